@@ -1,0 +1,109 @@
+"""The only reader of the environment: one frozen settings class for each process we run.
+
+A field's environment name is its own in capitals. Fields without a default must be set by the
+deployment; everything else has its default here, in the unit that its name ends with
+(``_s`` seconds, ``_bytes``, ``_pixels``). ``AWS_ENDPOINT_URL`` and credentials are boto3's own.
+"""
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class ServiceConfig(BaseSettings):
+    """What every process of ours needs: where the rows and the messages are."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    aws_region: str
+    task_table: str
+    task_queue_url: str
+
+    log_format: Literal["json", "console"] = "json"
+    """``console`` is for people; CloudWatch reads ``json``."""
+
+    row_retention_s: PositiveInt = 30 * 86_400
+    """How long a finished row is kept; the bucket's lifecycle keeps results as long."""
+
+
+class ApiConfig(ServiceConfig):
+    """The HTTP API."""
+
+    result_bucket: str
+    api_keys_secret_id: str
+
+    attempt_limit: PositiveInt = 5
+    deadline_s: PositiveInt = 86_400
+    first_check_s: PositiveInt = 900
+    """When the reconciler first looks at a task that was queued."""
+    unsent_check_s: PositiveInt = 10
+    """When it looks at a task whose message could not be sent."""
+    presigned_url_ttl_s: PositiveInt = 600
+    api_keys_refresh_s: PositiveInt = 30
+    """How old the keys in memory may grow; a revocation holds within a minute."""
+    max_body_bytes: PositiveInt = 1_000_000
+
+
+class WorkerConfig(ServiceConfig):
+    """The worker."""
+
+    result_bucket: str
+
+    worker_concurrency: PositiveInt = 8
+    """Tasks under way at once; most of them wait for the network."""
+    lease_s: PositiveInt = 60
+    """The lease on a claimed task; the queue's visibility timeout is the same."""
+    heartbeat_interval_s: PositiveFloat = 20
+    processing_budget_s: PositiveInt = 90
+    """All of one attempt: fetch, picture, store."""
+    stop_timeout_s: PositiveInt = 120
+    """How long after SIGTERM the process is killed; Fargate's own maximum is 120."""
+    receive_wait_s: Annotated[int, Field(ge=0, le=20)] = 20
+    """Long poll; 20 s is the most that SQS takes."""
+    retry_backoff_base_s: PositiveFloat = 5
+    retry_backoff_cap_s: PositiveFloat = 300
+    health_file: str = "/tmp/taskfleet-worker-health"  # noqa: S108 - the image's one writable folder
+    """Touched by the poll loop; the container's health check reads its age."""
+
+    fetch_max_bytes: PositiveInt = 20_000_000
+    fetch_timeout_s: PositiveFloat = 30
+    """All of one fetch: look-up, connect, redirects, body."""
+    fetch_max_redirects: Annotated[int, Field(ge=0, le=10)] = 3
+    fetch_allowed_ports: Annotated[tuple[int, ...], NoDecode] = (80, 443)
+    fetch_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Networks that may be reached although they are not public; widened by local tools only."""
+
+    imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    imaging_memory_bytes: PositiveInt = 1024**3
+    imaging_timeout_s: PositiveFloat = 30
+    """CPU and wall-clock seconds of one picture in its child process."""
+    imaging_max_pixels: PositiveInt = 50_000_000
+
+    _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)
+    _split_networks = field_validator("fetch_allowed_networks", mode="before")(_split)
+
+    @model_validator(mode="after")
+    def _timeouts_fit_into_each_other(self) -> Self:
+        if self.heartbeat_interval_s * 2 > self.lease_s:
+            raise ValueError("LEASE_S must be at least twice HEARTBEAT_INTERVAL_S")
+        if self.processing_budget_s >= self.stop_timeout_s:
+            raise ValueError("PROCESSING_BUDGET_S must be below STOP_TIMEOUT_S")
+        return self
+
+
+class ReconcilerConfig(ServiceConfig):
+    """The worker image's ``reconcile`` command."""
+
+    dead_letter_queue_url: str
+
+    reconcile_max_backlog: PositiveInt = 100
+    """With more visible messages than this no message is sent: a backlog is never multiplied."""
