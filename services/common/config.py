@@ -28,11 +28,22 @@ class ServiceConfig(BaseSettings):
     task_table: str
     task_queue_url: str
 
+    taskfleet_environment: str = "local"
+    """Which of the environments that live side by side this is; a dimension of every metric."""
     log_format: Literal["json", "console"] = "json"
     """``console`` is for people; CloudWatch reads ``json``."""
 
     row_retention_s: PositiveInt = 30 * 86_400
     """How long a finished row is kept; the bucket's lifecycle keeps results as long."""
+
+
+class ExecutionConfig(ServiceConfig):
+    """The timing of attempts, which whoever runs or resends tasks must agree on."""
+
+    lease_s: PositiveInt = 60
+    """The lease on a claimed task; the queue's visibility timeout is the same."""
+    retry_backoff_base_s: PositiveFloat = 5
+    retry_backoff_cap_s: PositiveFloat = 300
 
 
 class ApiConfig(ServiceConfig):
@@ -53,15 +64,13 @@ class ApiConfig(ServiceConfig):
     max_body_bytes: PositiveInt = 1_000_000
 
 
-class WorkerConfig(ServiceConfig):
+class WorkerConfig(ExecutionConfig):
     """The worker."""
 
     result_bucket: str
 
     worker_concurrency: PositiveInt = 8
     """Tasks under way at once; most of them wait for the network."""
-    lease_s: PositiveInt = 60
-    """The lease on a claimed task; the queue's visibility timeout is the same."""
     heartbeat_interval_s: PositiveFloat = 20
     processing_budget_s: PositiveInt = 90
     """All of one attempt: fetch, picture, store."""
@@ -69,8 +78,6 @@ class WorkerConfig(ServiceConfig):
     """How long after SIGTERM the process is killed; Fargate's own maximum is 120."""
     receive_wait_s: Annotated[int, Field(ge=0, le=20)] = 20
     """Long poll; 20 s is the most that SQS takes."""
-    retry_backoff_base_s: PositiveFloat = 5
-    retry_backoff_cap_s: PositiveFloat = 300
     health_file: str = "/tmp/taskfleet-worker-health"  # noqa: S108 - the image's one writable folder
     """Touched by the poll loop; the container's health check reads its age."""
 
@@ -100,7 +107,7 @@ class WorkerConfig(ServiceConfig):
         return self
 
 
-class ReconcilerConfig(ServiceConfig):
+class ReconcilerConfig(ExecutionConfig):
     """The worker image's ``reconcile`` command."""
 
     dead_letter_queue_url: str

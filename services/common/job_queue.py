@@ -1,0 +1,96 @@
+"""The queue of jobs: a message names a task, and the row says everything else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.common.aws import translated
+from services.common.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+
+RECEIVE_LIMIT = 10
+"""The most messages that one SQS call returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A received message. `task_id` is None when the body is not one of ours."""
+
+    message_id: str
+    receipt_handle: str
+    task_id: str | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Approximate numbers of messages, as SQS counts them."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+class JobQueue:
+    """Every method raises ``QueueUnavailable`` when SQS does not answer or refuses to serve."""
+
+    def __init__(self, client: "SQSClient", *, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, task_id: str, *, request_id: str) -> None:
+        body = json.dumps({"taskId": task_id, "requestId": request_id})
+        with translated(QueueUnavailable):
+            self._client.send_message(QueueUrl=self._url, MessageBody=body)
+
+    def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
+        """Long-poll for up to `wait_s` seconds, for at most `limit` (1 to 10) messages."""
+        with translated(QueueUnavailable):
+            answer = self._client.receive_message(
+                QueueUrl=self._url, MaxNumberOfMessages=limit, WaitTimeSeconds=wait_s
+            )
+        return [
+            Message(raw["MessageId"], raw["ReceiptHandle"], *_parse(raw["Body"]))
+            for raw in answer.get("Messages", ())
+        ]
+
+    def change_visibility(self, message: Message, *, timeout_s: float) -> None:
+        """Keep the message hidden for `timeout_s` from now; 0 puts it back at once."""
+        with translated(QueueUnavailable):
+            self._client.change_message_visibility(
+                QueueUrl=self._url,
+                ReceiptHandle=message.receipt_handle,
+                VisibilityTimeout=round(timeout_s),
+            )
+
+    def delete(self, message: Message) -> None:
+        with translated(QueueUnavailable):
+            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
+
+    def backlog(self) -> Backlog:
+        with translated(QueueUnavailable):
+            answer = self._client.get_queue_attributes(
+                QueueUrl=self._url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                ],
+            )
+        numbers = answer["Attributes"]
+        return Backlog(
+            visible=int(numbers["ApproximateNumberOfMessages"]),
+            in_flight=int(numbers["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(numbers["ApproximateNumberOfMessagesDelayed"]),
+        )
+
+
+def _parse(body: str) -> tuple[str | None, str | None]:
+    try:
+        job = json.loads(body)
+        return str(job["taskId"]), str(job["requestId"])
+    except (ValueError, KeyError, TypeError):
+        return None, None

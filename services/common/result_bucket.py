@@ -1,0 +1,57 @@
+"""The bucket of results. A key contains the attempt, so a late loser overwrites nothing."""
+
+from typing import TYPE_CHECKING
+
+from services.common.aws import translated
+from services.common.errors import BucketUnavailable
+from services.common.task import Task
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "image/tiff": "tif",
+    "image/bmp": "bmp",
+}
+
+
+def result_key(claim: Task, content_type: str) -> str:
+    return f"results/{claim.task_id}/{claim.attempt}.{EXTENSIONS[content_type]}"
+
+
+class ResultBucket:
+    """Every method raises ``BucketUnavailable`` when S3 does not answer or refuses to serve."""
+
+    def __init__(self, client: "S3Client", *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        with translated(BucketUnavailable):
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
+            )
+
+    def presign(self, key: str, *, content_type: str, ttl_s: int) -> str:
+        """A URL that serves the result for `ttl_s` seconds.
+
+        It fixes type and disposition, so that whatever lies there is shown as a picture or saved,
+        never run as a page.
+        """
+        name = key.removeprefix("results/").replace("/", "-")
+        with translated(BucketUnavailable):
+            return self._client.generate_presigned_url(
+                "get_object",
+                Params={
+                    "Bucket": self._bucket,
+                    "Key": key,
+                    "ResponseContentType": content_type,
+                    "ResponseContentDisposition": f'inline; filename="{name}"',
+                },
+                ExpiresIn=ttl_s,
+            )

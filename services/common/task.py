@@ -1,0 +1,299 @@
+"""The task as a pure state machine: no clock, no randomness, no AWS.
+
+A row's *status* is what a client sees. Its *phase* refines the status by the two facts that decide
+what may happen next, whether a failure will be retried and whether a lease still holds::
+
+    PENDING ──claim──▶ RUNNING ──complete──▶ COMPLETED
+       ▲                │  ▲ └────fail─────▶ FAILED (willRetry) ──claim──▶ RUNNING
+       │                │  └─claim (lease expired)
+       │              cancel             FAILED ◀─give up─ PENDING, FAILED (willRetry),
+     retry              ▼                   │              RUNNING with an expired lease
+       └──────────── CANCELED ◀─────────────┘ (retry starts from FAILED and CANCELED)
+
+``TRANSITIONS`` is the one statement of which moves are legal; `task_table` derives its conditional
+writes from it, so no process can make a move that is not here.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from services.common.errors import AttemptError, AttemptsExhausted, DeadlinePassed
+
+OPEN_SHARDS = 64
+"""Partitions of the index of open tasks: no single one is ever hot."""
+OWNER_SHARDS = 8
+"""Partitions of one client's list of tasks."""
+CHECK_GAP_FACTOR = 4
+"""Each look of the reconciler at a task that stays open is this many times later than the last."""
+
+
+class Status(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class Phase(StrEnum):
+    """The status, refined by what decides the legal moves."""
+
+    PENDING = "PENDING"
+    LEASED = "LEASED"
+    """RUNNING, and the lease holds."""
+    ABANDONED = "ABANDONED"
+    """RUNNING, but the lease has expired."""
+    RETRYING = "RETRYING"
+    """FAILED, and another attempt follows."""
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    """FAILED for good."""
+    CANCELED = "CANCELED"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
+"""Over for good, unless `will_retry` says otherwise of a FAILED one."""
+
+_CLAIMABLE = frozenset({Phase.PENDING, Phase.RETRYING, Phase.ABANDONED})
+_RUNNING = frozenset({Phase.LEASED, Phase.ABANDONED})
+
+
+class Requirement(Enum):
+    """What a move asks for beside the phase it starts from."""
+
+    ATTEMPTS_AND_TIME_LEFT = "attempt < attemptLimit and now < deadlineAt"
+    ATTEMPTS_OR_TIME_SPENT = "attempt >= attemptLimit or now >= deadlineAt"
+    CLAIM_HOLDS = "attempt and leaseOwner are those of the claim"
+
+
+class Move(Enum):
+    CLAIM = "claim"
+    EXTEND = "extend"
+    RELEASE = "release"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    GIVE_UP = "give up"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    sources: frozenset[Phase]
+    target: Status
+    requires: Requirement | None = None
+
+
+TRANSITIONS: Mapping[Move, Transition] = {
+    # A worker takes the task; raises `attempt`, the fencing token.
+    Move.CLAIM: Transition(_CLAIMABLE, Status.RUNNING, Requirement.ATTEMPTS_AND_TIME_LEFT),
+    # The worker whose claim holds. An expired lease that nobody took over still is its own.
+    Move.EXTEND: Transition(_RUNNING, Status.RUNNING, Requirement.CLAIM_HOLDS),
+    Move.RELEASE: Transition(_RUNNING, Status.RUNNING, Requirement.CLAIM_HOLDS),
+    Move.COMPLETE: Transition(_RUNNING, Status.COMPLETED, Requirement.CLAIM_HOLDS),
+    Move.FAIL: Transition(_RUNNING, Status.FAILED, Requirement.CLAIM_HOLDS),
+    # Whoever finds that no attempt is left: a worker's claim or the reconciler.
+    Move.GIVE_UP: Transition(_CLAIMABLE, Status.FAILED, Requirement.ATTEMPTS_OR_TIME_SPENT),
+    # The API, for the client.
+    Move.CANCEL: Transition(_CLAIMABLE | {Phase.LEASED}, Status.CANCELED),
+    Move.RETRY: Transition(
+        frozenset({Phase.FAILED, Phase.RETRYING, Phase.CANCELED}), Status.PENDING
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The stored picture that the row names."""
+
+    key: str
+    content_type: str
+    size_bytes: int
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One row. All instants are aware, UTC, whole milliseconds."""
+
+    task_id: str
+    owner: str
+    owner_shard: int
+    request_hash: str
+    request_id: str
+    """The X-Request-Id of the submission; the worker's logs carry it on."""
+    input_image_url: str
+    operations: Sequence[Mapping[str, Any]]
+    output: Mapping[str, Any] | None = None
+
+    status: Status
+    will_retry: bool = False
+    attempt: int = 0
+    attempt_limit: int
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime
+    expires_at: datetime
+
+    failure_code: str | None = None
+    failure_reason: str | None = None
+    result: Result | None = None
+
+    open_shard: int | None = None
+    check_at: datetime | None = None
+    check_gap: timedelta | None = None
+    """How long before `check_at` the last look was; the next gap grows from it."""
+
+    def phase(self, now: datetime) -> Phase:
+        if self.status is Status.RUNNING:
+            lease_holds = self.lease_until is not None and now < self.lease_until
+            return Phase.LEASED if lease_holds else Phase.ABANDONED
+        if self.status is Status.FAILED and self.will_retry:
+            return Phase.RETRYING
+        return Phase(self.status)
+
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL and not self.will_retry
+
+    def allows(self, move: Move, now: datetime) -> bool:
+        """Whether `move` is legal now, apart from who holds the claim."""
+        transition = TRANSITIONS[move]
+        if self.phase(now) not in transition.sources:
+            return False
+        match transition.requires:
+            case Requirement.ATTEMPTS_AND_TIME_LEFT:
+                return self.exhaustion(now) is None
+            case Requirement.ATTEMPTS_OR_TIME_SPENT:
+                return self.exhaustion(now) is not None
+            case _:
+                return True
+
+    def exhaustion(self, now: datetime) -> AttemptError | None:
+        """Why no further attempt may start, or None while one may."""
+        if now >= self.deadline_at:
+            return DeadlinePassed("The task did not finish before its deadline.")
+        if self.attempt >= self.attempt_limit:
+            return AttemptsExhausted(
+                f"All {self.attempt_limit} attempts ended before a result was stored."
+            )
+        return None
+
+
+def task_id_for(owner: str, idempotency_key: str) -> str:
+    """The task id that a repeated submission meets again: derived, so no look-up is needed."""
+    return str(uuid5(NAMESPACE_URL, f"taskfleet:{owner}\n{idempotency_key}"))
+
+
+def is_task_id(text: str) -> bool:
+    """Whether `text` is a UUID in the one form that we give out."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def shard_of(task_id: str, shards: int) -> int:
+    """A stable, even spread of tasks over `shards` partitions."""
+    return int.from_bytes(hashlib.blake2b(task_id.encode(), digest_size=4).digest()) % shards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionPolicy:
+    """What the API promises a new task."""
+
+    attempt_limit: int
+    deadline: timedelta
+    first_check: timedelta
+    retention: timedelta
+
+
+def submitted(
+    *,
+    task_id: str,
+    owner: str,
+    request_hash: str,
+    request_id: str,
+    input_image_url: str,
+    operations: Sequence[Mapping[str, Any]],
+    output: Mapping[str, Any] | None,
+    policy: SubmissionPolicy,
+    now: datetime,
+) -> Task:
+    """The PENDING task of a submission."""
+    deadline_at = now + policy.deadline
+    return Task(
+        task_id=task_id,
+        owner=owner,
+        owner_shard=shard_of(task_id, OWNER_SHARDS),
+        request_hash=request_hash,
+        request_id=request_id,
+        input_image_url=input_image_url,
+        operations=operations,
+        output=output,
+        status=Status.PENDING,
+        attempt_limit=policy.attempt_limit,
+        created_at=now,
+        updated_at=now,
+        deadline_at=deadline_at,
+        expires_at=deadline_at + policy.retention,
+        open_shard=shard_of(task_id, OPEN_SHARDS),
+        check_at=min(now + policy.first_check, deadline_at),
+        check_gap=policy.first_check,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015)."""
+
+    base: timedelta
+    cap: timedelta
+
+    def delay(self, attempt: int, jitter: float) -> timedelta:
+        """Up to base · 2^(attempt - 1), at most `cap`; `jitter` is uniform in [0, 1)."""
+        # The exponent is bounded so that the product stays a timedelta; the cap rules long before.
+        ceiling = min(self.cap, self.base * float(2 ** min(attempt - 1, 16)))
+        return ceiling * jitter
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed attempt writes: `retry_in` is None when it was the last one."""
+
+    code: str
+    reason: str
+    retry_in: timedelta | None = None
+
+
+def failure_of(
+    task: Task, error: AttemptError, *, backoff: Backoff, jitter: float, now: datetime
+) -> Failure:
+    """Judge a failed attempt: retried when that can help, an attempt is left, and time is left."""
+    retry_in = backoff.delay(task.attempt, jitter)
+    attempt_left = task.attempt < task.attempt_limit
+    time_left = now + retry_in < task.deadline_at
+    if error.retryable and attempt_left and time_left:
+        return Failure(error.code, str(error), retry_in)
+    return Failure(error.code, str(error))
+
+
+def next_check(task: Task, now: datetime) -> tuple[datetime, timedelta]:
+    """When the reconciler looks again at a task that stays open, and the gap until then.
+
+    Never later than the deadline, so that a task ends when it must.
+    """
+    gap = (task.check_gap or timedelta()) * CHECK_GAP_FACTOR
+    check_at = now + gap
+    return (min(check_at, task.deadline_at) if now < task.deadline_at else check_at), gap

@@ -1,0 +1,158 @@
+"""A task's form in the table: attribute names, and how each field is written and read.
+
+Instants are RFC 3339 in UTC with milliseconds, so that they sort as text; the three that indexes
+and TTL compare as numbers (`leaseUntil`, `checkAt`, `expiresAt`) are epoch seconds.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from services.common.task import Result, Status, Task
+
+type_serializer = TypeSerializer()
+type_deserializer = TypeDeserializer()
+
+
+def to_rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_rfc3339(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def to_epoch(instant: datetime) -> Decimal:
+    """Epoch seconds with milliseconds; a Decimal, since the table takes no float."""
+    return Decimal(round(instant.timestamp() * 1000)) / 1000
+
+
+def from_epoch(seconds: Decimal) -> datetime:
+    return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
+
+
+def to_seconds(span: timedelta) -> Decimal:
+    return Decimal(round(span.total_seconds() * 1000)) / 1000
+
+
+def from_seconds(seconds: Decimal) -> timedelta:
+    return timedelta(milliseconds=int(seconds * 1000))
+
+
+def to_document(value: Any) -> Any:
+    """JSON data with every float as the Decimal that prints the same."""
+    return json.loads(json.dumps(value), parse_float=Decimal)
+
+
+def from_document(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return {key: from_document(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [from_document(item) for item in value]
+    return value
+
+
+def to_result(result: Result) -> dict[str, Any]:
+    return {
+        "key": result.key,
+        "contentType": result.content_type,
+        "bytes": result.size_bytes,
+        "width": result.width,
+        "height": result.height,
+        "sha256": result.sha256,
+    }
+
+
+def from_result(value: Mapping[str, Any]) -> Result:
+    return Result(
+        key=value["key"],
+        content_type=value["contentType"],
+        size_bytes=int(value["bytes"]),
+        width=int(value["width"]),
+        height=int(value["height"]),
+        sha256=value["sha256"],
+    )
+
+
+class Attribute(NamedTuple):
+    name: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_TEXT = (_same, _same)
+_NUMBER = (_same, int)
+_INSTANT = (to_rfc3339, from_rfc3339)
+_EPOCH = (to_epoch, from_epoch)
+_DOCUMENT = (to_document, from_document)
+
+ATTRIBUTES: Mapping[str, Attribute] = {
+    "task_id": Attribute("taskId", *_TEXT),
+    "owner": Attribute("owner", *_TEXT),
+    "request_hash": Attribute("requestHash", *_TEXT),
+    "request_id": Attribute("requestId", *_TEXT),
+    "input_image_url": Attribute("inputImageUrl", *_TEXT),
+    "operations": Attribute("operations", *_DOCUMENT),
+    "output": Attribute("output", *_DOCUMENT),
+    "status": Attribute("status", str, Status),
+    "attempt": Attribute("attempt", *_NUMBER),
+    "attempt_limit": Attribute("attemptLimit", *_NUMBER),
+    "lease_owner": Attribute("leaseOwner", *_TEXT),
+    "lease_until": Attribute("leaseUntil", *_EPOCH),
+    "created_at": Attribute("createdAt", *_INSTANT),
+    "updated_at": Attribute("updatedAt", *_INSTANT),
+    "started_at": Attribute("startedAt", *_INSTANT),
+    "finished_at": Attribute("finishedAt", *_INSTANT),
+    "deadline_at": Attribute("deadlineAt", *_INSTANT),
+    "expires_at": Attribute("expiresAt", *_EPOCH),
+    "failure_code": Attribute("failureCode", *_TEXT),
+    "failure_reason": Attribute("failureReason", *_TEXT),
+    "result": Attribute("result", to_result, from_result),
+    "open_shard": Attribute("openShard", *_NUMBER),
+    "check_at": Attribute("checkAt", *_EPOCH),
+    "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
+}
+"""Fields that need nothing but themselves; `ownerShard` and `willRetry` are derived below."""
+
+
+def owner_partition(owner: str, shard: int) -> str:
+    """The partition of the index that lists a client's tasks."""
+    return f"{owner}#{shard}"
+
+
+def to_attribute(field: str, value: Any) -> dict[str, Any]:
+    """One field in the table's typed form, for instance ``{"S": "PENDING"}``."""
+    return dict(type_serializer.serialize(ATTRIBUTES[field].write(value)))
+
+
+def to_item(task: Task) -> dict[str, Any]:
+    item = {
+        attribute.name: to_attribute(field, value)
+        for field, attribute in ATTRIBUTES.items()
+        if (value := getattr(task, field)) is not None
+    }
+    item["ownerShard"] = {"S": owner_partition(task.owner, task.owner_shard)}
+    if task.will_retry:
+        item["willRetry"] = {"BOOL": True}
+    return item
+
+
+def from_item(item: Mapping[str, Any]) -> Task:
+    fields = {
+        field: attribute.read(type_deserializer.deserialize(item[attribute.name]))
+        for field, attribute in ATTRIBUTES.items()
+        if attribute.name in item
+    }
+    owner_shard = int(item["ownerShard"]["S"].rpartition("#")[2])
+    will_retry = item.get("willRetry", {}).get("BOOL", False)
+    return Task(**fields, owner_shard=owner_shard, will_retry=will_retry)
