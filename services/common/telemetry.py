@@ -73,7 +73,7 @@ def configure(
             structlog.processors.JSONRenderer(default=str),
         ]
     else:
-        after = [_drop_metrics, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        after = [_drop_metrics, _console(colors=stream.isatty())]
 
     structlog.configure(
         processors=[*before, *after],
@@ -91,6 +91,13 @@ def configure(
     logging.basicConfig(handlers=[libraries], level=logging.WARNING, force=True)
 
 
+def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    # Plain tracebacks: the rich ones print local variables, and with them secrets.
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 class _EmbedMetrics:
     """Turns the keys `metrics` and `dimensions` into the fields of the embedded metric format."""
 
@@ -98,12 +105,12 @@ class _EmbedMetrics:
         self._common = {"Service": service, "Environment": environment}
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        event["service"] = self._common["Service"]
+        event.update(self._common)
         metrics: dict[Metric, float] | None = event.pop("metrics", None)
         dimensions: dict[str, str] = event.pop("dimensions", {})
         if not metrics:
             return event
-        event.update(self._common, **dimensions)
+        event.update(dimensions)
         event.update({metric.label: value for metric, value in metrics.items()})
         event["_aws"] = {
             "Timestamp": int(time.time() * 1000),
