@@ -1,0 +1,19 @@
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from services.common.operations.base import PictureOperation
+from services.common.operations.output import Format
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Convert(PictureOperation):
+    """Write the result in another format; the same as ``format`` in the task's ``output``."""
+
+    name: Literal["convert"] = "convert"
+    format: Annotated[Format, Field(description="Format of the result.")]
+
+    def apply(self, image: "Image") -> "Image":
+        return image  # only how it is encoded changes, at the very end

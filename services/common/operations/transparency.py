@@ -1,0 +1,19 @@
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BACKGROUND = "white"
+"""What transparent parts are laid on when the result cannot be transparent."""
+
+
+def flatten(image: "Image") -> "Image":
+    """The picture without its alpha channel, laid on ``BACKGROUND``."""
+    from PIL import Image
+
+    opaque_modes = {"LA": "L", "RGBA": "RGB"}
+    if image.mode not in opaque_modes:
+        return image
+    flat = Image.new(opaque_modes[image.mode], image.size, BACKGROUND)
+    flat.paste(image, mask=image.getchannel("A"))
+    return flat
