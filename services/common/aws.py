@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5
 """DynamoDB, SQS and Secrets Manager answer in milliseconds; a call that takes this long is lost."""
-TRANSFER_TIMEOUT_S = 20
+TRANSFER_TIMEOUT_S = 10
 """For S3: between two reads of a transfer of some megabytes."""
 MAX_ATTEMPTS = 3
 """With boto3's ``standard`` mode: jittered exponential backoff, and a retry quota per client."""

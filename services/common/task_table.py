@@ -267,7 +267,7 @@ class TaskTable:
     # ── The reconciler's writes ───────────────────────────────────────────────────────────────
 
     def give_up(self, task_id: str, error: AttemptError, *, now: datetime) -> Task:
-        """Fail a task that may have no further attempt; that another did so is no error."""
+        """Fail a task that may have no further attempt."""
         return self._move(
             Move.GIVE_UP,
             task_id,
@@ -280,7 +280,11 @@ class TaskTable:
                 ":failureReason": to_attribute("failure_reason", str(error)),
                 ":expiresAt": to_attribute("expires_at", now + self._retention),
             },
-            achieved=lambda row: row.status is Status.FAILED and not row.will_retry,
+            achieved=lambda row: (
+                row.status is Status.FAILED
+                and row.failure_code == error.code
+                and row.updated_at == now
+            ),
         )
 
     def move_check(self, task: Task, *, check_at: datetime, gap: timedelta) -> bool:

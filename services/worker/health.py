@@ -1,0 +1,34 @@
+"""Whether the worker makes progress, told from outside its process.
+
+The poll loop notes each round in a file. It stops noting when it hangs, and when a task has been
+under way for longer than any task may: an idle worker and a busy one make rounds, a wedged one does
+not. Nothing here depends on AWS being reachable.
+"""
+
+import time
+from pathlib import Path
+
+from services.common.aws import MAX_ATTEMPTS, READ_TIMEOUT_S
+
+
+class HealthFile:
+    """Instants are those of the monotonic clock, which all processes of one machine share."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note_round(self) -> None:
+        self._path.write_text(str(time.monotonic()))
+
+    def age_s(self) -> float | None:
+        """Seconds since the last noted round; None before the first."""
+        try:
+            return time.monotonic() - float(self._path.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+def healthy_within_s(receive_wait_s: float) -> float:
+    """How old the last round may be: one receive that times out at every retry, twice over."""
+    longest_receive_s = MAX_ATTEMPTS * (receive_wait_s + READ_TIMEOUT_S)
+    return 2 * longest_receive_s

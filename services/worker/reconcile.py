@@ -1,0 +1,169 @@
+"""The reconciler: finds tasks that are still owed something, and has them sent again or failed.
+
+The sparse index nominates, a conditional write on the row decides. Any number of reconcilers may
+run at once; each look at a task is won by one of them.
+"""
+
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from services.common.errors import AttemptError, QueueUnavailable
+from services.common.job_queue import JobQueue
+from services.common.task import OPEN_SHARDS, Phase, Task, next_check
+from services.common.task_table import TaskTable, TransitionRefused
+from services.common.telemetry import Metric
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcilePolicy:
+    """When a task's own message must have been seen, and how deep a backlog may become."""
+
+    lease: timedelta
+    longest_backoff: timedelta
+    max_backlog: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run did."""
+
+    looked_at: int = 0
+    resent: int = 0
+    given_up: int = 0
+    held_back: int = 0
+    """Owed a message, but the queue has a deep backlog: it most likely is in there."""
+    overdue: int = 0
+    """Open past the deadline, under a lease that still holds."""
+
+
+class Reconciler:
+    """`shuffle` makes runs that were cut short begin elsewhere the next time."""
+
+    def __init__(
+        self,
+        *,
+        table: TaskTable,
+        queue: JobQueue,
+        dead_letters: JobQueue,
+        policy: ReconcilePolicy,
+        clock: Callable[[], datetime],
+        shuffle: Callable[[MutableSequence[int]], None],
+    ) -> None:
+        self._table = table
+        self._queue = queue
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._clock = clock
+        self._shuffle = shuffle
+
+    def run(self) -> Report:
+        """Look once at every task that is due.
+
+        Raises ``AwsError`` when AWS fails us in the middle; what is done is done, and the next run
+        goes on.
+        """
+        # Read on every run: an SQS queue that nobody asks sends no metrics, so no alarm would see.
+        backlog = self._queue.backlog()
+        dead_letters = self._dead_letters.backlog()
+        report = Report()
+        sends_left = max(0, self._policy.max_backlog - backlog.visible)
+        shards = list(range(OPEN_SHARDS))
+        self._shuffle(shards)
+        for shard in shards:
+            for task_id in self._table.nominated(shard, self._clock()):
+                task = self._table.get(task_id)
+                if task is not None:
+                    self._look_at(task, report, may_send=report.resent < sends_left)
+        log.info(
+            "reconciled",
+            looked_at=report.looked_at,
+            resent=report.resent,
+            given_up=report.given_up,
+            held_back=report.held_back,
+            overdue=report.overdue,
+            backlog=backlog.visible,
+            dead_letters=dead_letters.visible,
+            metrics={
+                Metric.RECONCILE_RUNS: 1,
+                Metric.TASKS_RESENT: report.resent,
+                Metric.OPEN_TASKS_OVERDUE: report.overdue,
+                Metric.BACKLOG: backlog.visible,
+                Metric.DEAD_LETTERS: dead_letters.visible,
+            },
+        )
+        return report
+
+    def _look_at(self, task: Task, report: Report, *, may_send: bool) -> None:
+        now = self._clock()
+        if task.check_at is None or task.check_at > now:
+            return  # the index lags behind the row
+        report.looked_at += 1
+        phase = task.phase(now)
+        if phase is not Phase.LEASED and (error := task.exhaustion(now)):
+            self._give_up(task, error, now, report)
+            return
+        if phase is Phase.LEASED and now >= task.deadline_at:
+            report.overdue += 1
+        due_at = self._message_due_at(task, phase)
+        if now < due_at:
+            self._table.move_check(task, check_at=due_at, gap=task.check_gap or timedelta())
+        elif may_send:
+            self._send_again(task, now, report)
+        else:
+            report.held_back += 1
+
+    def _message_due_at(self, task: Task, phase: Phase) -> datetime:
+        """From when on the task's own message is missing, if nothing has happened."""
+        match phase:
+            case Phase.RETRYING:
+                return task.updated_at + self._policy.longest_backoff
+            case Phase.LEASED | Phase.ABANDONED if task.lease_until is not None:
+                # The message shows itself again about when the lease ends; give it as long again.
+                return task.lease_until + self._policy.lease
+            case _:
+                return task.check_at or task.created_at
+
+    def _send_again(self, task: Task, now: datetime, report: Report) -> None:
+        check_at, gap = next_check(task, now)
+        if not self._table.move_check(task, check_at=check_at, gap=gap):
+            return  # another reconciler was first, or the task has moved on
+        try:
+            self._queue.send(task.task_id, request_id=task.request_id)
+        except QueueUnavailable:
+            self._owe_again(task, check_at)
+            raise
+        report.resent += 1
+        log.warning(
+            "task sent again",
+            task_id=task.task_id,
+            request_id=task.request_id,
+            status=task.status,
+        )
+
+    def _owe_again(self, task: Task, moved_to: datetime) -> None:
+        """Let the next run look again: the message that the look was moved on for was not sent."""
+        self._table.move_check(
+            replace(task, check_at=moved_to),
+            check_at=task.check_at or moved_to,
+            gap=task.check_gap or timedelta(),
+        )
+
+    def _give_up(self, task: Task, error: AttemptError, now: datetime, report: Report) -> None:
+        try:
+            self._table.give_up(task.task_id, error, now=now)
+        except TransitionRefused:
+            return  # a worker was faster
+        report.given_up += 1
+        log.error(
+            "task given up",
+            task_id=task.task_id,
+            request_id=task.request_id,
+            failure_code=error.code,
+            metrics={Metric.TASKS_FAILED: 1},
+            dimensions={"FailureCode": error.code},
+        )
