@@ -167,9 +167,8 @@ class Processor:
 
     def _result_of(self, claim: Task, lease: Lease, budget: "_Budget") -> Result:
         with tempfile.NamedTemporaryFile(dir=self._scratch) as source:
-            with _stage("fetch"):
-                with Path(source.name).open("wb") as into:
-                    self._fetcher.fetch(claim.input_image_url, into=into, timeout_s=budget.left_s())
+            with _stage("fetch"), Path(source.name).open("wb") as into:
+                self._fetcher.fetch(claim.input_image_url, into=into, timeout_s=budget.left_s())
             lease.check()
             with _stage("picture"):
                 picture = self._imaging.process(
