@@ -1,0 +1,56 @@
+"""Tasks in any state, for tests: one row that was never written, changed as the test needs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.common.task import Phase, Result, Status, SubmissionPolicy, Task, submitted
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+POLICY = SubmissionPolicy(
+    attempt_limit=5,
+    deadline=timedelta(hours=24),
+    first_check=timedelta(minutes=15),
+    retention=timedelta(days=30),
+)
+RESULT = Result(
+    key="results/t/1.png",
+    content_type="image/png",
+    size_bytes=123,
+    width=4,
+    height=3,
+    sha256="ab" * 32,
+)
+
+
+def new_task(task_id: str = "6e1f7a4e-0000-4000-8000-000000000001", **changes: Any) -> Task:
+    task = submitted(
+        task_id=task_id,
+        owner="alice",
+        request_hash="hash",
+        request_id="request-1",
+        input_image_url="https://example.com/a.jpg",
+        operations=[{"name": "grayscale"}],
+        output=None,
+        policy=POLICY,
+        now=NOW,
+    )
+    return replace(task, **changes)
+
+
+def task_in(phase: Phase, *, now: datetime = NOW, **changes: Any) -> Task:
+    """A task that is in `phase` at `now`."""
+    running: dict[str, Any] = {"status": Status.RUNNING, "attempt": 1, "lease_owner": "me"}
+    failed = {"status": Status.FAILED, "attempt": 1, "failure_code": "source_unavailable"}
+    ended: dict[str, Any] = {"open_shard": None, "check_at": None, "check_gap": None}
+    state: dict[str, Any] = {
+        Phase.PENDING: {},
+        Phase.LEASED: {**running, "lease_until": now + timedelta(milliseconds=1)},
+        Phase.ABANDONED: {**running, "lease_until": now},
+        Phase.RETRYING: {**failed, "will_retry": True},
+        Phase.FAILED: {**failed, **ended},
+        Phase.COMPLETED: {"status": Status.COMPLETED, "attempt": 1, "result": RESULT, **ended},
+        Phase.CANCELED: {"status": Status.CANCELED, **ended},
+    }[phase]
+    return new_task(**{**state, **changes})
