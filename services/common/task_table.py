@@ -220,7 +220,11 @@ class TaskTable:
             now=now,
             sets="leaseUntil = :now",
             removes="leaseOwner",
-            achieved=lambda row: row.attempt == claim.attempt and row.lease_owner is None,
+            achieved=lambda row: (
+                row.status is Status.RUNNING
+                and row.attempt == claim.attempt
+                and row.lease_owner is None
+            ),
         )
 
     def complete(self, claim: Task, result: Result, *, now: datetime) -> None:

@@ -1,0 +1,228 @@
+"""The conditional writes, held against the pure state machine on a table in memory."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.common.errors import AttemptsExhausted, LeaseLost
+from services.common.task import Failure, Move, Phase, Status, Task
+from services.common.task_record import from_item, to_item
+from services.common.task_table import TaskTable, TransitionRefused
+from tests.conftest import Cloud
+from tests.tasks import LEASE, NOW, POLICY, RESULT, new_task, task_in
+
+MINE: dict[str, Any] = {"lease_owner": "me", "attempt": 1}
+GAVE_UP = AttemptsExhausted("used up")
+
+
+def write(cloud: Cloud, task: Task) -> Task:
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=to_item(task))
+    return task
+
+
+def attempt_move(table: TaskTable, move: Move, task: Task) -> None:
+    claim = replace(task, **MINE)
+    match move:
+        case Move.CLAIM:
+            table.claim(task.task_id, lease_owner="new", lease_until=NOW + LEASE, now=NOW)
+        case Move.EXTEND:
+            table.extend(claim, lease_until=NOW + LEASE, now=NOW)
+        case Move.RELEASE:
+            table.release(claim, now=NOW)
+        case Move.COMPLETE:
+            table.complete(claim, replace(RESULT, key="another"), now=NOW)
+        case Move.FAIL:
+            table.fail(claim, Failure("code", "reason"), now=NOW)
+        case Move.GIVE_UP:
+            table.give_up(task.task_id, GAVE_UP, now=NOW)
+        case Move.CANCEL:
+            table.cancel(task.task_id, now=NOW)
+        case Move.RETRY:
+            table.retry(task.task_id, policy=POLICY, now=NOW)
+
+
+@pytest.mark.parametrize("spent", [{}, {"attempt_limit": 1, "attempt": 1}, {"deadline_at": NOW}])
+@pytest.mark.parametrize("phase", Phase)
+def test_the_table_allows_a_move_exactly_when_the_state_machine_does(
+    cloud: Cloud, table: TaskTable, phase: Phase, spent: dict[str, Any]
+) -> None:
+    task = task_in(phase, **spent)
+    for move in Move:
+        write(cloud, task)
+        try:
+            attempt_move(table, move, task)
+            allowed = True
+        except (TransitionRefused, LeaseLost):
+            allowed = False
+        # Canceling twice is no error, though it changes nothing.
+        expected = task.allows(move, NOW) or (move, phase) == (Move.CANCEL, Phase.CANCELED)
+        assert allowed is expected, move
+
+
+def test_a_row_survives_the_table_unchanged(cloud: Cloud, table: TaskTable) -> None:
+    for phase in Phase:
+        task = task_in(phase, operations=[{"name": "rotate", "angle": 12.5, "n": 3}])
+        write(cloud, task)
+        assert table.get(task.task_id) == task
+
+
+def test_an_unknown_task_is_none(table: TaskTable) -> None:
+    assert table.get("nobody") is None
+
+
+def test_creating_the_same_id_twice_returns_the_row_that_stands(table: TaskTable) -> None:
+    first = new_task()
+    assert table.create(first) == first
+    assert table.create(replace(first, request_id="another")) == first
+    assert table.get(first.task_id) == first
+
+
+def test_a_claim_raises_the_attempt_and_names_its_owner(table: TaskTable) -> None:
+    table.create(new_task())
+    claim = table.claim(new_task().task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+    assert (claim.status, claim.attempt, claim.lease_owner) == (Status.RUNNING, 1, "w")
+    assert claim.started_at == NOW
+    later = NOW + LEASE
+    again = table.claim(claim.task_id, lease_owner="v", lease_until=later + LEASE, now=later)
+    assert (again.attempt, again.lease_owner, again.started_at) == (2, "v", NOW)
+
+
+@pytest.mark.parametrize("other", [{"lease_owner": "thief"}, {"attempt": 2}])
+def test_a_late_worker_cannot_overwrite_the_winner(
+    cloud: Cloud, table: TaskTable, other: dict[str, Any]
+) -> None:
+    row = write(cloud, task_in(Phase.LEASED, **other))
+    loser = replace(row, **MINE)
+    with pytest.raises(LeaseLost):
+        table.complete(loser, RESULT, now=NOW)
+    with pytest.raises(LeaseLost):
+        table.fail(loser, Failure("code", "reason"), now=NOW)
+    with pytest.raises(LeaseLost):
+        table.extend(loser, lease_until=NOW + LEASE, now=NOW)
+    with pytest.raises(LeaseLost):
+        table.release(loser, now=NOW)
+    assert table.get(row.task_id) == row
+
+
+def test_a_move_whose_answer_was_lost_is_recognised_as_ones_own(table: TaskTable) -> None:
+    task_id = table.create(new_task()).task_id
+    for _ in range(2):
+        claim = table.claim(task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+        assert claim.attempt == 1
+    for _ in range(2):
+        table.complete(claim, RESULT, now=NOW)
+    for _ in range(2):
+        table.cancel(table.create(new_task("b")).task_id, now=NOW)
+    for _ in range(2):
+        retried = table.retry("b", policy=POLICY, now=NOW)
+        assert (retried.status, retried.attempt_limit) == (Status.PENDING, 5)
+    claim = table.claim("b", lease_owner="x", lease_until=NOW + LEASE, now=NOW)
+    for _ in range(2):
+        table.fail(claim, Failure("code", "reason", timedelta(1)), now=NOW)
+    claim = table.claim("b", lease_owner="y", lease_until=NOW + LEASE, now=NOW)
+    for _ in range(2):
+        table.release(claim, now=NOW)
+
+
+def test_the_second_of_two_who_give_up_learns_that_it_was_not_the_first(
+    cloud: Cloud, table: TaskTable
+) -> None:
+    task = write(cloud, task_in(Phase.ABANDONED, attempt=5))
+    table.give_up(task.task_id, GAVE_UP, now=NOW)
+    with pytest.raises(TransitionRefused):
+        table.give_up(task.task_id, GAVE_UP, now=NOW + timedelta(milliseconds=1))
+
+
+def test_a_released_task_can_be_claimed_at_once_and_no_more_written_by_the_first(
+    table: TaskTable,
+) -> None:
+    task_id = table.create(new_task()).task_id
+    claim = table.claim(task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+    table.release(claim, now=NOW)
+    with pytest.raises(LeaseLost):
+        table.complete(claim, RESULT, now=NOW)
+    second = table.claim(task_id, lease_owner="v", lease_until=NOW + LEASE, now=NOW)
+    assert second.attempt == 2
+
+
+def open_ids(table: TaskTable, task: Task) -> list[str]:
+    assert task.open_shard is not None
+    return list(table.nominated(task.open_shard, NOW + timedelta(days=365)))
+
+
+def test_only_open_tasks_are_nominated_and_only_when_due(cloud: Cloud, table: TaskTable) -> None:
+    task = table.create(new_task())
+    assert task.open_shard is not None
+    assert task.check_at is not None
+    assert list(table.nominated(task.open_shard, task.check_at - timedelta(seconds=1))) == []
+    assert list(table.nominated(task.open_shard, task.check_at)) == [task.task_id]
+
+
+@pytest.mark.parametrize("end", [Move.COMPLETE, Move.FAIL, Move.CANCEL, Move.GIVE_UP])
+def test_an_ended_task_leaves_the_index_and_gets_its_time_to_live(
+    cloud: Cloud, table: TaskTable, end: Move
+) -> None:
+    task = new_task()
+    state = Phase.ABANDONED if end is Move.GIVE_UP else Phase.LEASED
+    write(cloud, task_in(state, attempt=5 if end is Move.GIVE_UP else 1))
+    attempt_move(table, end, task)
+    row = table.get(task.task_id)
+    assert row is not None
+    assert open_ids(table, task) == []
+    assert (row.check_at, row.check_gap, row.lease_owner, row.lease_until) == (None,) * 4
+    assert row.finished_at == NOW
+    assert row.expires_at == NOW + POLICY.retention
+
+
+def test_a_failure_to_be_retried_stays_open_and_says_why(cloud: Cloud, table: TaskTable) -> None:
+    claim = write(cloud, task_in(Phase.LEASED))
+    table.fail(claim, Failure("source_unavailable", "It said 503.", LEASE), now=NOW)
+    row = table.get(claim.task_id)
+    assert row is not None
+    assert (row.status, row.will_retry) == (Status.FAILED, True)
+    assert (row.failure_code, row.failure_reason) == ("source_unavailable", "It said 503.")
+    assert row.finished_at is None
+    assert open_ids(table, claim) == [claim.task_id]
+
+
+def test_a_retry_counts_attempts_on_and_opens_the_task_again(
+    cloud: Cloud, table: TaskTable
+) -> None:
+    failed = write(cloud, task_in(Phase.FAILED, attempt=5))
+    later = NOW + timedelta(days=3)
+    row = table.retry(failed.task_id, policy=POLICY, now=later)
+    assert (row.status, row.attempt, row.attempt_limit) == (Status.PENDING, 5, 10)
+    assert row.deadline_at == later + POLICY.deadline
+    assert row.check_at == later + POLICY.first_check
+    assert (row.failure_code, row.failure_reason, row.finished_at) == (None, None, None)
+    assert open_ids(table, new_task()) == [failed.task_id]
+
+
+def test_one_look_is_won_by_one_reconciler(table: TaskTable) -> None:
+    task = table.create(new_task())
+    moved = NOW + timedelta(hours=1)
+    outcomes = [table.move_check(task, check_at=moved, gap=timedelta(hours=1)) for _ in range(2)]
+    assert outcomes == [True, False]
+    row = table.get(task.task_id)
+    assert row is not None
+    assert (row.check_at, row.check_gap) == (moved, timedelta(hours=1))
+
+
+def test_an_ended_tasks_check_cannot_be_moved(cloud: Cloud, table: TaskTable) -> None:
+    task = table.create(new_task())
+    table.cancel(task.task_id, now=NOW)
+    assert not table.move_check(task, check_at=NOW, gap=timedelta())
+    assert open_ids(table, task) == []
+
+
+def test_the_row_has_the_attributes_of_the_contract(cloud: Cloud) -> None:
+    item = to_item(task_in(Phase.LEASED))
+    assert item["status"] == {"S": "RUNNING"}
+    assert item["createdAt"] == {"S": "2026-01-02T03:04:05.678Z"}
+    assert item["leaseUntil"] == {"N": "1767323045.679"}
+    assert item["openShard"].keys() == item["checkAt"].keys() == {"N"}
+    assert item["ownerShard"]["S"].startswith("alice#")
+    assert item["inputImageUrl"] == {"S": "https://example.com/a.jpg"}
+    assert from_item(item) == task_in(Phase.LEASED)

@@ -1,0 +1,109 @@
+"""What most tests need: a clock that stands still, and our resources in moto's memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local import schema
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task_table import TaskTable
+from tests.tasks import NOW, POLICY
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sqs import SQSClient
+
+
+@dataclass
+class Clock:
+    """Stands still until a test moves it."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, span: timedelta) -> datetime:
+        self.now += span
+        return self.now
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Our resources, freshly made, and clients for looking at them from outside."""
+
+    dynamodb: "DynamoDBClient"
+    sqs: "SQSClient"
+    s3: "S3Client"
+    secretsmanager: "SecretsManagerClient"
+    resources: schema.Resources = field(init=False)
+
+    def __post_init__(self) -> None:
+        resources = schema.create(
+            dynamodb=self.dynamodb,
+            sqs=self.sqs,
+            s3=self.s3,
+            secretsmanager=self.secretsmanager,
+        )
+        object.__setattr__(self, "resources", resources)
+
+    def messages(self) -> dict[str, int]:
+        """How many messages the queue and the dead-letter queue hold, in any state."""
+        names = {
+            "queue": self.resources.task_queue_url,
+            "dead letters": self.resources.dead_letter_queue_url,
+        }
+        counts = {}
+        for name, url in names.items():
+            backlog = JobQueue(self.sqs, url=url).backlog()
+            counts[name] = backlog.visible + backlog.in_flight + backlog.delayed
+        return counts
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with mock_aws():
+        session = boto3.Session(
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        yield Cloud(
+            dynamodb=session.client("dynamodb"),
+            sqs=session.client("sqs"),
+            s3=session.client("s3"),
+            secretsmanager=session.client("secretsmanager"),
+        )
+
+
+@pytest.fixture
+def table(cloud: Cloud) -> TaskTable:
+    return TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=POLICY.retention)
+
+
+@pytest.fixture
+def queue(cloud: Cloud) -> JobQueue:
+    return JobQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+
+
+@pytest.fixture
+def dead_letters(cloud: Cloud) -> JobQueue:
+    return JobQueue(cloud.sqs, url=cloud.resources.dead_letter_queue_url)
+
+
+@pytest.fixture
+def bucket(cloud: Cloud) -> ResultBucket:
+    return ResultBucket(cloud.s3, bucket=cloud.resources.result_bucket)
