@@ -48,7 +48,7 @@ def attempt_move(table: TaskTable, move: Move, task: Task) -> None:
 def test_the_table_allows_a_move_exactly_when_the_state_machine_does(
     cloud: Cloud, table: TaskTable, phase: Phase, spent: dict[str, Any]
 ) -> None:
-    task = task_in(phase, **spent)
+    task = task_in(phase, updated_at=NOW - timedelta(seconds=1), **spent)
     for move in Move:
         write(cloud, task)
         try:
