@@ -1,0 +1,146 @@
+"""The URL of a picture: one strict parser, for whoever accepts one and for whoever fetches it.
+
+Two parsers that read one string differently are how a checked URL becomes another request, so
+what is parsed here is also what is connected to and sent; nobody parses the text a second time.
+"""
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from string import punctuation
+from typing import Self
+from urllib.parse import quote, urljoin
+
+import idna
+
+MAX_LENGTH = 2_048
+"""Characters of a submitted URL; browsers and CDNs agree on little more."""
+MAX_REDIRECT_LENGTH = 8_000
+"""Octets of a redirect's target; RFC 9110 §4.1 recommends supporting at least this."""
+MAX_HOST_LENGTH = 253
+"""RFC 1035 §2.3.4: 255 octets, of which one length octet and the root are not written."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(  # RFC 3986 appendix B, for our two schemes and an authority that is not empty
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_PORT = re.compile(r"[0-9]{0,5}")
+_DOMAIN = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+"""The URL standard's test for an IPv4 address, which the system's resolver may share."""
+
+_BAD_HOST = (
+    "The URL's host must be a domain name, an IPv4 address such as 192.0.2.1 or an IPv6 address "
+    "in brackets."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """A parsed http or https URL. Its ``repr`` leaves out the target, which may hold secrets."""
+
+    scheme: str
+    host: str
+    """Lower case and ASCII, as the resolver, TLS and the Host header see it; IPv6 unbracketed."""
+    port: int
+    target: str = field(repr=False)
+    """Path and query as they go into the request line."""
+    address: IPv4Address | IPv6Address | None
+    """The host, when it is an address and not a name."""
+
+    @classmethod
+    def parse(cls, text: str, *, max_length: int = MAX_LENGTH) -> Self:
+        """Take a URL apart, or raise ValueError with one sentence that repeats none of it.
+
+        Whether the port and the address may be reached is not asked here: that is the policy of
+        whoever connects.
+        """
+        if len(text) > max_length:
+            raise ValueError(f"The URL must not be longer than {max_length:,} characters.")
+        if not text.isprintable() or " " in text or "\\" in text:
+            raise ValueError(
+                "The URL must not contain spaces, backslashes or control characters; "
+                "percent-encode them."
+            )
+        url = _URL.fullmatch(text)
+        if url is None:
+            raise ValueError("The URL must start with http:// or https:// and name a host.")
+        scheme = url["scheme"].lower()
+        host, port = _split_authority(url["authority"])
+        name, address = _read_host(host)
+        path_and_query = (url["path"] or "/") + (url["query"] or "")
+        return cls(
+            scheme=scheme,
+            host=name,
+            port=DEFAULT_PORTS[scheme] if port is None else port,
+            target=quote(path_and_query, safe=punctuation),
+            address=address,
+        )
+
+    def join(self, reference: str) -> Self:
+        """The URL that a ``Location`` header means here; ValueError as in ``parse``.
+
+        The header arrives as ISO 8859-1, so percent-encoding its characters one by one keeps the
+        octets that the server sent, as browsers do.
+        """
+        encoded = quote(reference, safe=punctuation, encoding="latin-1")
+        if len(encoded) > MAX_REDIRECT_LENGTH:
+            raise ValueError(f"The URL must not be longer than {MAX_REDIRECT_LENGTH:,} characters.")
+        return self.parse(
+            urljoin(f"{self.scheme}://{self.authority}{self.target}", encoded),
+            max_length=MAX_REDIRECT_LENGTH,
+        )
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them: without the port when it is the scheme's."""
+        host = f"[{self.host}]" if isinstance(self.address, IPv6Address) else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def _split_authority(authority: str) -> tuple[str, int | None]:
+    if "@" in authority:
+        raise ValueError("The URL must not contain a user name or a password.")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise ValueError(_BAD_HOST)
+    port = parts["port"]
+    if not port:
+        return parts["host"], None
+    if not _PORT.fullmatch(port) or not 0 < int(port) < 2**16:
+        raise ValueError("The URL's port must be a number from 1 to 65535.")
+    return parts["host"], int(port)
+
+
+def _read_host(host: str) -> tuple[str, IPv4Address | IPv6Address | None]:
+    try:
+        if host.startswith("["):
+            address = _read_ipv6(host[1:-1])
+            return str(address), address
+        name = _to_ascii(host).removesuffix(".")
+        if not _DOMAIN.fullmatch(name) or len(name) > MAX_HOST_LENGTH:
+            raise ValueError(_BAD_HOST)
+        if _ENDS_IN_A_NUMBER.fullmatch(name):
+            # Also 127.1, 0x7f000001 and 017700000001, which inet_aton would take for addresses.
+            return name, IPv4Address(name)
+    except (AddressValueError, idna.IDNAError):
+        raise ValueError(_BAD_HOST) from None  # the cause would repeat the text
+    return name, None
+
+
+def _read_ipv6(text: str) -> IPv6Address:
+    address = IPv6Address(text)
+    if address.scope_id is not None:
+        raise ValueError("The URL's host must not have an IPv6 zone.")
+    return address
+
+
+def _to_ascii(host: str) -> str:
+    if host.isascii():
+        return host.lower()
+    if len(host) > MAX_HOST_LENGTH:  # before the mapping, whose cost grows with the length
+        raise ValueError(_BAD_HOST)
+    return idna.encode(host, uts46=True).decode("ascii").lower()
