@@ -1,0 +1,194 @@
+"""The reconciler on real conditional writes: who is sent again, who is failed, who is left."""
+
+import random
+import threading
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.common.errors import QueueUnavailable
+from services.common.job_queue import JobQueue
+from services.common.task import Phase, Status, Task
+from services.common.task_record import to_item
+from services.common.task_table import TaskTable
+from services.worker.reconcile import ReconcilePolicy, Reconciler, Report
+from tests.conftest import Clock, Cloud
+from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
+
+LONGEST_BACKOFF = timedelta(seconds=300)
+MAX_BACKLOG = 50
+
+
+@pytest.fixture
+def reconciler(
+    table: TaskTable, queue: JobQueue, dead_letters: JobQueue, clock: Clock
+) -> Reconciler:
+    return make_reconciler(table, queue, dead_letters, clock)
+
+
+def make_reconciler(
+    table: TaskTable, queue: JobQueue, dead_letters: JobQueue, clock: Clock
+) -> Reconciler:
+    return Reconciler(
+        table=table,
+        queue=queue,
+        dead_letters=dead_letters,
+        policy=ReconcilePolicy(
+            lease=LEASE, longest_backoff=LONGEST_BACKOFF, max_backlog=MAX_BACKLOG
+        ),
+        clock=clock,
+        shuffle=random.Random(1).shuffle,
+    )
+
+
+def write(cloud: Cloud, task: Task) -> Task:
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=to_item(task))
+    return task
+
+
+def row_of(table: TaskTable, task: Task) -> Task:
+    row = table.get(task.task_id)
+    assert row is not None
+    return row
+
+
+def test_a_task_whose_message_was_never_sent_is_sent_once(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, reconciler: Reconciler, clock: Clock
+) -> None:
+    task = table.create(new_task())
+    clock.forward(POLICY.first_check)
+    assert reconciler.run().resent == 1
+    assert reconciler.run() == Report()
+    [message] = queue.receive(limit=10, wait_s=0)
+    assert (message.task_id, message.request_id) == (task.task_id, task.request_id)
+    assert row_of(table, task).check_at == clock.now + 4 * POLICY.first_check
+
+
+def test_nothing_happens_before_a_task_is_due(
+    cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
+) -> None:
+    table.create(new_task())
+    clock.forward(POLICY.first_check - timedelta(milliseconds=1))
+    assert reconciler.run() == Report()
+    assert cloud.messages()["queue"] == 0
+
+
+def test_many_reconcilers_at_once_send_one_message_for_each_task(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, dead_letters: JobQueue, clock: Clock
+) -> None:
+    for number in range(20):
+        table.create(new_task(f"task-{number}"))
+    clock.forward(POLICY.first_check)
+    start = threading.Barrier(3)
+
+    def run() -> None:
+        start.wait()
+        make_reconciler(table, queue, dead_letters, clock).run()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cloud.messages()["queue"] == 20
+
+
+def test_over_a_deep_backlog_nothing_is_sent_but_deadlines_still_hold(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, reconciler: Reconciler, clock: Clock
+) -> None:
+    for number in range(MAX_BACKLOG):
+        task = table.create(new_task(f"task-{number}"))
+        queue.send(task.task_id, request_id="r")
+    late = write(cloud, task_in(Phase.PENDING, task_id="late", deadline_at=NOW, check_at=NOW))
+    clock.forward(POLICY.first_check)
+    report = reconciler.run()
+    assert (report.resent, report.held_back, report.given_up) == (0, MAX_BACKLOG, 1)
+    assert cloud.messages()["queue"] == MAX_BACKLOG
+    assert row_of(table, late).status is Status.FAILED
+
+
+def test_one_run_never_makes_a_backlog_deeper_than_its_limit(
+    cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
+) -> None:
+    for number in range(MAX_BACKLOG + 7):
+        table.create(new_task(f"task-{number}"))
+    clock.forward(POLICY.first_check)
+    report = reconciler.run()
+    assert (report.resent, report.held_back) == (MAX_BACKLOG, 7)
+
+
+@pytest.mark.parametrize(
+    ("phase", "changes", "due_at"),
+    [
+        (Phase.LEASED, {"lease_until": NOW + LEASE}, NOW + 2 * LEASE),
+        (Phase.ABANDONED, {"lease_until": NOW - LEASE / 2}, NOW + LEASE / 2),
+        (Phase.RETRYING, {"updated_at": NOW}, NOW + LONGEST_BACKOFF),
+    ],
+)
+def test_a_task_whose_own_message_is_still_to_come_is_looked_at_later_and_not_sent(
+    cloud: Cloud,
+    table: TaskTable,
+    reconciler: Reconciler,
+    clock: Clock,
+    phase: Phase,
+    changes: dict[str, Any],
+    due_at: datetime,
+) -> None:
+    task = write(cloud, task_in(phase, check_at=NOW, **changes))
+    assert reconciler.run().resent == 0
+    assert row_of(table, task).check_at == due_at
+    clock.now = due_at
+    assert reconciler.run().resent == 1
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.RETRYING, Phase.ABANDONED])
+@pytest.mark.parametrize(
+    ("spent", "code"),
+    [({"attempt": 5}, "attempts_exhausted"), ({"deadline_at": NOW}, "deadline_passed")],
+)
+def test_a_task_with_nothing_left_is_failed_and_says_why(
+    cloud: Cloud,
+    table: TaskTable,
+    reconciler: Reconciler,
+    phase: Phase,
+    spent: dict[str, Any],
+    code: str,
+) -> None:
+    task = write(cloud, task_in(phase, check_at=NOW, **spent))
+    assert reconciler.run().given_up == 1
+    row = row_of(table, task)
+    assert (row.status, row.will_retry, row.failure_code) == (Status.FAILED, False, code)
+    assert row.failure_reason
+    assert cloud.messages()["queue"] == 0
+
+
+def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
+    cloud: Cloud, table: TaskTable, reconciler: Reconciler
+) -> None:
+    task = write(
+        cloud,
+        task_in(Phase.LEASED, deadline_at=NOW, check_at=NOW, lease_until=NOW + LEASE),
+    )
+    report = reconciler.run()
+    assert (report.overdue, report.given_up) == (1, 0)
+    assert row_of(table, task).status is Status.RUNNING
+
+
+class BrokenQueue(JobQueue):
+    """Answers questions and takes no message."""
+
+    def send(self, task_id: str, *, request_id: str) -> None:
+        raise QueueUnavailable("SendMessage: ServiceUnavailable")
+
+
+def test_a_message_that_could_not_be_sent_is_owed_again_at_the_next_run(
+    cloud: Cloud, table: TaskTable, dead_letters: JobQueue, queue: JobQueue, clock: Clock
+) -> None:
+    task = table.create(new_task())
+    clock.forward(POLICY.first_check)
+    broken = BrokenQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    with pytest.raises(QueueUnavailable):
+        make_reconciler(table, broken, dead_letters, clock).run()
+    assert row_of(table, task).check_at == clock.now
+    assert make_reconciler(table, queue, dead_letters, clock).run().resent == 1
