@@ -16,8 +16,8 @@ from services.common.operations.convert import Convert
 from services.common.operations.grayscale import Grayscale
 from services.common.operations.output import (
     CONTENT_TYPES,
+    DEFAULT_QUALITY,
     FORMATS,
-    FORMATS_WITH_QUALITY,
     Format,
     Output,
 )
@@ -27,8 +27,8 @@ from services.common.operations.rotate import Rotate
 __all__ = [
     "CONTENT_TYPES",
     "DEFAULT_OPERATIONS",
+    "DEFAULT_QUALITY",
     "FORMATS",
-    "FORMATS_WITH_QUALITY",
     "MAX_OPERATIONS",
     "OPERATIONS",
     "Convert",
@@ -83,7 +83,7 @@ class Recipe(BaseModel):
     @classmethod
     def _output_agrees(cls, output: Output | None, info: ValidationInfo) -> Output | None:
         asked = result_format(info.data.get("operations", ()), output)
-        has_quality = asked is None or asked in FORMATS_WITH_QUALITY
+        has_quality = asked is None or asked in DEFAULT_QUALITY
         if output is not None and output.quality is not None and not has_quality:
             raise PydanticCustomError(
                 "quality_without_meaning",

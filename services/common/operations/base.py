@@ -35,9 +35,10 @@ class PictureOperation(BaseModel, ABC):
         return size
 
     @abstractmethod
-    def apply(self, image: "Image") -> "Image":
-        """A new picture, or ``image`` itself when there is nothing to do.
+    def apply(self, image: "Image", size: Size) -> "Image":
+        """The changed picture; ``image`` itself when there is nothing to do.
 
         ``image`` is upright, in sRGB, and of mode L, LA, RGB or RGBA, 8 bits a channel; so is
-        what is returned.
+        what is returned. ``size`` is what ``result_size`` made of the whole picture's size:
+        ``image`` has fewer pixels when its decoder was told to leave some out.
         """

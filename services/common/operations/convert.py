@@ -2,7 +2,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from services.common.operations.base import PictureOperation
+from services.common.operations.base import PictureOperation, Size
 from services.common.operations.output import Format
 
 if TYPE_CHECKING:
@@ -15,5 +15,5 @@ class Convert(PictureOperation):
     name: Literal["convert"] = "convert"
     format: Annotated[Format, Field(description="Format of the result.")]
 
-    def apply(self, image: "Image") -> "Image":
+    def apply(self, image: "Image", size: Size) -> "Image":
         return image  # only how it is encoded changes, at the very end

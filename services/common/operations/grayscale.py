@@ -1,6 +1,6 @@
 from typing import TYPE_CHECKING, Literal
 
-from services.common.operations.base import PictureOperation
+from services.common.operations.base import PictureOperation, Size
 from services.common.operations.transparency import flatten
 
 if TYPE_CHECKING:
@@ -12,5 +12,7 @@ class Grayscale(PictureOperation):
 
     name: Literal["grayscale"] = "grayscale"
 
-    def apply(self, image: "Image") -> "Image":
+    def apply(self, image: "Image", size: Size) -> "Image":
+        if image.mode == "L":
+            return image
         return flatten(image).convert("L")  # luma of ITU-R BT.601, as in JPEG itself

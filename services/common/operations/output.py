@@ -12,7 +12,9 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 CONTENT_TYPES: Final[dict[Format, str]] = {name: f"image/{name}" for name in FORMATS}
 """All seven are registered with IANA under exactly these names."""
 
-FORMATS_WITH_QUALITY: Final[frozenset[Format]] = frozenset({"jpeg", "webp", "avif"})
+DEFAULT_QUALITY: Final[dict[Format, int]] = {"jpeg": 85, "webp": 80, "avif": 65}
+"""The formats that have a quality at all, each on its own encoder's scale: hard to tell from the
+original on photographs, at well below half its size."""
 
 
 class Output(BaseModel):
@@ -32,7 +34,8 @@ class Output(BaseModel):
         Field(
             ge=1,
             le=100,
-            description="For JPEG, WebP and AVIF. Without it: 85 for JPEG, 80 for WebP, "
-            "65 for AVIF.",
+            description="Without it: "
+            + ", ".join(f"{quality} for {name}" for name, quality in DEFAULT_QUALITY.items())
+            + ". Other formats have none.",
         ),
     ] = None

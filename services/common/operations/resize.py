@@ -67,16 +67,15 @@ class Resize(PictureOperation):
             return max(1, round(asked_width * scale)), max(1, round(asked_height * scale))
         return min(asked_width, width), min(asked_height, height)
 
-    def apply(self, image: "Image") -> "Image":
+    def apply(self, image: "Image", size: Size) -> "Image":
         from PIL import Image
 
-        target = self.result_size(image.size)
-        if target == image.size:
+        if size == image.size:
             return image
         # Premultiplied alpha, or the hidden colour of transparent pixels bleeds into the edges.
         premultiplied = {"LA": "La", "RGBA": "RGBa"}.get(image.mode, image.mode)
         resized = image.convert(premultiplied).resize(
-            target, Image.Resampling.LANCZOS, self._kept(image.size, target), REDUCING_GAP
+            size, Image.Resampling.LANCZOS, self._kept(image.size, size), REDUCING_GAP
         )
         return resized.convert(image.mode)
 
@@ -86,6 +85,7 @@ class Resize(PictureOperation):
         if self.mode != "fill":
             return 0, 0, width, height
         scale = max(target[0] / width, target[1] / height)
-        kept_width, kept_height = target[0] / scale, target[1] / scale
+        kept_width = min(width, target[0] / scale)  # rounding must not reach beyond the edge
+        kept_height = min(height, target[1] / scale)
         left, top = (width - kept_width) / 2, (height - kept_height) / 2
         return left, top, left + kept_width, top + kept_height

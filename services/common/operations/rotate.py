@@ -18,7 +18,7 @@ class Rotate(PictureOperation):
         width, height = size
         return size if self.degrees == 180 else (height, width)  # noqa: PLR2004 - a half turn
 
-    def apply(self, image: "Image") -> "Image":
+    def apply(self, image: "Image", size: Size) -> "Image":
         from PIL.Image import Transpose
 
         counterclockwise = {
