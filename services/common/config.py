@@ -61,7 +61,17 @@ class ApiConfig(ServiceConfig):
     presigned_url_ttl_s: PositiveInt = 600
     api_keys_refresh_s: PositiveInt = 30
     """How old the keys in memory may grow; a revocation holds within a minute."""
+    api_keys_max_age_s: PositiveInt = 900
+    """How long they stay valid while Secrets Manager does not answer."""
     max_body_bytes: PositiveInt = 1_000_000
+
+    api_host: str = "0.0.0.0"  # noqa: S104 - the container's security group decides who reaches it
+    api_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    api_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    api_threads: PositiveInt = 32
+    """Requests under way at once in each process."""
+    api_stop_timeout_s: PositiveInt = 25
+    """After SIGTERM, for the requests under way; below the 30 s after which ECS kills."""
 
 
 class WorkerConfig(ExecutionConfig):

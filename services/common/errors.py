@@ -2,13 +2,15 @@
 
     TaskfleetError
     ├── ApiError                  what a client of the HTTP API did or met; becomes problem+json
+    │   ├── MalformedJson         400  the body is not JSON, or not unambiguous JSON
     │   ├── InvalidRequest        400  one entry per invalid field
     │   ├── Unauthorized          401
     │   ├── Forbidden             403
     │   ├── TaskNotFound          404
     │   ├── TaskStateConflict     409
     │   ├── ResultExpired         410
-    │   └── IdempotencyKeyReused  422
+    │   ├── IdempotencyKeyReused  422
+    │   └── SubmissionsLimited    429
     ├── AwsError                  a call to AWS failed after its retries; our fault, passing
     │   ├── TableUnavailable
     │   ├── QueueUnavailable
@@ -24,8 +26,9 @@ The code of an ``AttemptError`` is what a client reads as ``failureCode``; its m
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 
 class Fault(StrEnum):
@@ -50,7 +53,8 @@ class TaskfleetError(Exception):
 # ── The HTTP API ──────────────────────────────────────────────────────────────────────────────
 
 
-class FieldError(TypedDict):
+@dataclass(frozen=True, slots=True)
+class FieldError:
     """One invalid field: a path such as ``operations.0.width``, and what is allowed there."""
 
     field: str
@@ -61,12 +65,17 @@ class ApiError(TaskfleetError):
     """Answered to the client as problem+json with this class's code and status."""
 
 
+class MalformedJson(ApiError):
+    code = "malformed_json"
+    http_status = 400
+
+
 class InvalidRequest(ApiError):
     code = "invalid_request"
     http_status = 400
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{e['field']}: {e['message']}" for e in errors))
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
         self.errors = tuple(errors)
 
 
@@ -86,8 +95,14 @@ class TaskNotFound(ApiError):
 
 
 class TaskStateConflict(ApiError):
+    """`status` is the task's, which stands in the way."""
+
     code = "task_state_conflict"
     http_status = 409
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ResultExpired(ApiError):
@@ -98,6 +113,15 @@ class ResultExpired(ApiError):
 class IdempotencyKeyReused(ApiError):
     code = "idempotency_key_reused"
     http_status = 422
+
+
+class SubmissionsLimited(ApiError):
+    code = "submissions_limited"
+    http_status = 429
+
+    def __init__(self, *, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"The client may submit {limit} tasks a minute.")
+        self.retry_after_s = retry_after_s
 
 
 # ── AWS ───────────────────────────────────────────────────────────────────────────────────────

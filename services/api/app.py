@@ -1,0 +1,88 @@
+"""The Flask application: everything it needs is handed in, nothing is read from around it."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from pydantic import ValidationError
+
+from services.api import access_log, problems, request_id, security_headers
+from services.api.auth import Authenticator
+from services.api.json_request import JsonRequest
+from services.api.key_ring import KeyRing
+from services.api.problems import Problem, invalid_request
+from services.api.readiness import Readiness
+from services.api.routes.documentation import documentation_routes
+from services.api.routes.health import health_routes
+from services.api.routes.operations import operation_routes
+from services.api.routes.tasks import task_routes
+from services.api.task_service import TaskService
+from services.common.config import ApiConfig
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task import SubmissionPolicy
+from services.common.task_table import TaskTable
+
+
+def create_app(
+    *,
+    config: ApiConfig,
+    table: TaskTable,
+    queue: JobQueue,
+    bucket: ResultBucket,
+    keys: KeyRing,
+    readiness: Readiness,
+    clock: Callable[[], datetime],
+    new_id: Callable[[], str],
+) -> OpenAPI:
+    """`clock` gives whole milliseconds in UTC, `new_id` a task id that was never given before."""
+    app = OpenAPI(
+        "taskfleet",
+        info=Info(
+            title="Taskfleet",
+            version="1",
+            description="Hand in a picture by URL, say what to do with it, fetch the result.",
+        ),
+        security_schemes={"apiKey": {"type": "http", "scheme": "bearer"}},
+        validation_error_status=500,  # documented on every route already: see `errors`
+        validation_error_model=Problem,
+        validation_error_callback=_refuse,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.request_class = JsonRequest
+    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+
+    access_log.install(app)
+    request_id.install(app)
+    security_headers.install(app)
+    problems.install(app)
+
+    service = TaskService(
+        table=table,
+        queue=queue,
+        bucket=bucket,
+        policy=SubmissionPolicy(
+            attempt_limit=config.attempt_limit,
+            deadline=timedelta(seconds=config.deadline_s),
+            first_check=timedelta(seconds=config.first_check_s),
+            retention=timedelta(seconds=config.row_retention_s),
+        ),
+        unsent_check=timedelta(seconds=config.unsent_check_s),
+        presigned_url_ttl_s=config.presigned_url_ttl_s,
+        clock=clock,
+        new_id=new_id,
+    )
+    app.register_api(task_routes(service, clock=clock))
+    app.register_api(operation_routes())
+    app.register_api(health_routes(readiness))
+    app.register_blueprint(documentation_routes(lambda: app.api_doc))
+    Authenticator(keys).install(app)
+    return app
+
+
+def _refuse(invalid: ValidationError) -> NoReturn:
+    raise invalid_request(invalid)

@@ -1,0 +1,23 @@
+"""The container's health check, ``python -m services.api.health``: exit code 0 or 1."""
+
+import sys
+from http import HTTPStatus
+from http.client import HTTPConnection
+
+from services.common.config import ApiConfig
+
+TIMEOUT_S = 3
+
+
+def main() -> int:
+    connection = HTTPConnection("127.0.0.1", ApiConfig().api_port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        return 0 if connection.getresponse().status == HTTPStatus.OK else 1
+    except OSError as failed:
+        print(f"unhealthy: {failed}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The API keys in memory, and how they stay fresh without a restart and without a request waiting.
+
+Every request reads the keys as they are in memory; a thread of its own replaces them. So a key that
+was revoked is refused after `api_keys_refresh_s` plus one call, however few requests come.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic import ValidationError
+
+from services.common.api_key import ApiKey
+from services.common.aws import translated
+from services.common.errors import SecretUnavailable
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+
+log = structlog.get_logger()
+
+
+class ApiKeysSecret:
+    """The secret that the operator's tool writes."""
+
+    def __init__(self, client: "SecretsManagerClient", *, secret_id: str) -> None:
+        self._client = client
+        self._secret_id = secret_id
+
+    def read(self) -> str:
+        """The secret's text; raises ``SecretUnavailable``."""
+        with translated(SecretUnavailable):
+            return self._client.get_secret_value(SecretId=self._secret_id)["SecretString"]
+
+
+class KeyRing:
+    """The keys as last read.
+
+    While Secrets Manager does not answer they stay valid until they are `max_age_s` old: an outage
+    there is not one here, and does not keep a revoked key alive for ever either. `monotonic` is a
+    clock in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[], str],
+        max_age_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._max_age_s = max_age_s
+        self._monotonic = monotonic
+        self._keys: Mapping[str, ApiKey] = {}
+        self._valid_until: float | None = None
+
+    def refresh(self) -> None:
+        """Read the keys anew; raises ``SecretUnavailable`` and then keeps the old ones."""
+        started = self._monotonic()
+        self._keys = _parse(self._read())
+        self._valid_until = started + self._max_age_s
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """The key of that id; raises ``SecretUnavailable`` when what is in memory is too old."""
+        if self._valid_until is None or self._monotonic() > self._valid_until:
+            raise SecretUnavailable("The API keys could not be read for too long.")
+        return self._keys.get(key_id)
+
+
+def _parse(text: str) -> dict[str, ApiKey]:
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, dict):
+        # The text itself, or an error that quotes it, must not reach a log.
+        raise SecretUnavailable("The secret of API keys is not a JSON object.") from None
+    keys = {}
+    for key_id, entry in entries.items():
+        try:
+            keys[key_id] = ApiKey.model_validate(entry)
+        except ValidationError as invalid:
+            fields = [".".join(map(str, error["loc"])) for error in invalid.errors()]
+            log.warning("api key ignored", key_id=key_id, invalid_fields=fields)
+    return keys
+
+
+class KeyRefresher:
+    """The thread that refreshes a ring every `interval_s`, from `start` to the process's end."""
+
+    def __init__(self, ring: KeyRing, *, interval_s: float) -> None:
+        self._ring = ring
+        self._interval_s = interval_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
+
+    def start(self) -> None:
+        """Read the keys once before the first request can come, then go on in the background."""
+        self._refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval_s):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        try:
+            self._ring.refresh()
+        except Exception:  # the outermost loop: the next round may go better
+            log.exception("api keys not refreshed")

@@ -1,0 +1,150 @@
+"""Every error as a problem document (RFC 9457), with nothing in it that is not for the client.
+
+`code` is stable and what programs should look at; `detail` is for people and may change.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Response
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from services.api.request_id import current_request_id
+from services.common.errors import (
+    ApiError,
+    AwsError,
+    FieldError,
+    InvalidRequest,
+    MalformedJson,
+    SubmissionsLimited,
+    TaskStateConflict,
+    Unauthorized,
+)
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+AWS_RETRY_AFTER_S = 5
+"""boto3 has already tried for a while: no use in coming back at once."""
+
+MAX_FIELD_ERRORS = 20
+MAX_TEXT_LENGTH = 300
+"""Of names and messages that may repeat what the client sent."""
+
+HTTP_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    500: "internal_error",
+}
+"""Codes of errors that HTTP itself has a name for; those of ours are in the error tree."""
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). Look at `code`; `detail` is for people and may change."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    errors: list[FieldError] | None = None
+    """With `invalid_request`: one entry for each invalid field."""
+    task_status: str | None = None
+    """With `task_state_conflict`: the status that stands in the way."""
+    dependency: str | None = None
+    """With status 503: which part of AWS did not answer."""
+
+
+def install(app: Flask) -> None:
+    app.register_error_handler(ApiError, _answer_api_error)
+    app.register_error_handler(AwsError, _answer_aws_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+
+
+def problem(
+    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    document = Problem(
+        type=f"urn:taskfleet:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=current_request_id(),
+        **more,
+    )
+    body = document.model_dump_json(by_alias=True, exclude_none=True)
+    return Response(body, status, headers, content_type=MEDIA_TYPE)
+
+
+def invalid_request(invalid: ValidationError) -> InvalidRequest | MalformedJson:
+    """What pydantic found, as an error of ours: for the app's validating library to raise."""
+    errors = invalid.errors(include_url=False, include_context=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        # Valid to the standard library, not to pydantic: half a surrogate pair, or depth.
+        return MalformedJson("The body is nested too deeply, or has text that is not Unicode.")
+    return InvalidRequest(
+        [FieldError(_path(error["loc"]), _cut(error["msg"])) for error in errors[:MAX_FIELD_ERRORS]]
+    )
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """``operations.0.width`` of (operations, 0, resize, width), or ``body`` for all of it."""
+    match location:
+        case ("operations", int(position), _, *parameter):
+            location = ("operations", position, *parameter)
+    return _cut(".".join(map(str, location))) or "body"
+
+
+def _cut(text: str) -> str:
+    text = text.removeprefix("Value error, ")  # how pydantic introduces a validator's ValueError
+    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…"
+
+
+def _answer_api_error(error: ApiError) -> Response:
+    headers: dict[str, str] = {}
+    more: dict[str, Any] = {}
+    match error:
+        case InvalidRequest():
+            more["errors"] = list(error.errors)
+        case TaskStateConflict():
+            more["task_status"] = error.status
+        case Unauthorized():
+            headers["WWW-Authenticate"] = 'Bearer realm="taskfleet"'
+        case SubmissionsLimited():
+            headers["Retry-After"] = str(error.retry_after_s)
+    detail = "Some fields are not valid." if isinstance(error, InvalidRequest) else str(error)
+    return problem(error.http_status, error.code, detail, headers=headers, **more)
+
+
+def _answer_aws_error(error: AwsError) -> Response:
+    log.error("dependency failed", code=error.code, reason=str(error), exc_info=error)
+    dependency = error.code.removesuffix("_unavailable")
+    return problem(
+        error.http_status,
+        error.code,
+        f"The {dependency} does not answer; try again later.",
+        headers={"Retry-After": str(AWS_RETRY_AFTER_S)},
+        dependency=dependency,
+    )
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    """Also of a bug: Flask logs it with its traceback and wraps it into a 500."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    code = HTTP_CODES.get(status, "http_error")
+    return problem(status, code, error.description or "", headers=headers)

@@ -1,0 +1,158 @@
+"""What clients send and get. The models that validate are the ones that make the document."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from services.common.operations import Recipe
+from services.common.source_url import MAX_LENGTH, SourceUrl
+from services.common.task import Result, Status, Task
+from services.common.task_record import to_rfc3339
+
+
+def _fetchable(url: str) -> str:
+    try:
+        SourceUrl.parse(url)
+    except ValueError as refused:
+        raise PydanticCustomError("source_url", "{sentence}", {"sentence": str(refused)}) from None
+    return url
+
+
+InputImageUrl = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_LENGTH,
+        description="Where the picture is: http or https, on a public address.",
+        # In the schema only: what `_fetchable` says of such a URL is easier to read.
+        json_schema_extra={
+            "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+            "example": "https://example.com/photo.jpg",
+        },
+    ),
+    AfterValidator(_fetchable),
+]
+
+
+class Submission(Recipe):
+    """A picture and what to do with it; without `operations` it becomes grayscale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
+
+    input_image_url: InputImageUrl
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(to_rfc3339),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class ResultView(_View):
+    """The stored picture."""
+
+    content_type: str
+    bytes: int
+    width: int
+    height: int
+    sha256: str
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        return cls(
+            content_type=result.content_type,
+            bytes=result.size_bytes,
+            width=result.width,
+            height=result.height,
+            sha256=result.sha256,
+        )
+
+
+class TaskView(_View):
+    """A task as its client sees it."""
+
+    task_id: str
+    status: Status
+    will_retry: Annotated[
+        bool, Field(description="With status FAILED: another attempt follows by itself.")
+    ]
+    input_image_url: str
+    operations: list[dict[str, Any]]
+    output: dict[str, Any] | None = None
+    created_at: Instant
+    updated_at: Instant
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    deadline_at: Annotated[Instant, Field(description="By then the task is over, either way.")]
+    attempt: Annotated[int, Field(description="Attempts begun so far.")]
+    attempt_limit: int
+    failure_code: str | None = None
+    failure_reason: str | None = None
+    result: ResultView | None = None
+    result_url: Annotated[
+        str | None, Field(description="Serves the result, for a few minutes; ask again for more.")
+    ] = None
+
+    @classmethod
+    def of(cls, task: Task, *, result_url: str | None) -> Self:
+        return cls(
+            task_id=task.task_id,
+            status=task.status,
+            will_retry=task.will_retry,
+            input_image_url=task.input_image_url,
+            operations=[dict(operation) for operation in task.operations],
+            output=dict(task.output) if task.output is not None else None,
+            created_at=task.created_at,
+            updated_at=task.updated_at,
+            started_at=task.started_at,
+            finished_at=task.finished_at,
+            deadline_at=task.deadline_at,
+            attempt=task.attempt,
+            attempt_limit=task.attempt_limit,
+            failure_code=task.failure_code,
+            failure_reason=task.failure_reason,
+            result=ResultView.of(task.result) if task.result else None,
+            result_url=result_url,
+        )
+
+
+class OperationView(_View):
+    """An operation: its name, what it does, and the JSON schema of its parameters."""
+
+    name: str
+    description: str
+    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class CatalogueView(_View):
+    operations: list[OperationView]
+    default: Annotated[
+        list[dict[str, Any]], Field(description="What a submission without operations means.")
+    ]
+    max_operations: Annotated[int, Field(description="The most that one task may name.")]
+
+
+class HealthView(_View):
+    """`failing` names the dependencies that do not answer."""
+
+    status: str
+    failing: list[str] = []
+
+
+class TaskPath(BaseModel):
+    task_id: Annotated[str, Field(alias="taskId")]

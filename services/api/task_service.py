@@ -1,0 +1,172 @@
+"""What the API does with tasks: row before message, and every task to its owner only."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from services.api.schemas import Submission
+from services.common.errors import (
+    IdempotencyKeyReused,
+    QueueUnavailable,
+    ResultExpired,
+    TableUnavailable,
+    TaskNotFound,
+    TaskStateConflict,
+)
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task import (
+    Status,
+    SubmissionPolicy,
+    Task,
+    is_task_id,
+    submitted,
+    task_id_for,
+)
+from services.common.task_table import TaskTable, TransitionRefused
+from services.common.telemetry import Metric
+
+log = structlog.get_logger()
+
+NO_TASK = "00000000-0000-0000-0000-000000000000"
+"""Looked up in place of what is no task id, so that the answer takes as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The task, and how it stands: `queued` is False when only its row could be written."""
+
+    task: Task
+    queued: bool = True
+    replayed: bool = False
+
+
+class TaskService:
+    """Thread-safe. `new_id` gives a task id that was never given before."""
+
+    def __init__(
+        self,
+        *,
+        table: TaskTable,
+        queue: JobQueue,
+        bucket: ResultBucket,
+        policy: SubmissionPolicy,
+        unsent_check: timedelta,
+        presigned_url_ttl_s: int,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._table = table
+        self._queue = queue
+        self._bucket = bucket
+        self._policy = policy
+        self._unsent_check = unsent_check
+        self._presigned_url_ttl_s = presigned_url_ttl_s
+        self._clock = clock
+        self._new_id = new_id
+
+    def submit(
+        self, owner: str, submission: Submission, *, idempotency_key: str | None, request_id: str
+    ) -> Submitted:
+        """Record the task, then queue it.
+
+        With an `idempotency_key` that was used before, the same submission gives the task that it
+        gave then, and another one raises ``IdempotencyKeyReused``.
+        """
+        stored = submission.model_dump(mode="json", exclude_none=True)
+        task = submitted(
+            task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
+            owner=owner,
+            request_hash=_hash(submission),
+            request_id=request_id,
+            input_image_url=submission.input_image_url,
+            operations=stored["operations"],
+            output=stored.get("output"),
+            policy=self._policy,
+            now=self._clock(),
+        )
+        row = self._table.create(task)
+        if not _is_own_write(row, task):
+            if row.request_hash != task.request_hash:
+                raise IdempotencyKeyReused("The Idempotency-Key belongs to another submission.")
+            return Submitted(row, replayed=True)
+        log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
+        return Submitted(row, queued=self._send(row, request_id=request_id))
+
+    def get(self, owner: str, task_id: str) -> Task:
+        """The owner's task; ``TaskNotFound`` whether it is another's, unknown or no id at all."""
+        task = self._table.get(task_id if is_task_id(task_id) else NO_TASK)
+        if task is None or task.owner != owner:
+            raise TaskNotFound("There is no such task.")
+        return task
+
+    def result_url(self, task: Task) -> str | None:
+        """A presigned URL of the result; None while there is none, or no longer."""
+        if task.result is None or self._clock() >= task.expires_at:
+            return None
+        return self._bucket.presign(
+            task.result.key,
+            content_type=task.result.content_type,
+            ttl_s=self._presigned_url_ttl_s,
+        )
+
+    def result_location(self, owner: str, task_id: str) -> str:
+        """Like `result_url`, but says by an error why there is none."""
+        task = self.get(owner, task_id)
+        if task.status is not Status.COMPLETED:
+            raise TaskStateConflict(
+                f"The task has no result: it is {task.status}.", status=task.status
+            )
+        url = self.result_url(task)
+        if url is None:
+            raise ResultExpired("The result was kept for its time and is gone.")
+        return url
+
+    def cancel(self, owner: str, task_id: str) -> Task:
+        self.get(owner, task_id)
+        try:
+            return self._table.cancel(task_id, now=self._clock())
+        except TransitionRefused as refused:
+            raise _conflict(refused) from refused
+
+    def retry(self, owner: str, task_id: str, *, request_id: str) -> Submitted:
+        self.get(owner, task_id)
+        try:
+            task = self._table.retry(task_id, policy=self._policy, now=self._clock())
+        except TransitionRefused as refused:
+            raise _conflict(refused) from refused
+        return Submitted(task, queued=self._send(task, request_id=request_id))
+
+    def _send(self, task: Task, *, request_id: str) -> bool:
+        """Queue the task; False when the reconciler will have to, and it is told to come soon."""
+        try:
+            self._queue.send(task.task_id, request_id=request_id)
+        except QueueUnavailable as failed:
+            log.warning("task not queued", task_id=task.task_id, reason=str(failed))
+        else:
+            return True
+        try:
+            check_at = self._clock() + self._unsent_check
+            self._table.move_check(task, check_at=check_at, gap=self._unsent_check)
+        except TableUnavailable as failed:
+            log.warning("check not drawn near", task_id=task.task_id, reason=str(failed))
+        return False
+
+
+def _is_own_write(row: Task, task: Task) -> bool:
+    """Also of a first write whose answer was lost, so that boto3's second met the row."""
+    return row.request_id == task.request_id and row.created_at == task.created_at
+
+
+def _hash(submission: Submission) -> str:
+    """Of what the submission means: the order of members and written-out defaults are the same."""
+    return hashlib.sha256(submission.model_dump_json(exclude_none=True).encode()).hexdigest()
+
+
+def _conflict(refused: TransitionRefused) -> TaskNotFound | TaskStateConflict:
+    if refused.task is None:
+        return TaskNotFound("There is no such task.")
+    return TaskStateConflict(str(refused), status=refused.task.status)

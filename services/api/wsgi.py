@@ -1,0 +1,44 @@
+"""What gunicorn loads: the application wired to AWS."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from flask_openapi3.openapi import OpenAPI
+
+from services.api.app import create_app
+from services.api.key_ring import ApiKeysSecret, KeyRefresher, KeyRing
+from services.api.readiness import Readiness
+from services.api.task_service import NO_TASK
+from services.common.aws import Aws
+from services.common.clock import utc_now
+from services.common.config import ApiConfig
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task_table import TaskTable
+
+
+def create_wsgi_app() -> OpenAPI:
+    """Called once in each process after the fork, which no client and no thread would survive."""
+    config = ApiConfig()
+    aws = Aws(region=config.aws_region, connections=config.api_threads)
+    table = TaskTable(
+        aws.dynamodb(),
+        table=config.task_table,
+        retention=timedelta(seconds=config.row_retention_s),
+    )
+    queue = JobQueue(aws.sqs(), url=config.task_queue_url)
+    secret = ApiKeysSecret(aws.secretsmanager(), secret_id=config.api_keys_secret_id)
+    keys = KeyRing(read=secret.read, max_age_s=config.api_keys_max_age_s)
+    KeyRefresher(keys, interval_s=config.api_keys_refresh_s).start()
+    return create_app(
+        config=config,
+        table=table,
+        queue=queue,
+        bucket=ResultBucket(aws.s3(), bucket=config.result_bucket),
+        keys=keys,
+        readiness=Readiness(
+            {"table": lambda: table.get(NO_TASK), "queue": queue.backlog, "secret": secret.read}
+        ),
+        clock=utc_now,
+        new_id=lambda: str(uuid4()),
+    )
