@@ -1,0 +1,17 @@
+"""The command line for operators: ``python -m taskctl keys create | list | revoke``.
+
+Credentials, region and endpoint are those that boto3 finds (``AWS_PROFILE``, ``AWS_REGION``,
+``AWS_ENDPOINT_URL``).
+"""
+
+import click
+
+from taskctl.keys import keys
+
+
+@click.group()
+def cli() -> None:
+    """Operate a deployment of Taskfleet."""
+
+
+cli.add_command(keys)

@@ -1,0 +1,27 @@
+"""A new API key, as its client will hold it."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+SECRET_BYTES = 32
+"""256 bits: nothing to guess, so that one round of a plain hash protects it."""
+KEY_ID_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    key_id: str
+    secret: str = field(repr=False)
+
+    @property
+    def bearer(self) -> str:
+        """What goes into the Authorization header."""
+        return f"{self.key_id}.{self.secret}"
+
+
+def new_key(random_bytes: Callable[[int], bytes]) -> NewKey:
+    return NewKey(
+        key_id=random_bytes(KEY_ID_BYTES).hex(),
+        secret=urlsafe_b64encode(random_bytes(SECRET_BYTES)).rstrip(b"=").decode(),
+    )
