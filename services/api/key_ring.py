@@ -33,7 +33,10 @@ class ApiKeysSecret:
     def read(self) -> str:
         """The secret's text; raises ``SecretUnavailable``."""
         with translated(SecretUnavailable):
-            return self._client.get_secret_value(SecretId=self._secret_id)["SecretString"]
+            # The label is what an edit moves; real Secrets Manager would take it by itself.
+            return self._client.get_secret_value(
+                SecretId=self._secret_id, VersionStage="AWSCURRENT"
+            )["SecretString"]
 
 
 class KeyRing:
