@@ -1,0 +1,94 @@
+"""The deployment: which stacks there are, how they are wired, and how large each profile is.
+
+    cdk deploy --all -c profile=standard -c certificate_arn=arn:… -c domain_name=tasks.example.org
+
+What a setting means is said in cdk/settings.py.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import App, Environment, Tags, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from cdk.settings import Egress, Settings, SettingsError, load_settings
+from cdk.stacks.api import ApiStack
+from cdk.stacks.delivery import DeliveryStack
+from cdk.stacks.network import NetworkStack
+from cdk.stacks.observability import ObservabilityStack
+from cdk.stacks.state import StateStack
+from cdk.stacks.worker import WorkerStack
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    # To try it out: no NAT, no worker while idle, all on Spot, gone without a trace.
+    "dev": {
+        "egress": Egress.PUBLIC,
+        "nat_gateways": 0,
+        "disposable": True,
+        "log_retention_days": 7,
+        "api_cpu": 256,
+        "api_memory_mib": 512,
+        "api_max_tasks": 4,
+        "worker_cpu": 1_024,
+        "worker_memory_mib": 2_048,
+        "imaging_processes": 1,
+        "worker_min_tasks": 0,
+        "worker_max_tasks": 5,
+        "worker_on_demand_base": 0,
+        "worker_spot_percent": 100,
+    },
+    # For use: the defaults.
+    "standard": {"egress": Egress.NAT},
+    # No address of AWS is reached through the internet, and only workers reach the internet.
+    "private": {"egress": Egress.PRIVATE},
+}
+
+
+def build(app: App, settings: Settings, env: Environment) -> None:
+    """All stacks of one deployment; several deployments may share an account, or an app."""
+
+    def name(part: str) -> str:
+        return f"taskfleet-{settings.environment}-{part}"
+
+    network = NetworkStack(app, name("network"), settings=settings, env=env)
+    state = StateStack(app, name("state"), settings=settings, env=env)
+    api = ApiStack(app, name("api"), settings=settings, network=network, state=state, env=env)
+    worker = WorkerStack(
+        app, name("worker"), settings=settings, network=network, state=state, env=env
+    )
+    ObservabilityStack(
+        app,
+        name("observability"),
+        settings=settings,
+        network=network,
+        state=state,
+        api=api,
+        worker=worker,
+        env=env,
+    )
+    if settings.github_repository:
+        DeliveryStack(app, name("delivery"), settings=settings, env=env)
+
+    network.termination_protection = state.termination_protection = not settings.disposable
+    Tags.of(app).add("taskfleet:environment", settings.environment)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+
+
+def main() -> None:
+    app = App()
+    try:
+        settings = load_settings(app.node.get_all_context(), profiles=PROFILES)
+    except SettingsError as error:
+        sys.exit(str(error))
+    # The CLI's account and region; without credentials the account stays open.
+    env = Environment(
+        account=os.environ.get("CDK_DEFAULT_ACCOUNT"), region=os.environ.get("CDK_DEFAULT_REGION")
+    )
+    build(app, settings, env)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The metrics that scaling, alarms and the dashboard read, each named once."""
+
+from aws_cdk import Duration
+from aws_cdk.aws_cloudwatch import Metric
+from aws_cdk.aws_ecs import FargateService
+
+NAMESPACE = "Taskfleet"
+"""Of the metrics that the services write into their logs in CloudWatch's embedded metric format."""
+
+MINUTE = Duration.minutes(1)
+
+
+def service_metric(
+    name: str, *, service: str, environment: str, statistic: str = "Sum", **dimensions: str
+) -> Metric:
+    """A metric of our own: `service` is api, worker or reconciler."""
+    return Metric(
+        namespace=NAMESPACE,
+        metric_name=name,
+        dimensions_map={"Service": service, "Environment": environment, **dimensions},
+        statistic=statistic,
+        period=MINUTE,
+    )
+
+
+def running_tasks(service: FargateService, *, statistic: str = "Average") -> Metric:
+    """Containers that run, as Container Insights counts them."""
+    return Metric(
+        namespace="ECS/ContainerInsights",
+        metric_name="RunningTaskCount",
+        dimensions_map={
+            "ClusterName": service.cluster.cluster_name,
+            "ServiceName": service.service_name,
+        },
+        statistic=statistic,
+        period=MINUTE,
+    )

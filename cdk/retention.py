@@ -1,0 +1,39 @@
+"""What is kept, and for how long."""
+
+from collections.abc import Mapping
+
+from aws_cdk import RemovalPolicy
+from aws_cdk.aws_logs import LogGroup, RetentionDays
+from constructs import Construct
+
+from cdk.settings import Settings
+
+LOG_RETENTION: Mapping[int, RetentionDays] = {
+    1: RetentionDays.ONE_DAY,
+    3: RetentionDays.THREE_DAYS,
+    7: RetentionDays.ONE_WEEK,
+    14: RetentionDays.TWO_WEEKS,
+    30: RetentionDays.ONE_MONTH,
+    60: RetentionDays.TWO_MONTHS,
+    90: RetentionDays.THREE_MONTHS,
+    180: RetentionDays.SIX_MONTHS,
+    365: RetentionDays.ONE_YEAR,
+}
+
+
+def removal_policy(settings: Settings) -> RemovalPolicy:
+    """What becomes of data when its stack goes."""
+    return RemovalPolicy.DESTROY if settings.disposable else RemovalPolicy.RETAIN
+
+
+def log_group(
+    scope: Construct, construct_id: str, settings: Settings, *, name: str | None = None
+) -> LogGroup:
+    """Logs, kept as long as the settings say; `name` only where AWS insists on one."""
+    return LogGroup(
+        scope,
+        construct_id,
+        log_group_name=name,
+        retention=LOG_RETENTION[settings.log_retention_days],
+        removal_policy=removal_policy(settings),
+    )

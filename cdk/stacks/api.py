@@ -1,0 +1,258 @@
+"""The HTTP API: load balancer, firewall, Fargate service, scaling."""
+
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk.aws_ec2 import Peer, Port, SecurityGroup
+from aws_cdk.aws_ecs import (
+    AvailabilityZoneRebalancing,
+    CapacityProviderStrategy,
+    DeploymentCircuitBreaker,
+    FargateService,
+    HealthCheck,
+    PropagatedTagSource,
+)
+from aws_cdk.aws_elasticloadbalancingv2 import (
+    ApplicationListener,
+    ApplicationLoadBalancer,
+    ApplicationProtocol,
+    ApplicationTargetGroup,
+    ListenerAction,
+    ListenerCertificate,
+    TargetType,
+)
+from aws_cdk.aws_elasticloadbalancingv2 import HealthCheck as TargetHealthCheck
+from aws_cdk.aws_iam import PolicyStatement
+from constructs import Construct
+
+from cdk.findings import acknowledge, acknowledge_objects
+from cdk.hardened_task import HardenedTask
+from cdk.images import api_image
+from cdk.settings import Settings
+from cdk.stacks.network import NetworkStack, egress_group
+from cdk.stacks.state import OWNER_INDEX, RESULTS, StateStack
+from cdk.web_acl import WebAcl
+
+PORT = 8080
+
+HEALTH_CHECK = [
+    "CMD",
+    "python",
+    "-c",
+    f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{PORT}/healthz', timeout=3)",
+]
+"""The image carries no curl."""
+
+
+class ApiStack(Stack):
+    """Offers `load_balancer`, `target_group`, `service`, `task` and `url`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        state: StateStack,
+        **stack: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **stack)
+        self._settings = settings
+        self._network = network
+        self._state = state
+
+        self.load_balancer = self._load_balancer()
+        self.target_group = self._target_group()
+        self._listen()
+        self.task = self._task()
+        acknowledge_objects(
+            self.task,
+            state.bucket,
+            f"{RESULTS}*",
+            reason="Any result may be downloaded by a URL that the API signs.",
+        )
+        self.service = self._service()
+        self.target_group.add_target(self.service)
+        self._scale()
+        WebAcl(
+            self,
+            "WebAcl",
+            settings=settings,
+            load_balancer_arn=self.load_balancer.load_balancer_arn,
+        )
+
+        scheme = "https" if settings.certificate_arn else "http"
+        host = settings.domain_name or self.load_balancer.load_balancer_dns_name
+        self.url = f"{scheme}://{host}"
+        CfnOutput(self, "Url", value=self.url)
+        CfnOutput(self, "LoadBalancerName", value=self.load_balancer.load_balancer_dns_name)
+
+    def _load_balancer(self) -> ApplicationLoadBalancer:
+        settings = self._settings
+        group = SecurityGroup(
+            self,
+            "LoadBalancerGroup",
+            vpc=self._network.vpc,
+            description="Load balancer: clients in, API containers out",
+            allow_all_outbound=False,
+        )
+        ports = [Port.HTTP, Port.HTTPS] if settings.certificate_arn else [Port.HTTP]
+        for port in ports:
+            for network in settings.client_networks:
+                group.add_ingress_rule(Peer.ipv4(network), port)
+        load_balancer = ApplicationLoadBalancer(
+            self,
+            "LoadBalancer",
+            vpc=self._network.vpc,
+            vpc_subnets=self._network.public_subnets,
+            internet_facing=True,
+            security_group=group,
+            idle_timeout=Duration.seconds(settings.idle_timeout_s),
+            drop_invalid_header_fields=True,
+            deletion_protection=not settings.disposable,
+        )
+        load_balancer.log_access_logs(self._state.log_bucket, prefix="load-balancer")
+        acknowledge(
+            group,
+            "AwsSolutions-EC23",
+            reason="A public API: anyone may connect, the firewall and the API's keys decide who "
+            "gets further. `client_networks` narrows it.",
+        )
+        return load_balancer
+
+    def _target_group(self) -> ApplicationTargetGroup:
+        return ApplicationTargetGroup(
+            self,
+            "Targets",
+            vpc=self._network.vpc,
+            protocol=ApplicationProtocol.HTTP,
+            port=PORT,
+            target_type=TargetType.IP,
+            deregistration_delay=Duration.seconds(self._settings.deregistration_delay_s),
+            health_check=TargetHealthCheck(
+                path="/healthz",
+                interval=Duration.seconds(10),
+                timeout=Duration.seconds(5),
+                healthy_threshold_count=2,
+                unhealthy_threshold_count=3,
+            ),
+        )
+
+    def _listen(self) -> None:
+        if self._settings.certificate_arn is None:
+            self._listener("Http", 80, ListenerAction.forward([self.target_group]))
+            return
+        self._listener(
+            "Http", 80, ListenerAction.redirect(protocol="HTTPS", port="443", permanent=True)
+        )
+        self.load_balancer.add_listener(
+            "Https",
+            port=443,
+            open=False,
+            certificates=[ListenerCertificate.from_arn(self._settings.certificate_arn)],
+            default_action=ListenerAction.forward([self.target_group]),
+        )
+
+    def _task(self) -> HardenedTask:
+        settings, state = self._settings, self._state
+        return HardenedTask(
+            self,
+            "Task",
+            settings=settings,
+            image=api_image(self, settings),
+            cpu=settings.api_cpu,
+            memory_mib=settings.api_memory_mib,
+            stop_timeout_s=settings.api_stop_timeout_s,
+            port=PORT,
+            health_check=HealthCheck(
+                command=HEALTH_CHECK,
+                interval=Duration.seconds(30),
+                timeout=Duration.seconds(5),
+                retries=3,
+                start_period=Duration.seconds(15),
+            ),
+            environment={
+                "TASKFLEET_ENVIRONMENT": settings.environment,
+                "AWS_REGION": self.region,
+                "TASK_TABLE": state.table.table_name,
+                "TASK_QUEUE_URL": state.queue.queue_url,
+                "RESULT_BUCKET": state.bucket.bucket_name,
+                "API_KEYS_SECRET_ID": state.api_keys.secret_arn,
+                "ATTEMPT_LIMIT": str(settings.attempt_limit),
+                "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
+            },
+            statements=[
+                PolicyStatement(
+                    actions=[
+                        "dynamodb:DescribeTable",
+                        "dynamodb:GetItem",
+                        "dynamodb:PutItem",
+                        "dynamodb:Query",
+                        "dynamodb:UpdateItem",
+                    ],
+                    resources=[state.table.table_arn],
+                ),
+                PolicyStatement(
+                    actions=["dynamodb:Query"],
+                    resources=[f"{state.table.table_arn}/index/{OWNER_INDEX}"],
+                ),
+                PolicyStatement(
+                    actions=["sqs:GetQueueAttributes", "sqs:SendMessage"],
+                    resources=[state.queue.queue_arn],
+                ),
+                # Held for the presigned URLs: they can do what their signer may.
+                PolicyStatement(
+                    actions=["s3:GetObject"],
+                    resources=[state.bucket.arn_for_objects(f"{RESULTS}*")],
+                ),
+                PolicyStatement(
+                    actions=["secretsmanager:GetSecretValue"],
+                    resources=[state.api_keys.secret_arn],
+                ),
+            ],
+        )
+
+    def _service(self) -> FargateService:
+        group = egress_group(
+            self,
+            "ServiceGroup",
+            vpc=self._network.vpc,
+            description="API containers: the load balancer in, AWS out",
+            ports=[Port.HTTPS],
+        )
+        return FargateService(
+            self,
+            "Service",
+            cluster=self._network.cluster,
+            task_definition=self.task,
+            security_groups=[group],
+            vpc_subnets=self._network.internal_subnets,
+            assign_public_ip=self._network.assign_public_ip,
+            capacity_provider_strategies=[
+                CapacityProviderStrategy(capacity_provider="FARGATE", weight=1)
+            ],
+            propagate_tags=PropagatedTagSource.SERVICE,
+            availability_zone_rebalancing=AvailabilityZoneRebalancing.ENABLED,
+            min_healthy_percent=100,
+            max_healthy_percent=200,
+            circuit_breaker=DeploymentCircuitBreaker(rollback=True),
+            health_check_grace_period=Duration.seconds(60),
+        )
+
+    def _scale(self) -> None:
+        scaling = self.service.auto_scale_task_count(
+            min_capacity=self._settings.api_min_tasks, max_capacity=self._settings.api_max_tasks
+        )
+        scaling.scale_on_request_count(
+            "Requests",
+            target_group=self.target_group,
+            requests_per_target=self._settings.api_requests_per_minute,
+            scale_out_cooldown=Duration.seconds(60),
+            scale_in_cooldown=Duration.seconds(300),
+        )
+
+    def _listener(self, name: str, port: int, action: ListenerAction) -> ApplicationListener:
+        return self.load_balancer.add_listener(
+            name, port=port, protocol=ApplicationProtocol.HTTP, open=False, default_action=action
+        )

@@ -1,0 +1,199 @@
+"""What must not be lost: the table, the queues, the buckets and the API keys."""
+
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, SecretValue, Stack
+from aws_cdk.aws_dynamodb import (
+    Attribute,
+    AttributeType,
+    BillingMode,
+    PointInTimeRecoverySpecification,
+    ProjectionType,
+    Table,
+)
+from aws_cdk.aws_s3 import (
+    BlockPublicAccess,
+    Bucket,
+    BucketEncryption,
+    CorsRule,
+    HttpMethods,
+    LifecycleRule,
+)
+from aws_cdk.aws_secretsmanager import Secret
+from aws_cdk.aws_sqs import (
+    DeadLetterQueue,
+    Queue,
+    QueueEncryption,
+    RedriveAllowPolicy,
+    RedrivePermission,
+)
+from constructs import Construct
+
+from cdk.findings import acknowledge
+from cdk.retention import removal_policy
+from cdk.settings import Settings
+
+OPEN_TASKS_INDEX = "OpenTasks"
+"""Sparse: the reconciler's view of what is still owed."""
+OWNER_INDEX = "TasksByOwner"
+"""A client's tasks, newest first."""
+
+RESULTS, UPLOADS = "results/", "uploads/"
+
+
+class StateStack(Stack):
+    """Offers `table`, `queue`, `dead_letter_queue`, `bucket`, `api_keys` and `log_bucket`."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, **stack: Any
+    ) -> None:
+        super().__init__(scope, construct_id, **stack)
+        self._settings = settings
+        self.table = self._task_table()
+        self.dead_letter_queue, self.queue = self._queues()
+        self.log_bucket = self._log_bucket()
+        self.bucket = self._result_bucket()
+        self.api_keys = self._api_keys()
+
+        CfnOutput(self, "TaskTable", value=self.table.table_name)
+        CfnOutput(self, "TaskQueueUrl", value=self.queue.queue_url)
+        CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letter_queue.queue_url)
+        CfnOutput(self, "ResultBucket", value=self.bucket.bucket_name)
+        CfnOutput(self, "LogBucket", value=self.log_bucket.bucket_name)
+        CfnOutput(self, "ApiKeysSecretId", value=self.api_keys.secret_arn)
+
+    def _task_table(self) -> Table:
+        table = Table(
+            self,
+            "Tasks",
+            partition_key=Attribute(name="taskId", type=AttributeType.STRING),
+            billing_mode=BillingMode.PAY_PER_REQUEST,
+            time_to_live_attribute="expiresAt",
+            point_in_time_recovery_specification=PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=not self._settings.disposable,
+            removal_policy=removal_policy(self._settings),
+        )
+        table.add_global_secondary_index(
+            index_name=OPEN_TASKS_INDEX,
+            partition_key=Attribute(name="openShard", type=AttributeType.NUMBER),
+            sort_key=Attribute(name="checkAt", type=AttributeType.NUMBER),
+            projection_type=ProjectionType.KEYS_ONLY,
+        )
+        table.add_global_secondary_index(
+            index_name=OWNER_INDEX,
+            partition_key=Attribute(name="ownerShard", type=AttributeType.STRING),
+            sort_key=Attribute(name="createdAt", type=AttributeType.STRING),
+            projection_type=ProjectionType.ALL,
+        )
+        return table
+
+    def _queues(self) -> tuple[Queue, Queue]:
+        """Neither outlives its stack: a message only names a row, and is made again from it."""
+        settings = self._settings
+        # The two name each other, which CloudFormation could not resolve: hence one fixed name.
+        name = f"taskfleet-{settings.environment}-tasks"
+        source = Queue.from_queue_arn(self, "Source", self.format_arn(service="sqs", resource=name))
+        dead_letters = Queue(
+            self,
+            "DeadLetters",
+            encryption=QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(settings.dead_letter_retention_days),
+            redrive_allow_policy=RedriveAllowPolicy(
+                redrive_permission=RedrivePermission.BY_QUEUE, source_queues=[source]
+            ),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        queue = Queue(
+            self,
+            "Queue",
+            queue_name=name,
+            encryption=QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            visibility_timeout=Duration.seconds(settings.visibility_timeout_s),
+            retention_period=Duration.days(settings.queue_retention_days),
+            dead_letter_queue=DeadLetterQueue(
+                queue=dead_letters, max_receive_count=settings.max_receive_count
+            ),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        return dead_letters, queue
+
+    def _log_bucket(self) -> Bucket:
+        bucket = Bucket(
+            self,
+            "AccessLogs",
+            block_public_access=BlockPublicAccess.BLOCK_ALL,
+            encryption=BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            lifecycle_rules=[
+                LifecycleRule(
+                    id="logs", expiration=Duration.days(self._settings.log_retention_days)
+                )
+            ],
+            removal_policy=removal_policy(self._settings),
+        )
+        acknowledge(
+            bucket,
+            "AwsSolutions-S1",
+            reason="It receives the access logs; logging their arrival would go on for ever.",
+        )
+        return bucket
+
+    def _result_bucket(self) -> Bucket:
+        settings = self._settings
+        return Bucket(
+            self,
+            "Results",
+            block_public_access=BlockPublicAccess.BLOCK_ALL,
+            encryption=BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            server_access_logs_bucket=self.log_bucket,
+            server_access_logs_prefix="results-bucket/",
+            lifecycle_rules=[
+                # Losers' results lie beside the winners' and go with them.
+                LifecycleRule(
+                    id="results",
+                    prefix=RESULTS,
+                    expiration=Duration.days(settings.result_retention_days),
+                ),
+                LifecycleRule(
+                    id="uploads",
+                    prefix=UPLOADS,
+                    expiration=Duration.days(settings.upload_retention_days),
+                ),
+                LifecycleRule(
+                    id="unfinished", abort_incomplete_multipart_upload_after=Duration.days(1)
+                ),
+            ],
+            cors=[
+                # A browser sends `Origin: null` after the redirect to a presigned URL, so no list
+                # of origins would do; the signature is what lets a caller in.
+                CorsRule(
+                    allowed_methods=[HttpMethods.GET, HttpMethods.HEAD, HttpMethods.POST],
+                    allowed_origins=["*"],
+                    exposed_headers=["ETag", "Content-Length", "Content-Type"],
+                    max_age=3_600,
+                )
+            ],
+            removal_policy=removal_policy(settings),
+        )
+
+    def _api_keys(self) -> Secret:
+        secret = Secret(
+            self,
+            "ApiKeys",
+            description="Hashes of the API keys, written by taskctl",
+            # Starts without keys. CloudFormation writes this once and never reads it back.
+            secret_string_value=SecretValue.unsafe_plain_text("{}"),
+            removal_policy=removal_policy(settings=self._settings),
+        )
+        acknowledge(
+            secret,
+            "AwsSolutions-SMG4",
+            reason="Clients hold the keys, of which only hashes are here: a key is rotated by "
+            "creating a second one, handing it over and revoking the first.",
+        )
+        return secret

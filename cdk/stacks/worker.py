@@ -1,0 +1,203 @@
+"""The workers: Fargate service, scaling on the backlog; and the reconciler on its schedule."""
+
+from typing import Any
+
+from aws_cdk import Duration, Stack
+from aws_cdk.aws_ec2 import Port, SecurityGroup
+from aws_cdk.aws_ecs import (
+    CapacityProviderStrategy,
+    DeploymentCircuitBreaker,
+    FargateService,
+    HealthCheck,
+    PropagatedTagSource,
+)
+from aws_cdk.aws_iam import PolicyStatement
+from aws_cdk.aws_scheduler import Schedule, ScheduleExpression
+from aws_cdk.aws_scheduler_targets import EcsRunFargateTask
+from constructs import Construct
+
+from cdk.backlog_scaling import BacklogScaling
+from cdk.findings import acknowledge_objects
+from cdk.hardened_task import HardenedTask
+from cdk.images import worker_image
+from cdk.settings import Settings
+from cdk.stacks.network import NetworkStack, egress_group
+from cdk.stacks.state import OPEN_TASKS_INDEX, RESULTS, StateStack
+
+MIB = 1024**2
+
+
+class WorkerStack(Stack):
+    """Offers `service`, `task` and `reconciler`, the task that the schedule runs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        state: StateStack,
+        **stack: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **stack)
+        self._settings = settings
+        self._network = network
+        self._state = state
+        self._image = worker_image(self, settings)
+        self._common_environment = {
+            "TASKFLEET_ENVIRONMENT": settings.environment,
+            "AWS_REGION": self.region,
+            "TASK_TABLE": state.table.table_name,
+            "TASK_QUEUE_URL": state.queue.queue_url,
+            "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
+        }
+
+        self.task = self._worker_task()
+        acknowledge_objects(
+            self.task,
+            state.bucket,
+            f"{RESULTS}*",
+            reason="Each attempt writes its result under a key of its own.",
+        )
+        self.service = self._worker_service()
+        self.scaling = BacklogScaling(
+            self, "Scaling", settings=settings, service=self.service, queue=state.queue
+        )
+        self.reconciler = self._reconciler_task()
+        self._schedule_reconciler()
+
+    def _worker_task(self) -> HardenedTask:
+        settings, state = self._settings, self._state
+        return HardenedTask(
+            self,
+            "Task",
+            settings=settings,
+            image=self._image,
+            cpu=settings.worker_cpu,
+            memory_mib=settings.worker_memory_mib,
+            stop_timeout_s=settings.worker_stop_timeout_s,
+            health_check=HealthCheck(
+                command=["CMD", "python", "-m", "services.worker", "health"],
+                interval=Duration.seconds(30),
+                timeout=Duration.seconds(10),
+                retries=3,
+                start_period=Duration.seconds(60),
+            ),
+            environment={
+                **self._common_environment,
+                "RESULT_BUCKET": state.bucket.bucket_name,
+                "LEASE_S": str(settings.visibility_timeout_s),
+                "HEARTBEAT_INTERVAL_S": str(settings.heartbeat_interval_s),
+                "PROCESSING_BUDGET_S": str(settings.processing_budget_s),
+                "STOP_TIMEOUT_S": str(settings.worker_stop_timeout_s),
+                "WORKER_CONCURRENCY": str(settings.worker_concurrency),
+                "IMAGING_PROCESSES": str(settings.imaging_processes),
+                "IMAGING_MEMORY_BYTES": str(settings.imaging_memory_mib * MIB),
+            },
+            statements=[
+                PolicyStatement(
+                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    resources=[state.table.table_arn],
+                ),
+                PolicyStatement(
+                    actions=[
+                        "sqs:ChangeMessageVisibility",
+                        "sqs:DeleteMessage",
+                        "sqs:ReceiveMessage",
+                    ],
+                    resources=[state.queue.queue_arn],
+                ),
+                PolicyStatement(
+                    actions=["s3:PutObject"],
+                    resources=[state.bucket.arn_for_objects(f"{RESULTS}*")],
+                ),
+            ],
+        )
+
+    def _worker_service(self) -> FargateService:
+        settings = self._settings
+        return FargateService(
+            self,
+            "Service",
+            cluster=self._network.cluster,
+            task_definition=self.task,
+            security_groups=[
+                self._group("ServiceGroup", "Workers: AWS and pictures", [Port.HTTPS, Port.HTTP])
+            ],
+            vpc_subnets=self._network.worker_subnets,
+            assign_public_ip=self._network.assign_public_ip,
+            capacity_provider_strategies=[
+                CapacityProviderStrategy(
+                    capacity_provider="FARGATE",
+                    base=settings.worker_on_demand_base,
+                    weight=100 - settings.worker_spot_percent,
+                ),
+                CapacityProviderStrategy(
+                    capacity_provider="FARGATE_SPOT", weight=settings.worker_spot_percent
+                ),
+            ],
+            propagate_tags=PropagatedTagSource.SERVICE,
+            # A message that a leaving worker puts back waits for the next one; nobody is refused.
+            min_healthy_percent=50,
+            max_healthy_percent=200,
+            circuit_breaker=DeploymentCircuitBreaker(rollback=True),
+        )
+
+    def _reconciler_task(self) -> HardenedTask:
+        settings, state = self._settings, self._state
+        return HardenedTask(
+            self,
+            "Reconciler",
+            settings=settings,
+            image=self._image,
+            command=["reconcile"],
+            cpu=settings.reconciler_cpu,
+            memory_mib=settings.reconciler_memory_mib,
+            environment={
+                **self._common_environment,
+                "DEAD_LETTER_QUEUE_URL": state.dead_letter_queue.queue_url,
+            },
+            statements=[
+                PolicyStatement(
+                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    resources=[state.table.table_arn],
+                ),
+                PolicyStatement(
+                    actions=["dynamodb:Query"],
+                    resources=[f"{state.table.table_arn}/index/{OPEN_TASKS_INDEX}"],
+                ),
+                PolicyStatement(
+                    actions=["sqs:GetQueueAttributes", "sqs:SendMessage"],
+                    resources=[state.queue.queue_arn],
+                ),
+                PolicyStatement(
+                    actions=["sqs:GetQueueAttributes"],
+                    resources=[state.dead_letter_queue.queue_arn],
+                ),
+            ],
+        )
+
+    def _schedule_reconciler(self) -> None:
+        interval = Duration.minutes(self._settings.reconcile_interval_min)
+        Schedule(
+            self,
+            "Reconcile",
+            description="Looks after tasks that are owed something",
+            schedule=ScheduleExpression.rate(interval),
+            target=EcsRunFargateTask(
+                self._network.cluster,
+                task_definition=self.reconciler,
+                assign_public_ip=self._network.assign_public_ip,
+                security_groups=[
+                    self._group("ReconcilerGroup", "Reconciler: AWS alone", [Port.HTTPS])
+                ],
+                vpc_subnets=self._network.internal_subnets,
+                # A run that could not start is not made up for: the next one is due.
+                max_event_age=interval,
+                retry_attempts=2,
+            ),
+        )
+
+    def _group(self, name: str, description: str, ports: list[Port]) -> SecurityGroup:
+        return egress_group(self, name, vpc=self._network.vpc, description=description, ports=ports)
