@@ -21,13 +21,15 @@ def _require_name(schema: dict[str, Any]) -> None:
 class PictureOperation(BaseModel, ABC):
     """One step of a task, as a client writes it: ``{"name": …, parameters}``.
 
-    A subclass adds ``name``, a literal, and its parameters; its docstring is what the catalogue
+    A subclass makes ``name`` a literal and adds its parameters; its docstring is what the catalogue
     tells clients. Pillow is imported inside methods only, because the API has none.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, json_schema_extra=_require_name
     )
+
+    name: str
 
     def result_size(self, size: Size) -> Size:
         """The size this makes of a picture of ``size``; known before anything is decoded, so

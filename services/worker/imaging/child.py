@@ -1,0 +1,194 @@
+"""One imaging child, as its parent sees it."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from services.common.errors import (
+    ImagingCrashed,
+    ImagingTimeout,
+    PictureError,
+    PictureTooComplex,
+)
+from services.common.operations import CONTENT_TYPES
+from services.worker.imaging import wire
+from services.worker.imaging.limits import ImagingLimits
+from services.worker.imaging.wire import Message, WireClosed, WireGarbled
+from services.worker.imaging.work import Picture
+
+_PROJECT: Final = Path(__file__).parents[3]
+
+_MAIN: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from services.worker.imaging.inside import main; main(*sys.argv[2:])"
+)
+
+_ERRORS: Final = {error.code: error for error in PictureError.__subclasses__()}
+
+_LAST_WORDS_BYTES: Final = 65_536
+"""What a pipe holds on Linux."""
+
+
+class ChildGone(Exception):
+    """The child had ended before it was given anything to do."""
+
+
+class ImagingChild:
+    """A process with an empty environment that does one picture at a time. Not thread-safe.
+
+    It is a new interpreter and not a fork of this one: a fork of a process with threads may hang,
+    and would have the parent's memory, credentials included.
+    """
+
+    def __init__(self, *, limits: ImagingLimits, work: str) -> None:
+        """Starts it and does not wait for it. Raises ``OSError``."""
+        self._limits = limits
+        self._ready = False
+        self._connection, theirs = socket.socketpair()
+        self._stderr, their_stderr = os.pipe()
+        os.set_blocking(self._stderr, False)
+        os.set_blocking(their_stderr, False)  # a full pipe must not stop the child
+        command = [
+            sys.executable,
+            "-I",  # neither the environment nor the current folder has a say in what is run
+            "-c",
+            _MAIN,
+            str(_PROJECT),
+            str(theirs.fileno()),
+            json.dumps(dataclasses.asdict(limits)),
+            work,
+        ]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command,
+                env={},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=their_stderr,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the parent, which drains first
+            )
+        except OSError:
+            self._close_connections()
+            raise
+        finally:
+            theirs.close()
+            os.close(their_stderr)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self, *, deadline: float) -> None:
+        """Until everything is loaded and every fence is up. Raises ``ImagingCrashed``, with the
+        child's last words as a note, or ``ImagingTimeout``."""
+        if not self._ready:
+            self._receive(deadline)
+            self._ready = True
+
+    def process(
+        self,
+        source: int,
+        operations: Sequence[Mapping[str, Any]],
+        output: Mapping[str, Any] | None,
+        *,
+        deadline: float,
+    ) -> Picture:
+        """The result for the file open as ``source``. ``deadline`` is on the monotonic clock.
+
+        Raises ``ChildGone``, after which the picture may be given to another child, or
+        ``PictureError``.
+        """
+        request = Message({"operations": list(operations), "output": output})
+        try:
+            wire.send_with_file(self._connection, request, source)
+        except ConnectionError as gone:
+            self.close()
+            raise ChildGone from gone
+        self.wait_until_ready(deadline=deadline)
+        reply = self._receive(deadline)
+        if "code" in reply.head:
+            raise _error(reply.head)
+        try:
+            return _picture(reply)
+        except WireGarbled as garbled:
+            raise self._crash("talked nonsense") from garbled
+
+    def kill(self) -> None:
+        """End it at once, whatever it does. From any thread; ``close`` has to follow."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it and let go of everything. May be called again."""
+        self._process.kill()
+        self._process.wait()
+        self._close_connections()
+
+    def _receive(self, deadline: float) -> Message:
+        try:
+            return wire.receive(
+                self._connection, max_body_bytes=self._limits.max_result_bytes, deadline=deadline
+            )
+        except TimeoutError as late:
+            self.close()
+            raise ImagingTimeout(
+                "The picture was not done in time, although it had not used up its CPU time."
+            ) from late
+        except (WireClosed, ConnectionError) as closed:
+            raise self._death() from closed
+        except WireGarbled as garbled:
+            raise self._crash("talked nonsense") from garbled
+
+    def _death(self) -> PictureError:
+        self._process.kill()  # in case it only closed the connection; changes nothing if dead
+        status = self._process.wait()
+        if status == -signal.SIGXCPU:
+            self.close()
+            return PictureTooComplex(
+                f"The picture needs more than {self._limits.timeout_s:g} s of CPU time."
+            )
+        return self._crash(
+            f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
+        )
+
+    def _crash(self, how: str) -> ImagingCrashed:
+        crash = ImagingCrashed(f"The process that worked on the picture {how}.")
+        last_words = self._last_words()
+        self.close()
+        if last_words:
+            crash.add_note(f"Its last words:\n{last_words}")
+        return crash
+
+    def _last_words(self) -> str:
+        try:
+            return os.read(self._stderr, _LAST_WORDS_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+
+    def _close_connections(self) -> None:
+        if self._connection.fileno() != -1:
+            self._connection.close()
+            os.close(self._stderr)
+
+
+def _error(head: Mapping[str, Any]) -> PictureError:
+    """What the child says went wrong, with its traceback as a note."""
+    error = _ERRORS.get(str(head["code"]), ImagingCrashed)(str(head.get("reason")))
+    error.add_note(f"In the imaging child:\n{head.get('traceback')}")
+    return error
+
+
+def _picture(reply: Message) -> Picture:
+    match reply.head:
+        case {"contentType": str(content_type), "width": int(width), "height": int(height)}:
+            if content_type in CONTENT_TYPES.values() and width > 0 and height > 0 and reply.body:
+                return Picture(reply.body, content_type, width, height)
+    raise WireGarbled("neither a picture nor an error")

@@ -1,0 +1,115 @@
+"""Opening a picture: first its header, then its pixels, upright and in sRGB."""
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Final
+
+from PIL import Image, ImageFile
+
+from services.common.errors import PictureDamaged, PictureTooLarge
+from services.common.operations import Format, Size
+from services.worker.imaging.color import foreign_profile, to_srgb
+
+PILLOW_NAMES: Final[dict[Format, str]] = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "gif": "GIF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+}
+
+DECODER_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise for damaged files. Not ``MemoryError``: that says that the picture
+is too much, not that it is wrong."""
+
+_ORIENTATION_TAG: Final = 0x0112
+
+_TO_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation (CIPA DC-008, 4.6.4.A); 1 is upright."""
+
+_SIDEWAYS: Final = frozenset({5, 6, 7, 8})
+
+
+class OpenedPicture:
+    """A picture of which only the header has been read. Of an animation, the first frame."""
+
+    def __init__(self, content: bytes, source_format: Format, *, max_pixels: int) -> None:
+        """Raises ``PictureTooLarge`` or ``PictureDamaged``."""
+        self._image = _open(content, source_format, max_pixels)
+        # Pillow's TIFF decoder turns the picture upright itself.
+        self._orientation = 1 if source_format == "tiff" else _orientation(self._image)
+        self._profile = foreign_profile(self._image)
+
+    @property
+    def size(self) -> Size:
+        """Of the upright picture."""
+        width, height = self._image.size
+        return (height, width) if self._orientation in _SIDEWAYS else (width, height)
+
+    def decode(self, *, gray: bool, at_least: Size) -> Image.Image:
+        """The pixels: upright, in sRGB, mode L, LA, RGB or RGBA, without any metadata. Once only.
+
+        A JPEG decoder may leave out colour when ``gray``, and pixels beyond ``at_least``. Raises
+        ``PictureDamaged``.
+        """
+        width, height = at_least
+        stored_size = (height, width) if self._orientation in _SIDEWAYS else (width, height)
+        # Luma is grey only of sRGB: another colour space has to be converted first.
+        mode = "L" if gray and self._profile is None else None
+        try:
+            self._image.draft(mode, stored_size)
+            self._image.load()
+        except DECODER_ERRORS as damaged:
+            raise PictureDamaged("The picture is damaged or cut off.") from damaged
+        image = to_srgb(self._image, self._profile)
+        if self._orientation in _TO_UPRIGHT:
+            image = image.transpose(_TO_UPRIGHT[self._orientation])
+        return image
+
+
+def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.ImageFile:
+    try:
+        image = Image.open(BytesIO(content), formats=[PILLOW_NAMES[source_format]])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
+        raise _too_large(max_pixels) from bomb
+    except DECODER_ERRORS as damaged:
+        raise PictureDamaged(f"The header of the {source_format} file is damaged.") from damaged
+    width, height = image.size
+    if width * height > max_pixels:
+        raise _too_large(max_pixels)
+    return image
+
+
+def _too_large(max_pixels: int) -> PictureTooLarge:
+    return PictureTooLarge(f"The picture has more than {max_pixels / 1e6:g} megapixels.")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except DECODER_ERRORS:
+        return 1  # damaged metadata spoils no picture; browsers show it as stored
+    return orientation if orientation in _TO_UPRIGHT else 1

@@ -1,0 +1,39 @@
+"""What one picture may cost, and what each encoder can do within that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.common.operations import Format
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagingLimits:
+    """The most that one picture may use of its child process, and the largest result.
+
+    A 50-megapixel JPEG passes with the defaults.
+    """
+
+    memory_bytes: int = 1024**3
+    """Address space of the child, the interpreter's own 60 MB included."""
+    timeout_s: float = 30
+    """CPU time. By the clock a picture may take twice as long, for a busy machine."""
+    max_pixels: int = 50_000_000
+    """By the header, before anything is decoded."""
+    max_result_pixels: int = 50_000_000
+    """After every single operation; known and checked before anything is decoded."""
+    max_result_bytes: int = 64 * 1024**2
+    """The parent holds the result in its memory until it is stored."""
+
+
+ENCODER_MAX_PIXELS: Final[Mapping[Format, int]] = {"avif": 25_000_000, "webp": 25_000_000}
+"""For the encoders that cannot do 50 megapixels within 1 GiB and 30 s with room for a slower
+machine. Measured on one 2026 x86 core, picture included: AVIF takes 25 bytes and 0.17 µs a
+pixel, WebP 15 bytes and 0.31 µs, where JPEG and PNG take 4 bytes and at most 0.17 µs."""
+
+ENCODER_MAX_SIDE: Final[Mapping[Format, int]] = {
+    "jpeg": 65_500,  # libjpeg's JPEG_MAX_DIMENSION
+    "webp": 16_383,  # 14 bits in the bitstream
+    "gif": 65_535,  # 16 bits in the screen descriptor
+    "avif": 16_384,  # what our own decoder, and so a client's, accepts: libavif's default
+}

@@ -1,0 +1,166 @@
+"""The system calls that an imaging child may make: a seccomp filter, as BPF.
+
+A list of what is allowed, not of what is forbidden: to decode, change and encode a picture takes
+memory and the socket that is already open, and nothing else. In particular no file can be opened
+for reading or writing, no socket made, no process or thread started, signalled or inspected, and
+no memory made executable. A forbidden call fails with EPERM.
+
+Written out by hand because no kept library does it without the C library libseccomp, which not
+every image or laptop has; call numbers are those of the kernel's ``asm/unistd_64.h`` and
+``asm-generic/unistd.h``, the format that of its ``filter.rst`` and ``seccomp_filter.rst``.
+"""
+
+import ctypes
+import errno
+import mmap
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    audit_arch: int
+    """How the kernel names it to the filter (``linux/audit.h``)."""
+    seccomp: int
+    """The number of seccomp(2) itself."""
+    calls: dict[str, int]
+
+
+_ARCHITECTURES: Final = {
+    "x86_64": _Architecture(
+        audit_arch=0xC000003E,
+        seccomp=317,
+        calls={
+            "read": 0,
+            "write": 1,
+            "close": 3,
+            "sendto": 44,
+            "recvfrom": 45,
+            "recvmsg": 47,
+            "mmap": 9,
+            "mprotect": 10,
+            "munmap": 11,
+            "mremap": 25,
+            "madvise": 28,
+            "brk": 12,
+            "futex": 202,
+            "sched_yield": 24,
+            "clock_gettime": 228,
+            "getrandom": 318,
+            "getpid": 39,
+            "gettid": 186,
+            "rt_sigaction": 13,
+            "rt_sigprocmask": 14,
+            "rt_sigreturn": 15,
+            "prlimit64": 302,
+            "exit": 60,
+            "exit_group": 231,
+        },
+    ),
+    "aarch64": _Architecture(
+        audit_arch=0xC00000B7,
+        seccomp=277,
+        calls={
+            "read": 63,
+            "write": 64,
+            "close": 57,
+            "sendto": 206,
+            "recvfrom": 207,
+            "recvmsg": 212,
+            "mmap": 222,
+            "mprotect": 226,
+            "munmap": 215,
+            "mremap": 216,
+            "madvise": 233,
+            "brk": 214,
+            "futex": 98,
+            "sched_yield": 124,
+            "clock_gettime": 113,
+            "getrandom": 278,
+            "getpid": 172,
+            "gettid": 178,
+            "rt_sigaction": 134,
+            "rt_sigprocmask": 135,
+            "rt_sigreturn": 139,
+            "prlimit64": 261,
+            "exit": 93,
+            "exit_group": 94,
+        },
+    ),
+}
+
+# Offsets into ``struct seccomp_data``; both architectures are little-endian.
+_NR, _ARCH, _ARGS = 0, 4, 16
+
+# Instructions: ``BPF_LD | BPF_W | BPF_ABS``, ``BPF_JMP | BPF_JEQ | BPF_K``,
+# ``BPF_JMP | BPF_JSET | BPF_K``, ``BPF_RET | BPF_K``.
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+
+_ALLOW = 0x7FFF0000
+_REFUSE = 0x00050000 | errno.EPERM
+
+_SET_MODE_FILTER = 1
+_FLAG_SPEC_ALLOW = 4
+"""Kernels before 5.16, Fargate's among them, else switch off speculation in a process that has
+a filter, which costs codecs a good part of their speed; what it guards against is a process
+spying on itself (``Documentation/userspace-api/spec_ctrl.rst``)."""
+
+
+class _Instruction(ctypes.Structure):
+    """``struct sock_filter``"""
+
+    _fields_ = (
+        ("code", ctypes.c_uint16),
+        ("if_true", ctypes.c_uint8),
+        ("if_false", ctypes.c_uint8),
+        ("operand", ctypes.c_uint32),
+    )
+
+
+class _Program(ctypes.Structure):
+    """``struct sock_fprog``"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction)))
+
+
+def install() -> None:
+    """Confine this process from here on; it must have no_new_privs set, and no other threads.
+
+    Raises ``OSError`` when the kernel refuses, or on an architecture without a table.
+    """
+    architecture = _ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
+    instructions = list(_filter(architecture))
+    program = _Program(len(instructions), (_Instruction * len(instructions))(*instructions))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(
+        architecture.seccomp, _SET_MODE_FILTER, _FLAG_SPEC_ALLOW, ctypes.byref(program)
+    ):
+        raise OSError(ctypes.get_errno(), "the kernel refuses the seccomp filter")
+
+
+def _filter(architecture: _Architecture) -> Iterator[_Instruction]:
+    calls = dict(architecture.calls)
+    yield _Instruction(_LOAD, 0, 0, _ARCH)
+    yield _Instruction(_JUMP_IF_EQUAL, 1, 0, architecture.audit_arch)
+    yield _Instruction(_RETURN, 0, 0, _REFUSE)
+    yield _Instruction(_LOAD, 0, 0, _NR)
+    # Limits of this very process only (pid 0), so that it can move its own CPU limit.
+    yield _Instruction(_JUMP_IF_EQUAL, 0, 4, calls.pop("prlimit64"))
+    yield _Instruction(_LOAD, 0, 0, _ARGS)
+    yield _Instruction(_JUMP_IF_EQUAL, 0, 1, 0)
+    yield _Instruction(_RETURN, 0, 0, _ALLOW)
+    yield _Instruction(_RETURN, 0, 0, _REFUSE)
+    for call in ("mmap", "mprotect"):
+        yield _Instruction(_JUMP_IF_EQUAL, 0, 4, calls.pop(call))
+        yield _Instruction(_LOAD, 0, 0, _ARGS + 2 * 8)  # the third argument, the protection
+        yield _Instruction(_JUMP_IF_ANY_BIT, 1, 0, mmap.PROT_EXEC)
+        yield _Instruction(_RETURN, 0, 0, _ALLOW)
+        yield _Instruction(_RETURN, 0, 0, _REFUSE)
+    for number in calls.values():
+        yield _Instruction(_JUMP_IF_EQUAL, 0, 1, number)
+        yield _Instruction(_RETURN, 0, 0, _ALLOW)
+    yield _Instruction(_RETURN, 0, 0, _REFUSE)
