@@ -11,17 +11,15 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
-
-import click
 
 from local import programs, schema
 from local.banner import banner
 from local.embedded_aws import REGION, EmbeddedAws, isolated
-from local.ports import HOST, why_unusable
+from local.options import Options, OptionsError, read_options, require_free_ports
+from local.ports import HOST
 from local.processes import keep_running, run_every
 from local.readiness import wait_until_ready
-from local.samples_server import CONTENT_TYPES, SamplesServer, pictures_in
+from local.samples_server import SamplesServer, pictures_in
 from local.schema import Resources
 from local.supervisor import run_together
 from local.terminal import Terminal
@@ -29,64 +27,30 @@ from services.common.api_key import ApiKey, Scope, hash_secret
 from services.common.aws import Aws
 from taskctl.key_store import KeyStore
 
-DEFAULT_PORT, LAST_PORT = 8_080, 65_535
 KEY_ID, KEY_SECRET = "local", "dev-key"
 RECONCILE_EVERY_S = 30
 """More often than in the cloud, where each run is the start of a container."""
-SAMPLES = Path(__file__).parent / "samples"
 
 
-@click.command()
-@click.option(
-    "--port",
-    envvar="PORT",
-    type=click.IntRange(1, LAST_PORT - 1),
-    default=DEFAULT_PORT,
-    help="Of the API; the samples take the next one.",
-)
-@click.option(
-    "--samples",
-    envvar="SAMPLES",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    default=SAMPLES,
-    help="A folder of pictures to serve.",
-)
-def main(port: int, samples: Path) -> None:
-    """Run Taskfleet on this machine."""
-    for needed, user in ((port, "the API"), (port + 1, "the samples")):
-        reason = why_unusable(needed)
-        if reason is not None:
-            _refuse(
-                f"Port {needed}, for {user}, cannot be used: {reason}. "
-                f"Choose another, for instance: make run PORT={_free_pair()}"
-            )
-    if not pictures_in(samples):
-        _refuse(f"The folder {samples} has no picture in it ({', '.join(CONTENT_TYPES)}).")
+def main() -> int:
+    try:
+        options = read_options(os.environ)
+        require_free_ports(options)
+    except OptionsError as error:
+        print(error, file=sys.stderr)
+        return 2
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request to AWS
-    sys.exit(asyncio.run(_run(port=port, samples=samples)))
+    return asyncio.run(_run(options))
 
 
-def _refuse(sentence: str) -> NoReturn:
-    click.echo(sentence, err=True)
-    sys.exit(2)
-
-
-def _free_pair() -> int:
-    return next(
-        port
-        for port in range(DEFAULT_PORT, LAST_PORT)
-        if not (why_unusable(port) or why_unusable(port + 1))
-    )
-
-
-async def _run(*, port: int, samples: Path) -> int:
+async def _run(options: Options) -> int:
     """Run until a signal, or until a program ends by itself; the exit code."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     with (
         EmbeddedAws() as aws,
-        SamplesServer(samples, host=HOST, port=port + 1),
+        SamplesServer(options.samples, host=HOST, port=options.samples_port),
         TemporaryDirectory(prefix="taskfleet-") as scratch,
     ):
         environment = isolated(os.environ, endpoint_url=aws.endpoint_url)
@@ -99,12 +63,12 @@ async def _run(*, port: int, samples: Path) -> int:
         terminal = Terminal(sys.stdout, names=("api", "worker", "reconciler"))
 
         async def greet() -> None:
-            await wait_until_ready(api_port=port, worker_health_file=health_file)
+            await wait_until_ready(api_port=options.port, worker_health_file=health_file)
             terminal.say(
                 banner(
-                    port=port,
+                    port=options.port,
                     key=f"{KEY_ID}.{KEY_SECRET}",
-                    picture=pictures_in(samples)[0],
+                    picture=pictures_in(options.samples)[0],
                     aws_endpoint_url=aws.endpoint_url,
                     resources=resources,
                 )
@@ -112,9 +76,13 @@ async def _run(*, port: int, samples: Path) -> int:
 
         return await run_together(
             (
-                keep_running(programs.api(environment, port=port, scratch=Path(scratch)), terminal),
                 keep_running(
-                    programs.worker(environment, samples_port=port + 1, health_file=health_file),
+                    programs.api(environment, port=options.port, scratch=Path(scratch)), terminal
+                ),
+                keep_running(
+                    programs.worker(
+                        environment, samples_port=options.samples_port, health_file=health_file
+                    ),
                     terminal,
                 ),
                 run_every(RECONCILE_EVERY_S, programs.reconciler(environment), terminal),
@@ -141,4 +109,4 @@ def _create_resources() -> Resources:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
