@@ -24,7 +24,11 @@ CONTENT_TYPES = {
 
 def pictures_in(folder: Path) -> Sequence[str]:
     """Names of the pictures that are served, in order."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in CONTENT_TYPES)
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in CONTENT_TYPES and path.is_file()
+    )
 
 
 def create_samples_app(folder: Path) -> Flask:
