@@ -33,8 +33,8 @@ _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 """The URL standard's test for an IPv4 address, which the system's resolver may share."""
 
 _BAD_HOST = (
-    "The URL's host must be a domain name, an IPv4 address such as 192.0.2.1 or an IPv6 address "
-    "in brackets."
+    "The URL's host must be a domain name, an IPv4 address of four decimal numbers or an IPv6 "
+    "address in brackets."
 )
 
 

@@ -132,6 +132,9 @@ class GuardedFetcher:
             written += len(chunk)
             self._check_size(written)
             into.write(chunk)
+        if not written and answer.length_remaining is None:
+            # To http.client, headers that are cut short are complete, and a body may be missing.
+            raise SourceUnreachable("The picture's server broke off before the picture began.")
         return written
 
     def _check_size(self, size: int) -> None:
@@ -200,7 +203,7 @@ def _as_source_errors() -> Iterator[None]:
         raise SourceUnreachable("The picture's server has no address in the DNS.") from error
     except ssl.SSLCertVerificationError as error:
         raise SourceUnreachable("The picture's server has no valid certificate.") from error
-    except (HTTPException, HTTPError) as error:
+    except (HTTPException, HTTPError, ValueError) as error:  # ValueError: a chunk of size -5
         raise SourceUnreachable("The picture's server broke off or broke HTTP's rules.") from error
     except OSError as error:
         raise SourceUnreachable("The picture's server could not be reached.") from error
