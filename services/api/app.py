@@ -18,6 +18,7 @@ from services.api.routes.documentation import documentation_routes
 from services.api.routes.health import health_routes
 from services.api.routes.operations import operation_routes
 from services.api.routes.tasks import task_routes
+from services.api.submission_limiter import SubmissionLimiter
 from services.api.task_service import TaskService
 from services.common.config import ApiConfig
 from services.common.job_queue import JobQueue
@@ -33,13 +34,14 @@ def create_app(
     queue: JobQueue,
     bucket: ResultBucket,
     keys: KeyRing,
+    limiter: SubmissionLimiter,
     readiness: Readiness,
     clock: Callable[[], datetime],
     new_id: Callable[[], str],
 ) -> OpenAPI:
     """`clock` gives whole milliseconds in UTC, `new_id` a task id that was never given before."""
     app = OpenAPI(
-        "taskfleet",
+        __name__,
         info=Info(
             title="Taskfleet",
             version="1",
@@ -65,6 +67,7 @@ def create_app(
         table=table,
         queue=queue,
         bucket=bucket,
+        limiter=limiter,
         policy=SubmissionPolicy(
             attempt_limit=config.attempt_limit,
             deadline=timedelta(seconds=config.deadline_s),

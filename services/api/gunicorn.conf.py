@@ -28,7 +28,7 @@ class StructuredLogger(Logger):
 
 wsgi_app = "services.api.wsgi:create_wsgi_app()"
 bind = f"{_config.api_host}:{_config.api_port}"
-worker_class = "gthread"
+worker_class = "services.api.server.ApiWorker"
 workers = _config.api_processes
 threads = _config.api_threads
 logger_class = StructuredLogger

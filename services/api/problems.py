@@ -20,6 +20,7 @@ from services.common.errors import (
     FieldError,
     InvalidRequest,
     MalformedJson,
+    NotReady,
     SubmissionsLimited,
     TaskStateConflict,
     Unauthorized,
@@ -62,8 +63,8 @@ class Problem(BaseModel):
     """With `invalid_request`: one entry for each invalid field."""
     task_status: str | None = None
     """With `task_state_conflict`: the status that stands in the way."""
-    dependency: str | None = None
-    """With status 503: which part of AWS did not answer."""
+    failing: list[str] | None = None
+    """With status 503: what the service depends on and gets no answer from."""
 
 
 def install(app: Flask) -> None:
@@ -72,20 +73,17 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _answer_http_error)
 
 
-def problem(
-    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
-) -> Response:
-    document = Problem(
+def problem(status: int, code: str, detail: str, *, request_id: str, **more: Any) -> str:
+    """The document as JSON."""
+    return Problem(
         type=f"urn:taskfleet:problem:{code}",
         title=HTTPStatus(status).phrase,
         status=status,
         code=code,
         detail=detail,
-        request_id=current_request_id(),
+        request_id=request_id,
         **more,
-    )
-    body = document.model_dump_json(by_alias=True, exclude_none=True)
-    return Response(body, status, headers, content_type=MEDIA_TYPE)
+    ).model_dump_json(by_alias=True, exclude_none=True)
 
 
 def invalid_request(invalid: ValidationError) -> InvalidRequest | MalformedJson:
@@ -122,21 +120,23 @@ def _answer_api_error(error: ApiError) -> Response:
             more["task_status"] = error.status
         case Unauthorized():
             headers["WWW-Authenticate"] = 'Bearer realm="taskfleet"'
+        case NotReady():
+            more["failing"] = list(error.failing)
         case SubmissionsLimited():
             headers["Retry-After"] = str(error.retry_after_s)
     detail = "Some fields are not valid." if isinstance(error, InvalidRequest) else str(error)
-    return problem(error.http_status, error.code, detail, headers=headers, **more)
+    return _response(error.http_status, error.code, detail, headers=headers, **more)
 
 
 def _answer_aws_error(error: AwsError) -> Response:
     log.error("dependency failed", code=error.code, reason=str(error), exc_info=error)
     dependency = error.code.removesuffix("_unavailable")
-    return problem(
+    return _response(
         error.http_status,
         error.code,
         f"The {dependency} does not answer; try again later.",
         headers={"Retry-After": str(AWS_RETRY_AFTER_S)},
-        dependency=dependency,
+        failing=[dependency],
     )
 
 
@@ -147,4 +147,11 @@ def _answer_http_error(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
     code = HTTP_CODES.get(status, "http_error")
-    return problem(status, code, error.description or "", headers=headers)
+    return _response(status, code, error.description or "", headers=headers)
+
+
+def _response(
+    status: int, code: str, detail: str, *, headers: Mapping[str, str], **more: Any
+) -> Response:
+    body = problem(status, code, detail, request_id=current_request_id(), **more)
+    return Response(body, status, headers, content_type=MEDIA_TYPE)

@@ -16,6 +16,10 @@ def current_request_id() -> str:
     return str(g.request_id)
 
 
+def new_request_id() -> str:
+    return secrets.token_hex(16)
+
+
 def install(app: Flask) -> None:
     """Give every request an id, the caller's own when it is sane, and say it in every response."""
     app.before_request(_begin)
@@ -24,7 +28,7 @@ def install(app: Flask) -> None:
 
 def _begin() -> None:
     sent = request.headers.get(HEADER, "")
-    g.request_id = sent if _SANE.fullmatch(sent) else secrets.token_hex(16)
+    g.request_id = sent if _SANE.fullmatch(sent) else new_request_id()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.api.schemas import Submission
+from services.api.submission_limiter import SubmissionLimiter
 from services.common.errors import (
     IdempotencyKeyReused,
     QueueUnavailable,
@@ -53,6 +54,7 @@ class TaskService:
         table: TaskTable,
         queue: JobQueue,
         bucket: ResultBucket,
+        limiter: SubmissionLimiter,
         policy: SubmissionPolicy,
         unsent_check: timedelta,
         presigned_url_ttl_s: int,
@@ -62,6 +64,7 @@ class TaskService:
         self._table = table
         self._queue = queue
         self._bucket = bucket
+        self._limiter = limiter
         self._policy = policy
         self._unsent_check = unsent_check
         self._presigned_url_ttl_s = presigned_url_ttl_s
@@ -76,6 +79,7 @@ class TaskService:
         With an `idempotency_key` that was used before, the same submission gives the task that it
         gave then, and another one raises ``IdempotencyKeyReused``.
         """
+        self._limiter.take(owner)
         stored = submission.model_dump(mode="json", exclude_none=True)
         task = submitted(
             task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
@@ -134,6 +138,7 @@ class TaskService:
 
     def retry(self, owner: str, task_id: str, *, request_id: str) -> Submitted:
         self.get(owner, task_id)
+        self._limiter.take(owner)
         try:
             task = self._table.retry(task_id, policy=self._policy, now=self._clock())
         except TransitionRefused as refused:

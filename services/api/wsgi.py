@@ -8,6 +8,7 @@ from flask_openapi3.openapi import OpenAPI
 from services.api.app import create_app
 from services.api.key_ring import ApiKeysSecret, KeyRefresher, KeyRing
 from services.api.readiness import Readiness
+from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.api.task_service import NO_TASK
 from services.common.aws import Aws
 from services.common.clock import utc_now
@@ -21,8 +22,9 @@ def create_wsgi_app() -> OpenAPI:
     """Called once in each process after the fork, which no client and no thread would survive."""
     config = ApiConfig()
     aws = Aws(region=config.aws_region, connections=config.api_threads)
+    dynamodb = aws.dynamodb()
     table = TaskTable(
-        aws.dynamodb(),
+        dynamodb,
         table=config.task_table,
         retention=timedelta(seconds=config.row_retention_s),
     )
@@ -36,6 +38,11 @@ def create_wsgi_app() -> OpenAPI:
         queue=queue,
         bucket=ResultBucket(aws.s3(), bucket=config.result_bucket),
         keys=keys,
+        limiter=SubmissionLimiter(
+            counter=SubmissionCounter(dynamodb, table=config.task_table),
+            limit=config.submissions_per_minute,
+            clock=utc_now,
+        ),
         readiness=Readiness(
             {"table": lambda: table.get(NO_TASK), "queue": queue.backlog, "secret": secret.read}
         ),

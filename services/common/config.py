@@ -9,7 +9,14 @@ import os
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -64,6 +71,8 @@ class ApiConfig(ServiceConfig):
     api_keys_max_age_s: PositiveInt = 900
     """How long they stay valid while Secrets Manager does not answer."""
     max_body_bytes: PositiveInt = 1_000_000
+    submissions_per_minute: NonNegativeInt = 6_000
+    """For each client, over all processes; 0 is no limit."""
 
     api_host: str = "0.0.0.0"  # noqa: S104 - the container's security group decides who reaches it
     api_port: Annotated[int, Field(ge=1, le=65_535)] = 8080

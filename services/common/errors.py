@@ -10,7 +10,8 @@
     │   ├── TaskStateConflict     409
     │   ├── ResultExpired         410
     │   ├── IdempotencyKeyReused  422
-    │   └── SubmissionsLimited    429
+    │   ├── SubmissionsLimited    429
+    │   └── NotReady              503
     ├── AwsError                  a call to AWS failed after its retries; our fault, passing
     │   ├── TableUnavailable
     │   ├── QueueUnavailable
@@ -122,6 +123,17 @@ class SubmissionsLimited(ApiError):
     def __init__(self, *, limit: int, retry_after_s: int) -> None:
         super().__init__(f"The client may submit {limit} tasks a minute.")
         self.retry_after_s = retry_after_s
+
+
+class NotReady(ApiError):
+    """`failing` names what the service depends on and gets no answer from."""
+
+    code = "not_ready"
+    http_status = 503
+
+    def __init__(self, failing: Sequence[str]) -> None:
+        super().__init__(f"No answer from: {', '.join(failing)}.")
+        self.failing = tuple(failing)
 
 
 # ── AWS ───────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,5 @@
 """Liveness, which asks nobody, and readiness, which asks everyone."""
 
-from http import HTTPStatus
-
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
@@ -10,6 +8,7 @@ from services.api.auth import public
 from services.api.readiness import Readiness
 from services.api.routes.responses import errors
 from services.api.schemas import HealthView
+from services.common.errors import NotReady
 
 
 def health_routes(readiness: Readiness) -> APIBlueprint:
@@ -19,24 +18,19 @@ def health_routes(readiness: Readiness) -> APIBlueprint:
     @public
     def healthz() -> Response:
         """Liveness: this process answers"""
-        return _answer(HealthView(status="ok"), HTTPStatus.OK)
+        return _ok()
 
-    @routes.get(
-        "/readyz",
-        operation_id="getReadiness",
-        responses={200: HealthView, 503: HealthView, **errors()},
-    )
+    @routes.get("/readyz", operation_id="getReadiness", responses={200: HealthView, **errors(503)})
     @public
     def readyz() -> Response:
         """Readiness: what the service depends on answers"""
         failing = readiness.failing()
         if failing:
-            view = HealthView(status="failing", failing=failing)
-            return _answer(view, HTTPStatus.SERVICE_UNAVAILABLE)
-        return _answer(HealthView(status="ok"), HTTPStatus.OK)
+            raise NotReady(failing)
+        return _ok()
 
     return routes
 
 
-def _answer(view: HealthView, status: HTTPStatus) -> Response:
-    return Response(view.model_dump_json(), status, content_type="application/json")
+def _ok() -> Response:
+    return Response(HealthView().model_dump_json(), content_type="application/json")

@@ -16,7 +16,7 @@ DESCRIPTIONS = {
     422: "The Idempotency-Key belongs to another submission",
     429: "Too many submissions in this minute; `Retry-After` says when to go on",
     500: "A fault of the service; `requestId` finds it in the logs",
-    503: "What the service depends on does not answer; `dependency` names it",
+    503: "What the service depends on does not answer; `failing` names it",
 }
 
 EVERYWHERE = (500,)

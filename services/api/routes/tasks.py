@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
@@ -50,7 +50,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         responses={
             201: TaskView,
             202: TaskView,
-            **errors(*AUTHENTICATED, 400, 413, 415, 422),
+            **errors(*AUTHENTICATED, 400, 413, 415, 422, 429),
         },
         description="201 when the task is queued, 202 when it is recorded and will be queued "
         "within minutes.",
@@ -108,7 +108,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
     @routes.post(
         "/tasks/<taskId>/retry",
         operation_id="retryTask",
-        responses={200: TaskView, 202: TaskView, **errors(*AUTHENTICATED, 404, 409)},
+        responses={200: TaskView, 202: TaskView, **errors(*AUTHENTICATED, 404, 409, 429)},
     )
     @requires(Scope.OPERATE)
     def retry(path: TaskPath) -> Response:
@@ -122,7 +122,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         done = HTTPStatus.CREATED if created else HTTPStatus.OK
         response = _show(outcome.task, done if outcome.queued else HTTPStatus.ACCEPTED)
         if created:
-            response.headers["Location"] = url_for("tasks.get", taskId=outcome.task.task_id)
+            response.headers["Location"] = f"/tasks/{outcome.task.task_id}"
         if outcome.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response

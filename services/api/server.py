@@ -1,0 +1,143 @@
+"""gunicorn's threaded worker, made safe against clients that are slow on purpose or talk nonsense.
+
+A thread is given to a connection when it has sent something, and taken back when the whole request
+has not arrived within `ARRIVAL_S`. That, with as many threads as there are, bounds what slow
+clients can hold; the load balancer's own limits come on top.
+"""
+
+import selectors
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from gunicorn import util
+from gunicorn.http import Request
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from services.api import problems
+from services.api.arrivals import Arrivals, Input
+from services.api.request_id import HEADER, new_request_id
+
+if TYPE_CHECKING:
+    from gunicorn._types import _EnvironType, _StartResponseType, _WSGIAppType
+
+log = structlog.get_logger()
+
+ARRIVAL_S = 10
+"""For the whole of a request, headers and body, from its first byte: 1 MB at 0.8 Mbit/s."""
+LINGER_S = 0.5
+"""For the client to close first, so that what was written to it is not cut off (RFC 9112 §9.6)."""
+
+REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long"),
+    LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+    ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "expectation_failed"),
+    UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "transfer_coding_unsupported"),
+}
+"""What gunicorn says of a request that never gets as far as the application."""
+
+
+class Connection(TConn):
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - gunicorn's
+        """At once: gunicorn's main loop calls this, and must not wait for any client."""
+        super().close(graceful=False)
+
+
+class ApiWorker(ThreadWorker):
+    def init_process(self) -> None:
+        self._arrivals = Arrivals(timeout_s=ARRIVAL_S)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = self._watching_arrivals(self.wsgi)
+
+    def notify(self) -> None:
+        """Called at least once a second by the main loop."""
+        super().notify()
+        self._arrivals.cut_overdue()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection without a thread for it: that comes when it has sent something."""
+        try:
+            accepted, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another process was first, or the client is gone
+        self.nr_conns += 1
+        conn = Connection(self.cfg, accepted, address, listener.getsockname())
+        conn.timeout = time.monotonic() + ARRIVAL_S
+        self.pending_conns.append(conn)
+        self.poller.register(
+            accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
+        )
+
+    def handle(self, conn: TConn) -> bool:
+        """Serve one request, in a thread; False when the connection is over."""
+        self._arrivals.begin(conn.sock)
+        try:
+            goes_on = super().handle(conn)
+        finally:
+            self._arrivals.end(conn.sock)
+        if not goes_on:
+            util.close_graceful(conn.sock, timeout=LINGER_S)
+        return goes_on
+
+    def handle_error(
+        self,
+        req: Request | None,  # noqa: ARG002
+        client: socket.socket,
+        addr: object,  # noqa: ARG002
+        exc: BaseException,
+    ) -> None:
+        """Refuse what is not HTTP, repeating none of it: neither to the client nor in the log."""
+        status, code = _judge(exc)
+        request_id = new_request_id()
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request failed", request_id=request_id, exc_info=exc)
+        else:
+            log.warning("request refused", code=code, request_id=request_id)
+        body = problems.problem(status, code, f"{status.phrase}.", request_id=request_id).encode()
+        head = (
+            f"HTTP/1.1 {status} {status.phrase}\r\n"
+            f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+            f"{HEADER}: {request_id}\r\nConnection: close\r\n\r\n"
+        )
+        with suppress(OSError):  # the client is gone
+            util.write_nonblock(client, head.encode() + body)
+
+    def _watching_arrivals(self, app: "_WSGIAppType") -> "_WSGIAppType":
+        def watching(
+            environ: "_EnvironType", start_response: "_StartResponseType"
+        ) -> Iterable[bytes]:
+            arrived = partial(self._arrivals.end, environ["gunicorn.socket"])
+            if (
+                environ.get("CONTENT_LENGTH", "0") == "0"
+                and "HTTP_TRANSFER_ENCODING" not in environ
+            ):
+                arrived()
+            else:
+                environ["wsgi.input"] = Input(environ, arrived=arrived)
+            return app(environ, start_response)
+
+        return watching
+
+
+def _judge(error: BaseException) -> tuple[HTTPStatus, str]:
+    for kind, judgement in REFUSALS.items():
+        if isinstance(error, kind):
+            return judgement
+    if isinstance(error, ParseException):
+        return HTTPStatus.BAD_REQUEST, "malformed_request"
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"
