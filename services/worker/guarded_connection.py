@@ -3,7 +3,7 @@
 The name is looked up once and every answer has to be permitted. The socket then connects to one
 of the very addresses that were checked, and its real peer is compared once it is up. A
 connection serves a single exchange and cannot reconnect, so no request ever travels on a socket
-that was checked for another. No proxy, cookie, netrc file or other ambient setting is read.
+that was checked for another. No proxy, cookie or netrc file is consulted.
 """
 
 import io
