@@ -73,14 +73,17 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """One for all tests: reading the description of AWS takes longer than most of them."""
+    return boto3.Session(
+        region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
+def cloud(session: boto3.Session) -> Iterator[Cloud]:
     with mock_aws():
-        session = boto3.Session(
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
         yield Cloud(
             dynamodb=session.client("dynamodb"),
             sqs=session.client("sqs"),
