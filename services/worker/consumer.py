@@ -70,9 +70,10 @@ class Consumer:
             return self._changed.wait_for(lambda: not self._running, timeout=timeout_s)
 
     def _stuck(self) -> bool:
+        now = time.monotonic()
         with self._changed:
-            oldest = min(self._running.values(), default=time.monotonic())
-        return time.monotonic() - oldest > self._longest_task_s
+            longest = max((now - started for started in self._running.values()), default=0.0)
+        return longest > self._longest_task_s
 
     def _wait_for_free_slots(self) -> int:
         with self._changed:

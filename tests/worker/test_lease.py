@@ -1,0 +1,138 @@
+"""The heartbeat: the lease first, the message second, and nothing after the end."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.common.errors import LeaseLost, TableUnavailable
+from services.common.job_queue import JobQueue, Message
+from services.common.task import Status, Task
+from services.common.task_table import TaskTable
+from services.worker.lease import LeaseKeeper
+from tests.conftest import Clock, Cloud
+from tests.tasks import LEASE, NOW, new_task
+
+
+@pytest.fixture
+def keeper(table: TaskTable, queue: JobQueue, clock: Clock) -> LeaseKeeper:
+    return LeaseKeeper(table=table, queue=queue, duration=LEASE, interval=LEASE / 3, clock=clock)
+
+
+@pytest.fixture
+def claim(table: TaskTable) -> Task:
+    table.create(new_task())
+    return table.claim(new_task().task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+
+
+@pytest.fixture
+def message(claim: Task, queue: JobQueue) -> Message:
+    queue.send(claim.task_id, request_id="r")
+    [message] = queue.receive(limit=1, wait_s=0)
+    return message
+
+
+def test_a_beat_extends_row_and_message(
+    table: TaskTable,
+    queue: JobQueue,
+    keeper: LeaseKeeper,
+    clock: Clock,
+    claim: Task,
+    message: Message,
+) -> None:
+    queue.change_visibility(message, timeout_s=0)
+    with keeper.holding(claim, message):
+        clock.forward(LEASE / 3)
+        keeper.beat()
+        assert queue.backlog().visible == 0
+    row = table.get(claim.task_id)
+    assert row is not None
+    assert row.lease_until == clock.now + LEASE
+
+
+def test_a_message_is_not_kept_from_others_without_the_lease(
+    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+) -> None:
+    queue.change_visibility(message, timeout_s=0)
+    table.cancel(claim.task_id, now=NOW)
+    with keeper.holding(claim, message) as lease:
+        keeper.beat()
+        with pytest.raises(LeaseLost):
+            lease.check()
+    assert queue.backlog().visible == 1
+
+
+def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+) -> None:
+    class FlakyTable(TaskTable):
+        refusals = 1
+
+        def extend(self, claim: Task, **instants: object) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise TableUnavailable("UpdateItem: ThrottlingException")
+            super().extend(claim, **instants)  # type: ignore[arg-type] # as they were handed in
+
+    flaky = FlakyTable(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
+    )
+    keeper = LeaseKeeper(table=flaky, queue=queue, duration=LEASE, interval=LEASE / 3, clock=clock)
+    with keeper.holding(claim, message) as lease:
+        clock.forward(LEASE / 3)
+        keeper.beat()
+        lease.check()
+        keeper.beat()
+    row = table.get(claim.task_id)
+    assert row is not None
+    assert row.lease_until == clock.now + LEASE
+
+
+def test_nothing_is_extended_after_the_work_has_ended(
+    table: TaskTable, keeper: LeaseKeeper, clock: Clock, claim: Task, message: Message
+) -> None:
+    with keeper.holding(claim, message):
+        pass
+    clock.forward(LEASE / 3)
+    keeper.beat()
+    row = table.get(claim.task_id)
+    assert row is not None
+    assert row.lease_until == NOW + LEASE
+
+
+def test_what_cannot_be_finished_is_given_back_at_once(
+    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+) -> None:
+    with keeper.holding(claim, message) as lease:
+        assert keeper.release_all() == 1
+        with pytest.raises(LeaseLost):
+            lease.check()
+    assert queue.backlog().visible == 1
+    again = table.claim(claim.task_id, lease_owner="v", lease_until=NOW + LEASE, now=NOW)
+    assert (again.status, again.attempt) == (Status.RUNNING, 2)
+
+
+def test_one_task_that_cannot_be_given_back_does_not_keep_the_others(
+    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+) -> None:
+    stolen = replace(claim, attempt=2, lease_owner="somebody else")
+    with keeper.holding(stolen, message), keeper.holding(claim, message):
+        assert keeper.release_all() == 1
+
+
+def test_the_thread_beats_until_it_is_stopped(
+    table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+) -> None:
+    keeper = LeaseKeeper(
+        table=table,
+        queue=queue,
+        duration=LEASE,
+        interval=timedelta(milliseconds=5),
+        clock=clock,
+    )
+    clock.forward(LEASE / 3)
+    keeper.start()
+    with keeper.holding(claim, message):
+        while (row := table.get(claim.task_id)) and row.lease_until == NOW + LEASE:
+            pass
+    keeper.stop()
