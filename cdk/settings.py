@@ -118,8 +118,12 @@ class Settings(BaseModel):
     """Containers at most."""
     api_requests_per_minute: PositiveInt = 1_000
     """Requests per container and minute that scaling aims at."""
-    api_stop_timeout_s: Annotated[int, Field(le=120)] = 40
-    """From SIGTERM to SIGKILL; longer than gunicorn's graceful timeout of 30 s."""
+    api_processes: PositiveInt = 2
+    """Processes of gunicorn in a container."""
+    api_graceful_timeout_s: PositiveInt = 25
+    """After SIGTERM, for the requests under way."""
+    api_stop_timeout_s: Annotated[int, Field(le=120)] = 30
+    """From SIGTERM to SIGKILL; 120 is Fargate's most."""
     api_p99_latency_alarm_s: PositiveFloat = 2
     """99th percentile of the response time that raises the alarm."""
     api_error_rate_alarm_percent: PositiveFloat = 1
@@ -305,6 +309,11 @@ class Settings(BaseModel):
                 f"processing_budget_s ({self.processing_budget_s}) must be below "
                 f"worker_stop_timeout_s ({self.worker_stop_timeout_s}), or a leaving worker is "
                 "killed in mid-task"
+            )
+        if self.api_graceful_timeout_s >= self.api_stop_timeout_s:
+            raise ValueError(
+                f"api_graceful_timeout_s ({self.api_graceful_timeout_s}) must be below "
+                f"api_stop_timeout_s ({self.api_stop_timeout_s}), or requests under way are cut off"
             )
         if self.dead_letter_retention_days <= self.queue_retention_days:
             raise ValueError(

@@ -35,14 +35,6 @@ from cdk.web_acl import WebAcl
 
 PORT = 8080
 
-HEALTH_CHECK = [
-    "CMD",
-    "python",
-    "-c",
-    f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{PORT}/healthz', timeout=3)",
-]
-"""The image carries no curl."""
-
 
 class ApiStack(Stack):
     """Offers `load_balancer`, `target_group`, `service`, `task` and `url`."""
@@ -166,9 +158,9 @@ class ApiStack(Stack):
             stop_timeout_s=settings.api_stop_timeout_s,
             port=PORT,
             health_check=HealthCheck(
-                command=HEALTH_CHECK,
+                command=["CMD", "python", "-m", "services.api.health"],
                 interval=Duration.seconds(30),
-                timeout=Duration.seconds(5),
+                timeout=Duration.seconds(10),
                 retries=3,
                 start_period=Duration.seconds(15),
             ),
@@ -179,18 +171,15 @@ class ApiStack(Stack):
                 "TASK_QUEUE_URL": state.queue.queue_url,
                 "RESULT_BUCKET": state.bucket.bucket_name,
                 "API_KEYS_SECRET_ID": state.api_keys.secret_arn,
+                "API_PORT": str(PORT),
+                "API_PROCESSES": str(settings.api_processes),
+                "API_STOP_TIMEOUT_S": str(settings.api_graceful_timeout_s),
                 "ATTEMPT_LIMIT": str(settings.attempt_limit),
                 "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
             },
             statements=[
                 PolicyStatement(
-                    actions=[
-                        "dynamodb:DescribeTable",
-                        "dynamodb:GetItem",
-                        "dynamodb:PutItem",
-                        "dynamodb:Query",
-                        "dynamodb:UpdateItem",
-                    ],
+                    actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
                     resources=[state.table.table_arn],
                 ),
                 PolicyStatement(

@@ -13,6 +13,7 @@ from aws_cdk.aws_cloudwatch import (
 )
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from aws_cdk.aws_elasticloadbalancingv2 import HttpCodeElb, HttpCodeTarget
+from aws_cdk.aws_iam import PolicyStatement, ServicePrincipal
 from aws_cdk.aws_sns import Topic
 from aws_cdk.aws_sns_subscriptions import EmailSubscription
 from constructs import Construct
@@ -49,6 +50,14 @@ class ObservabilityStack(Stack):
         self._api = api
         self._worker = worker
         self.topic = Topic(self, "Alarms", enforce_ssl=True)
+        self.topic.add_to_resource_policy(
+            PolicyStatement(
+                principals=[ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
         if settings.alarm_email:
             self.topic.add_subscription(EmailSubscription(settings.alarm_email))
         self.alarms: list[Alarm] = []

@@ -50,6 +50,7 @@ class WorkerStack(Stack):
             "AWS_REGION": self.region,
             "TASK_TABLE": state.table.table_name,
             "TASK_QUEUE_URL": state.queue.queue_url,
+            "LEASE_S": str(settings.visibility_timeout_s),
             "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
         }
 
@@ -79,15 +80,14 @@ class WorkerStack(Stack):
             stop_timeout_s=settings.worker_stop_timeout_s,
             health_check=HealthCheck(
                 command=["CMD", "python", "-m", "services.worker", "health"],
-                interval=Duration.seconds(30),
+                interval=Duration.seconds(60),
                 timeout=Duration.seconds(10),
-                retries=3,
+                retries=2,
                 start_period=Duration.seconds(60),
             ),
             environment={
                 **self._common_environment,
                 "RESULT_BUCKET": state.bucket.bucket_name,
-                "LEASE_S": str(settings.visibility_timeout_s),
                 "HEARTBEAT_INTERVAL_S": str(settings.heartbeat_interval_s),
                 "PROCESSING_BUDGET_S": str(settings.processing_budget_s),
                 "STOP_TIMEOUT_S": str(settings.worker_stop_timeout_s),

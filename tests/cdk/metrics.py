@@ -1,0 +1,49 @@
+"""The metrics that a deployment's alarms and dashboard read."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cdk.deployment import Deployment, Resource
+
+
+@dataclass(frozen=True)
+class ReadMetric:
+    namespace: str
+    name: str
+    dimensions: Mapping[str, Any]
+
+
+def metrics_in(deployment: Deployment) -> Iterator[ReadMetric]:
+    for alarm in deployment.all("CloudWatch::Alarm"):
+        yield from metrics_of(alarm)
+    for widget in widgets(deployment):
+        for row in widget["properties"].get("metrics", []):
+            if isinstance(row[0], str):
+                namespace, name, *rest = (part for part in row if not isinstance(part, dict))
+                yield ReadMetric(namespace, name, dict(zip(rest[::2], rest[1::2], strict=True)))
+
+
+def metrics_of(alarm: Resource) -> Iterator[ReadMetric]:
+    """Those that the alarm reads, through metric math or directly."""
+    single = (
+        [{"MetricStat": {"Metric": alarm.body["Properties"]}}] if alarm.get("MetricName") else []
+    )
+    for query in alarm.get("Metrics", single):
+        if "MetricStat" in query:
+            metric = query["MetricStat"]["Metric"]
+            yield ReadMetric(
+                metric["Namespace"],
+                metric["MetricName"],
+                {d["Name"]: d["Value"] for d in metric["Dimensions"]},
+            )
+
+
+def widgets(deployment: Deployment) -> list[dict[str, Any]]:
+    """Of the dashboard, with each reference replaced by the word `reference`."""
+    body = deployment.one("CloudWatch::Dashboard")["DashboardBody"]
+    parts = body["Fn::Join"][1]
+    text = "".join(part if isinstance(part, str) else "reference" for part in parts)
+    found: list[dict[str, Any]] = json.loads(text)["widgets"]
+    return found

@@ -1,0 +1,104 @@
+"""The app as the CDK's command line runs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cdk.deployment import ROOT, Deployment, Resource, synthesise
+
+STACKS = ("network", "state", "api", "worker", "observability")
+
+
+def run_app(*context: str, outdir: Path) -> "subprocess.CompletedProcess[str]":
+    """With no tool on the path, no credentials, and the region that the CLI always knows."""
+    values = ", ".join(f'"{name}": "{value}"' for name, value in (c.split("=") for c in context))
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={
+            "PATH": "/nonexistent",
+            "HOME": os.environ["HOME"],
+            "JSII_NODE": os.environ["JSII_NODE"],
+            "CDK_DEFAULT_REGION": "eu-west-1",
+            "CDK_OUTDIR": str(outdir),
+            "CDK_CONTEXT_JSON": f"{{{values}}}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_synthesis_needs_no_docker_no_credentials_and_no_node_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    done = run_app("profile=dev", outdir=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.glob("*.template.json")} == {
+        f"taskfleet-dev-{stack}.template.json" for stack in STACKS
+    }
+
+
+def test_a_wrong_wish_is_answered_with_its_sentence_alone(tmp_path: Path) -> None:
+    done = run_app("profile=dev", "worker_max_task=3", outdir=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "There is no setting 'worker_max_task': did you mean 'worker_max_tasks'?"
+    )
+
+
+def test_several_environments_live_side_by_side(
+    dev: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    blue = synthesise(tmp_path_factory.mktemp("blue"), profile="dev", environment="blue")
+
+    assert set(blue.templates) == set(dev.templates)
+    assert names(dev)
+    assert not names(dev) & names(blue)
+
+
+def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Deployment) -> None:
+    for service in deployment.all("ECS::Service"):
+        assert {
+            "Key": "taskfleet:environment",
+            "Value": deployment.settings.environment,
+        } in service["Tags"]
+        assert service["PropagateTags"] == "SERVICE"
+
+
+def test_stacks_with_data_cannot_be_deleted_outside_dev(
+    deployments: Mapping[str, Deployment],
+) -> None:
+    for profile, deployment in deployments.items():
+        protected = {stack for stack in deployment.templates if deployment.is_protected(stack)}
+        assert protected == (set() if profile == "dev" else {"network", "state"})
+
+
+def names(deployment: Deployment) -> set[str]:
+    """Everything with a name that an account can hold only once: stacks, exports, resources."""
+    exports = {
+        output["Export"]["Name"]
+        for template in deployment.templates.values()
+        for output in template.get("Outputs", {}).values()
+        if "Export" in output
+    }
+    return {
+        *(path.name for path in deployment.folder.glob("*.template.json")),
+        *exports,
+        *(name for resource in deployment.resources for name in fixed_names(resource)),
+    }
+
+
+def fixed_names(resource: Resource) -> set[str]:
+    properties = ("QueueName", "LogGroupName", "DashboardName", "BucketName", "TableName", "Name")
+    return {
+        str(resource.get(name))
+        for name in properties
+        if isinstance(resource.get(name), str) and resource.type != "AWS::WAFv2::WebACL"
+    }

@@ -1,0 +1,62 @@
+"""Every container is locked down the same way."""
+
+import pytest
+
+from tests.cdk.deployment import Deployment
+
+SERVICES = ("api", "worker", "reconciler")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_has_no_privileges(deployment: Deployment, service: str) -> None:
+    container = deployment.container(service)
+
+    assert container["User"] == "10001:10001"
+    assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert container.get("Privileged") in {None, False}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_tmp_is_writable(deployment: Deployment, service: str) -> None:
+    task, container = deployment.tasks[service], deployment.container(service)
+    (mount,) = container["MountPoints"]
+
+    assert container["ReadonlyRootFilesystem"] is True
+    assert mount["ContainerPath"] == "/tmp"  # noqa: S108
+    assert mount["ReadOnly"] is False
+    assert [volume["Name"] for volume in task["Volumes"]] == [mount["SourceVolume"]]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_logs_are_kept_for_a_while_and_never_block(deployment: Deployment, service: str) -> None:
+    task, container = deployment.tasks[service], deployment.container(service)
+    options = container["LogConfiguration"]["Options"]
+
+    group = deployment.target(options["awslogs-group"], stack=task.stack)
+
+    assert group["RetentionInDays"] == deployment.settings.log_retention_days
+    assert options["mode"] == "non-blocking"
+
+
+@pytest.mark.parametrize(
+    ("service", "command"),
+    [
+        ("api", ["CMD", "python", "-m", "services.api.health"]),
+        ("worker", ["CMD", "python", "-m", "services.worker", "health"]),
+    ],
+)
+def test_a_container_that_hangs_is_replaced(
+    deployment: Deployment, service: str, command: list[str]
+) -> None:
+    container = deployment.container(service)
+
+    assert container["HealthCheck"]["Command"] == command
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_has_the_size_of_the_settings(deployment: Deployment, service: str) -> None:
+    task = deployment.tasks[service]
+
+    assert task["Cpu"] == str(getattr(deployment.settings, f"{service}_cpu"))
+    assert task["Memory"] == str(getattr(deployment.settings, f"{service}_memory_mib"))
+    assert task["RuntimePlatform"]["CpuArchitecture"] == deployment.settings.cpu_architecture

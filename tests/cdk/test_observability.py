@@ -1,0 +1,177 @@
+"""What wakes an operator, and what the page shows then."""
+
+import pytest
+
+from tests.cdk.deployment import Deployment, Resource
+from tests.cdk.metrics import metrics_of, widgets
+
+ALARMS = {
+    "dead letters": {"ApproximateNumberOfMessagesVisible"},
+    "the first claim is late": {"FirstClaimWait"},
+    "the queue stands still": {
+        "ApproximateNumberOfMessagesVisible",
+        "NumberOfMessagesDeleted",
+    },
+    "errors": {"HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count", "RequestCount"},
+    "latency": {"TargetResponseTime"},
+    "workers at their maximum": {"RunningTaskCount"},
+    "the reconciler is silent": {"ReconcileRuns"},
+    "tasks are overdue": {"OpenTasksOverdue"},
+}
+
+
+def alarm(deployment: Deployment, name: str) -> Resource:
+    (found,) = (
+        alarm
+        for alarm in deployment.all("CloudWatch::Alarm", stack="observability")
+        if {metric.name for metric in metrics_of(alarm)} == ALARMS[name]
+    )
+    return found
+
+
+def titles(deployment: Deployment) -> list[str]:
+    return [str(widget["properties"].get("title", "")) for widget in widgets(deployment)]
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Deployment, name: str) -> None:
+    found = alarm(deployment, name)
+    topic = deployment.one("SNS::Topic")
+
+    for actions in ("AlarmActions", "OKActions"):
+        assert [deployment.target(a, stack="observability") for a in found[actions]] == [topic]
+    assert len(found["AlarmDescription"]) > 80
+    assert f"[{deployment.settings.environment}]" in found["AlarmDescription"]
+
+
+def test_there_is_no_alarm_that_this_list_lacks(deployment: Deployment) -> None:
+    assert len(deployment.all("CloudWatch::Alarm", stack="observability")) == len(ALARMS)
+
+
+def test_one_dead_letter_is_enough(deployment: Deployment) -> None:
+    found = alarm(deployment, "dead letters")
+    (queue,) = deployment.targets(found["Dimensions"], stack="observability")
+
+    assert queue == deployment.dead_letters
+    assert found["Threshold"] == 1
+
+
+def test_the_promise_of_a_prompt_start_is_watched(deployment: Deployment) -> None:
+    found = alarm(deployment, "the first claim is late")
+
+    assert found["Threshold"] == deployment.settings.start_promise_s * 1_000
+    assert found["ExtendedStatistic"] == "p95"
+
+
+def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Deployment) -> None:
+    found = alarm(deployment, "the reconciler is silent")
+
+    assert found["TreatMissingData"] == "breaching"
+    assert found["ComparisonOperator"] == "LessThanThreshold"
+    assert found["Threshold"] == 1
+    assert found["Period"] == 3 * 60 * deployment.settings.reconcile_interval_min
+
+
+def test_silence_of_everything_else_is_peace(deployment: Deployment) -> None:
+    quiet = [name for name in ALARMS if name != "the reconciler is silent"]
+
+    assert {alarm(deployment, name)["TreatMissingData"] for name in quiet} == {"notBreaching"}
+
+
+def test_one_overdue_task_is_enough(deployment: Deployment) -> None:
+    assert alarm(deployment, "tasks are overdue")["Threshold"] == 1
+
+
+def test_running_at_the_maximum_is_noticed(deployment: Deployment) -> None:
+    found = alarm(deployment, "workers at their maximum")
+
+    assert found["Threshold"] == deployment.settings.worker_max_tasks
+    assert found["Statistic"] == "Minimum"
+    assert deployment.one("ECS::Service", stack="worker") in deployment.targets(
+        found["Dimensions"], stack="observability"
+    )
+
+
+def test_slow_and_failing_answers_are_noticed(deployment: Deployment) -> None:
+    settings = deployment.settings
+
+    assert alarm(deployment, "errors")["Threshold"] == settings.api_error_rate_alarm_percent
+    assert alarm(deployment, "latency")["Threshold"] == settings.api_p99_latency_alarm_s
+    assert alarm(deployment, "latency")["ExtendedStatistic"] == "p99"
+
+
+def test_the_topic_is_reached_by_tls_only(deployment: Deployment) -> None:
+    (statement,) = (
+        statement
+        for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+    )
+
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_alarms_may_use_the_topic(deployment: Deployment) -> None:
+    allowed = [
+        statement
+        for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+
+    assert [(s["Principal"], s["Action"], s["Condition"]) for s in allowed] == [
+        (
+            {"Service": "cloudwatch.amazonaws.com"},
+            "sns:Publish",
+            {"StringEquals": {"aws:SourceAccount": "111122223333"}},
+        )
+    ]
+
+
+def test_an_operator_is_written_to_where_an_address_is_given(
+    deployments: dict[str, Deployment],
+) -> None:
+    for deployment in deployments.values():
+        addresses = [s["Endpoint"] for s in deployment.all("SNS::Subscription")]
+        wanted = deployment.settings.alarm_email
+        assert addresses == ([wanted] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Alarms",
+        "Tasks per minute",
+        "Wait for the first claim",
+        "Backlog per worker",
+        "running workers",
+        "Attempt: duration",
+        "API: answers",
+        "API: response time",
+        "failed for good",
+        "Cost: vCPUs",
+        "Cost: table units",
+    ],
+)
+def test_the_page_shows(deployment: Deployment, subject: str) -> None:
+    assert any(subject in title for title in titles(deployment))
+
+
+def test_the_page_shows_what_goes_through_nat_where_there_is_nat(
+    deployments: dict[str, Deployment],
+) -> None:
+    for deployment in deployments.values():
+        shown = any("NAT" in title for title in titles(deployment))
+        assert shown == bool(deployment.all("EC2::NatGateway"))
+
+
+def test_the_page_begins_with_all_alarms(deployment: Deployment) -> None:
+    first = widgets(deployment)[0]
+
+    assert first["type"] == "alarm"
+    assert len(first["properties"]["alarms"]) == len(ALARMS)
+
+
+def test_durations_are_shown_by_percentile(deployment: Deployment) -> None:
+    for subject in ("Attempt: duration", "API: response time", "Wait for the first claim"):
+        (widget,) = (w for w in widgets(deployment) if subject in str(w["properties"].get("title")))
+        stats = {row[-1]["stat"] for row in widget["properties"]["metrics"]}
+        assert stats == {"p50", "p95", "p99"}

@@ -1,0 +1,121 @@
+"""Each service has a role of its own, which allows exactly the calls that it makes."""
+
+import pytest
+
+from tests.cdk.deployment import Deployment, Resource
+from tests.cdk.roles import described, grants, trusts
+
+ALLOWED = {
+    "api": {
+        ("dynamodb:GetItem", "table"),
+        ("dynamodb:PutItem", "table"),
+        ("dynamodb:UpdateItem", "table"),
+        ("dynamodb:Query", "table/index/TasksByOwner"),
+        ("sqs:SendMessage", "queue"),
+        ("sqs:GetQueueAttributes", "queue"),
+        ("s3:GetObject", "results/results/*"),
+        ("secretsmanager:GetSecretValue", "SecretsManager::Secret"),
+    },
+    "worker": {
+        ("dynamodb:GetItem", "table"),
+        ("dynamodb:UpdateItem", "table"),
+        ("sqs:ReceiveMessage", "queue"),
+        ("sqs:DeleteMessage", "queue"),
+        ("sqs:ChangeMessageVisibility", "queue"),
+        ("s3:PutObject", "results/results/*"),
+    },
+    "reconciler": {
+        ("dynamodb:GetItem", "table"),
+        ("dynamodb:UpdateItem", "table"),
+        ("dynamodb:Query", "table/index/OpenTasks"),
+        ("sqs:SendMessage", "queue"),
+        ("sqs:GetQueueAttributes", "queue"),
+        ("sqs:GetQueueAttributes", "dead letters"),
+    },
+}
+
+EXECUTION = {
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+}
+"""What ECS itself needs to start a container: its image, and a stream for its logs."""
+
+
+def role_of(deployment: Deployment, task: Resource, kind: str) -> Resource:
+    return deployment.target(task[kind], stack=task.stack)
+
+
+@pytest.mark.parametrize("service", ALLOWED)
+def test_a_service_may_do_what_it_does_and_no_more(deployment: Deployment, service: str) -> None:
+    role = role_of(deployment, deployment.tasks[service], "TaskRoleArn")
+
+    assert {described(deployment, grant) for grant in grants(deployment, role)} == ALLOWED[service]
+
+
+def test_no_two_services_share_a_role(deployment: Deployment) -> None:
+    tasks = deployment.tasks.values()
+    roles = [
+        role_of(deployment, task, kind)
+        for task in tasks
+        for kind in ("TaskRoleArn", "ExecutionRoleArn")
+    ]
+
+    assert len({(role.stack, role.logical_id) for role in roles}) == 6
+    assert {frozenset(trusts(role)) for role in roles} == {frozenset({"ecs-tasks.amazonaws.com"})}
+
+
+def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: Deployment) -> None:
+    for task in deployment.tasks.values():
+        allowed = list(grants(deployment, role_of(deployment, task, "ExecutionRoleArn")))
+
+        assert {grant.action for grant in allowed} == EXECUTION
+        assert {grant.action for grant in allowed if grant.resource == "*"} == {
+            "ecr:GetAuthorizationToken"
+        }
+
+
+def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
+    deployment: Deployment,
+) -> None:
+    wild = {
+        described(deployment, grant)
+        for role in deployment.all("IAM::Role")
+        for grant in grants(deployment, role)
+        if "*" in grant.action or "*" in str(grant.resource)
+    }
+
+    assert wild == {
+        ("ecr:GetAuthorizationToken", "*"),
+        ("s3:GetObject", "results/results/*"),
+        ("s3:PutObject", "results/results/*"),
+    }
+
+
+def test_no_role_has_a_policy_of_aws_or_one_written_inline(deployment: Deployment) -> None:
+    for role in deployment.all("IAM::Role"):
+        assert role.get("ManagedPolicyArns") is None
+        assert role.get("Policies") is None
+
+
+def test_the_scheduler_may_run_the_reconciler_and_nothing_else(deployment: Deployment) -> None:
+    target = deployment.one("Scheduler::Schedule")["Target"]
+    reconciler = deployment.tasks["reconciler"]
+    role = deployment.target(target["RoleArn"], stack="worker")
+
+    allowed = {
+        (grant.action, deployment.target(grant.resource, stack="worker").logical_id)
+        for grant in grants(deployment, role)
+    }
+
+    assert trusts(role) == {"scheduler.amazonaws.com"}
+    assert allowed == {
+        ("ecs:RunTask", reconciler.logical_id),
+        *(
+            ("iam:PassRole", role_of(deployment, reconciler, kind).logical_id)
+            for kind in ("TaskRoleArn", "ExecutionRoleArn")
+        ),
+    }

@@ -1,0 +1,118 @@
+"""What must not be lost is kept, encrypted and out of strangers' reach."""
+
+import pytest
+
+from tests.cdk.deployment import Deployment, Resource
+
+DAY_S = 86_400
+
+
+def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Deployment) -> None:
+    table = deployment.one("DynamoDB::Table")
+
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+
+
+def test_messages_are_encrypted_and_travel_by_tls_only(deployment: Deployment) -> None:
+    for queue in (deployment.queue, deployment.dead_letters):
+        assert queue["SqsManagedSseEnabled"] is True
+        policy = deployment.one("SQS::QueuePolicy", Queues=[{"Ref": queue.logical_id}])
+        assert refuses_plain_text(policy, "sqs:*")
+
+
+def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Deployment) -> None:
+    queue, dead_letters = deployment.queue, deployment.dead_letters
+
+    assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+    assert dead_letters["RedriveAllowPolicy"] == {
+        "redrivePermission": "byQueue",
+        "sourceQueueArns": [f"arn:aws:sqs:eu-west-1:111122223333:{queue['QueueName']}"],
+    }
+
+
+def test_the_queue_has_the_timing_of_the_settings(deployment: Deployment) -> None:
+    queue, settings = deployment.queue, deployment.settings
+
+    assert queue["VisibilityTimeout"] == settings.visibility_timeout_s
+    assert queue["MessageRetentionPeriod"] == settings.queue_retention_days * DAY_S
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == settings.max_receive_count
+
+
+def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Deployment) -> None:
+    for bucket in (deployment.results, deployment.access_logs):
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        policy = deployment.one("S3::BucketPolicy", Bucket={"Ref": bucket.logical_id})
+        assert refuses_plain_text(policy, "s3:*")
+
+
+def test_results_and_uploads_expire(deployment: Deployment) -> None:
+    rules = deployment.results["LifecycleConfiguration"]["Rules"]
+
+    days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+
+    assert days == {
+        # Losers' results have the same prefix as winners'.
+        "results/": deployment.settings.result_retention_days,
+        "uploads/": deployment.settings.upload_retention_days,
+    }
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+
+
+def test_unfinished_uploads_are_cleared_away(deployment: Deployment) -> None:
+
+    assert {"DaysAfterInitiation": 1} in [
+        rule.get("AbortIncompleteMultipartUpload")
+        for rule in deployment.results["LifecycleConfiguration"]["Rules"]
+    ]
+
+
+def test_a_browser_may_follow_a_presigned_url(deployment: Deployment) -> None:
+    (rule,) = deployment.results["CorsConfiguration"]["CorsRules"]
+
+    assert rule["AllowedOrigins"] == ["*"]
+    assert set(rule["AllowedMethods"]) == {"GET", "HEAD", "POST"}
+
+
+def test_access_to_results_is_logged_for_as_long_as_logs_are_kept(deployment: Deployment) -> None:
+    (rule,) = deployment.access_logs["LifecycleConfiguration"]["Rules"]
+
+    assert rule["ExpirationInDays"] == deployment.settings.log_retention_days
+
+
+def test_the_secret_starts_without_keys(deployment: Deployment) -> None:
+    assert deployment.one("SecretsManager::Secret")["SecretString"] == "{}"
+
+
+KEPT = ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Deployment], kind: str) -> None:
+    for profile, deployment in deployments.items():
+        for resource in deployment.all(kind):
+            policy = "Delete" if profile == "dev" else "Retain"
+            assert resource.body["DeletionPolicy"] == policy
+            assert resource.body["UpdateReplacePolicy"] == policy
+
+
+def test_the_table_cannot_be_deleted_outside_dev(deployments: dict[str, Deployment]) -> None:
+    protected = {
+        profile: deployment.one("DynamoDB::Table").get("DeletionProtectionEnabled")
+        for profile, deployment in deployments.items()
+    }
+
+    assert protected == {"dev": False, "standard": True, "private": True}
+
+
+def refuses_plain_text(policy: Resource, actions: str) -> bool:
+    return any(
+        statement["Effect"] == "Deny"
+        and statement["Action"] == actions
+        and statement["Principal"] == {"AWS": "*"}
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in policy["PolicyDocument"]["Statement"]
+    )

@@ -1,0 +1,189 @@
+"""The workers and the reconciler: how many run, where, and how they leave."""
+
+from typing import Any
+
+from tests.cdk.deployment import Deployment, Resource
+
+
+def policies(deployment: Deployment) -> dict[str, Resource]:
+    """The workers' scaling policies, by type."""
+    return {
+        policy["PolicyType"]: policy
+        for policy in deployment.all("ApplicationAutoScaling::ScalingPolicy", stack="worker")
+    }
+
+
+def tracking(deployment: Deployment) -> dict[str, Any]:
+    policy = policies(deployment)["TargetTrackingScaling"]
+    configuration: dict[str, Any] = policy["TargetTrackingScalingPolicyConfiguration"]
+    return configuration
+
+
+def from_zero_alarm(deployment: Deployment) -> Resource:
+    step = policies(deployment)["StepScaling"]
+    return deployment.one(
+        "CloudWatch::Alarm", stack="worker", AlarmActions=[{"Ref": step.logical_id}]
+    )
+
+
+def evaluate(expression: str, **series: float | None) -> float:
+    """What CloudWatch's metric math makes of one moment; None is a missing datapoint."""
+
+    def fill(value: float | None, otherwise: float) -> float:
+        return otherwise if value is None else value
+
+    def choose(condition: bool, then: float | None, otherwise: float) -> float:  # noqa: FBT001
+        assert not condition or then is not None, "the value would be missing"
+        return then if condition and then is not None else otherwise
+
+    result = eval(  # noqa: S307 - our own expression, in its Python reading
+        expression.replace("IF(", "choose("), {"FILL": fill, "choose": choose, **series}
+    )
+    return float(result)
+
+
+def test_a_deployment_never_resets_the_number_of_containers(deployment: Deployment) -> None:
+    for service in deployment.all("ECS::Service"):
+        assert service.get("DesiredCount") is None
+
+
+def test_workers_scale_between_the_limits_of_the_settings(deployment: Deployment) -> None:
+    target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack="worker")
+    service = deployment.one("ECS::Service", stack="worker")
+
+    assert target["MinCapacity"] == deployment.settings.worker_min_tasks
+    assert target["MaxCapacity"] == deployment.settings.worker_max_tasks
+    assert service in deployment.targets(target["ResourceId"], stack="worker")
+
+
+def test_scaling_looks_at_this_queue_and_this_service(deployment: Deployment) -> None:
+    service = deployment.one("ECS::Service", stack="worker")
+    metrics = tracking(deployment)["CustomizedMetricSpecification"]["Metrics"]
+    stats = {m["Id"]: m["MetricStat"]["Metric"] for m in metrics if "MetricStat" in m}
+
+    assert {name: stat["MetricName"] for name, stat in stats.items()} == {
+        "visible": "ApproximateNumberOfMessagesVisible",
+        "inflight": "ApproximateNumberOfMessagesNotVisible",
+        "running": "RunningTaskCount",
+    }
+    for name in ("visible", "inflight"):
+        assert list(deployment.targets(stats[name]["Dimensions"], stack="worker")) == [
+            deployment.queue
+        ]
+    assert service in deployment.targets(stats["running"]["Dimensions"], stack="worker")
+
+
+def test_running_tasks_are_counted_at_all(deployment: Deployment) -> None:
+    settings = deployment.one("ECS::Cluster")["ClusterSettings"]
+
+    assert {"Name": "containerInsights", "Value": "enabled"} in settings
+
+
+def test_the_backlog_per_worker_is_kept_at_what_the_promise_allows(deployment: Deployment) -> None:
+    configuration = tracking(deployment)
+    (expression,) = (
+        m["Expression"]
+        for m in configuration["CustomizedMetricSpecification"]["Metrics"]
+        if m["ReturnData"]
+    )
+
+    assert configuration["TargetValue"] == deployment.settings.backlog_per_worker
+    assert evaluate(expression, visible=90, inflight=30, running=4) == 30
+    assert evaluate(expression, visible=90, inflight=30, running=0) == 120
+    assert evaluate(expression, visible=90, inflight=30, running=None) == 120
+    assert evaluate(expression, visible=None, inflight=None, running=None) == 0
+
+
+def test_scaling_in_is_slow(deployment: Deployment) -> None:
+    configuration = tracking(deployment)
+
+    assert configuration["ScaleInCooldown"] == deployment.settings.worker_scale_in_cooldown_s
+    assert configuration["ScaleInCooldown"] >= 5 * configuration["ScaleOutCooldown"]
+    assert configuration.get("DisableScaleIn") in {None, False}
+
+
+def test_messages_without_a_worker_start_the_first_ones(dev: Deployment) -> None:
+    alarm = from_zero_alarm(dev)
+    (expression,) = (m["Expression"] for m in alarm["Metrics"] if m["ReturnData"])
+    (step,) = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
+
+    def alarmed(**series: float | None) -> bool:
+        return evaluate(expression, **series) >= float(alarm["Threshold"])
+
+    assert alarmed(visible=1, running=0)
+    assert alarmed(visible=1, running=None)
+    assert not alarmed(visible=0, running=0)
+    assert not alarmed(visible=500, running=1)
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert alarm["EvaluationPeriods"] == 1
+    assert step["ScalingAdjustment"] == dev.settings.worker_from_zero_tasks
+    assert step["MetricIntervalLowerBound"] == 0
+
+
+def test_the_step_from_zero_looks_at_visible_messages_only(dev: Deployment) -> None:
+    names = {
+        m["MetricStat"]["Metric"]["MetricName"]
+        for m in from_zero_alarm(dev)["Metrics"]
+        if "MetricStat" in m
+    }
+
+    assert names == {"ApproximateNumberOfMessagesVisible", "RunningTaskCount"}
+
+
+def test_the_step_from_zero_waits_for_the_containers_it_ordered(dev: Deployment) -> None:
+    step = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]
+
+    assert step["AdjustmentType"] == "ChangeInCapacity"
+    assert step["Cooldown"] > dev.settings.fargate_start_s
+
+
+def test_there_is_a_step_from_zero_exactly_where_zero_is_allowed(
+    deployments: dict[str, Deployment],
+) -> None:
+    for deployment in deployments.values():
+        assert ("StepScaling" in policies(deployment)) == (
+            deployment.settings.worker_min_tasks == 0
+        )
+
+
+def test_spot_is_mixed_over_an_on_demand_base(deployment: Deployment) -> None:
+    service = deployment.one("ECS::Service", stack="worker")
+    providers = {s["CapacityProvider"]: s for s in service["CapacityProviderStrategy"]}
+    settings = deployment.settings
+
+    assert providers["FARGATE"]["Base"] == settings.worker_on_demand_base
+    assert providers["FARGATE"]["Weight"] == 100 - settings.worker_spot_percent
+    assert providers["FARGATE_SPOT"]["Weight"] == settings.worker_spot_percent
+
+
+def test_the_cluster_offers_both_kinds_of_capacity(deployment: Deployment) -> None:
+    association = deployment.one("ECS::ClusterCapacityProviderAssociations")
+
+    assert set(association["CapacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
+
+
+def test_a_worker_may_finish_its_attempt_before_it_is_killed(deployment: Deployment) -> None:
+    container = deployment.container("worker")
+
+    assert container["StopTimeout"] == 120
+    assert container["StopTimeout"] > deployment.settings.processing_budget_s
+
+
+def test_a_failed_deployment_of_the_worker_rolls_back(deployment: Deployment) -> None:
+    service = deployment.one("ECS::Service", stack="worker")
+
+    assert service["DeploymentConfiguration"]["DeploymentCircuitBreaker"] == {
+        "Enable": True,
+        "Rollback": True,
+    }
+
+
+def test_the_reconciler_runs_on_schedule_from_the_workers_image(deployment: Deployment) -> None:
+    schedule = deployment.one("Scheduler::Schedule")
+    worker, reconciler = deployment.container("worker"), deployment.container("reconciler")
+
+    minutes = deployment.settings.reconcile_interval_min
+    assert schedule["ScheduleExpression"] == f"rate({minutes} minutes)"
+    assert schedule["State"] == "ENABLED"
+    assert reconciler["Image"] == worker["Image"]
+    assert reconciler["Command"] == ["reconcile"]
