@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 
 from local import schema
@@ -87,7 +88,7 @@ def cloud(session: boto3.Session) -> Iterator[Cloud]:
         yield Cloud(
             dynamodb=session.client("dynamodb"),
             sqs=session.client("sqs"),
-            s3=session.client("s3"),
+            s3=session.client("s3", config=Config(signature_version="s3v4")),
             secretsmanager=session.client("secretsmanager"),
         )
 

@@ -1,0 +1,37 @@
+"""Parts of AWS that do not answer."""
+
+from typing import Any, NoReturn
+
+from services.common.errors import BucketUnavailable, QueueUnavailable, TableUnavailable
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task_table import TaskTable
+
+REASON = "PutItem: internal-endpoint-10-0-0-7"
+
+
+class BrokenTable(TaskTable):
+    def __init__(self) -> None:
+        pass
+
+    def get(self, *_: Any) -> NoReturn:
+        raise TableUnavailable(REASON)
+
+    def create(self, *_: Any) -> NoReturn:
+        raise TableUnavailable(REASON)
+
+
+class BrokenQueue(JobQueue):
+    def __init__(self) -> None:
+        pass
+
+    def send(self, *_: Any, **__: Any) -> NoReturn:
+        raise QueueUnavailable(REASON)
+
+
+class BrokenBucket(ResultBucket):
+    def __init__(self) -> None:
+        pass
+
+    def presign(self, *_: Any, **__: Any) -> NoReturn:
+        raise BucketUnavailable(REASON)

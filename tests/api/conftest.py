@@ -1,0 +1,123 @@
+"""The application over moto's table, queue and bucket, and two clients who hold keys."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from werkzeug.test import Client, TestResponse
+
+from services.api.app import create_app
+from services.api.key_ring import KeyRing
+from services.api.readiness import Readiness
+from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
+from services.common.api_key import Scope, hash_secret
+from services.common.config import ApiConfig
+from services.common.job_queue import JobQueue
+from services.common.result_bucket import ResultBucket
+from services.common.task_table import TaskTable
+from tests.conftest import Clock, Cloud
+
+URL = "https://example.com/photo.jpg"
+
+
+def key_entry(client: str, *, secret: str, scopes: set[Scope]) -> dict[str, Any]:
+    """As the operator's tool writes it."""
+    return {"client": client, "sha256": hash_secret(secret), "scopes": sorted(scopes)}
+
+
+ALICE, BOB = "alice-1.alices-secret", "bob-1.bobs-secret"
+KEYS = {
+    "alice-1": key_entry("alice", secret="alices-secret", scopes=set(Scope)),
+    "bob-1": key_entry("bob", secret="bobs-secret", scopes=set(Scope)),
+    **{
+        f"{scope}-only": key_entry("alice", secret="alices-secret", scopes={scope})
+        for scope in Scope
+    },
+}
+
+
+class Answer(TestResponse):
+    @property
+    def body(self) -> Any:
+        """The JSON in it."""
+        return self.get_json()
+
+
+@dataclass(frozen=True)
+class Api:
+    app: Flask
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = ALICE,
+        headers: dict[str, str] | None = None,
+        **request: Any,
+    ) -> Answer:
+        authorization = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = Client(self.app, Answer).open(
+            path, method=method, headers={**authorization, **(headers or {})}, **request
+        )
+        return cast("Answer", answer)
+
+    def get(self, path: str, **more: Any) -> Answer:
+        return self.call("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> Answer:
+        return self.call("POST", path, **more)
+
+    def submit(self, body: Any = None, **more: Any) -> Answer:
+        return self.post("/tasks", json={"inputImageUrl": URL} if body is None else body, **more)
+
+
+MakeApi = Callable[..., Api]
+
+
+@pytest.fixture
+def make_api(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, bucket: ResultBucket, clock: Clock
+) -> MakeApi:
+    """Makes an application; arguments replace its parts."""
+
+    def make(*, submissions_per_minute: int = 0, **parts: Any) -> Api:
+        resources = cloud.resources
+        config = ApiConfig(
+            aws_region="us-east-1",
+            task_table=resources.task_table,
+            task_queue_url=resources.task_queue_url,
+            result_bucket=resources.result_bucket,
+            api_keys_secret_id=resources.api_keys_secret_id,
+        )
+        keys = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
+        keys.refresh()
+        ids = count(1)
+        defaults = {
+            "config": config,
+            "table": table,
+            "queue": queue,
+            "bucket": bucket,
+            "keys": keys,
+            "limiter": SubmissionLimiter(
+                counter=SubmissionCounter(cloud.dynamodb, table=resources.task_table),
+                limit=submissions_per_minute,
+                clock=clock,
+            ),
+            "readiness": Readiness({"table": lambda: None}),
+            "clock": clock,
+            "new_id": lambda: str(UUID(int=next(ids), version=4)),
+        }
+        return Api(create_app(**{**defaults, **parts}))
+
+    return make
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    return make_api()

@@ -1,0 +1,129 @@
+"""Who is let in, and what a key may do."""
+
+import json
+
+import pytest
+import structlog
+from flask import Flask
+
+from services.api.auth import Authenticator, public
+from services.api.key_ring import KeyRing
+from services.common.api_key import Scope
+from services.common.task import Phase
+from tests.api.conftest import ALICE, KEYS, Api, MakeApi, key_entry
+from tests.api.rows import put_task
+from tests.conftest import Cloud
+
+REFUSED = {
+    "no header": None,
+    "another scheme": f"Basic {ALICE}",
+    "no token": "Bearer",
+    "no secret": "Bearer alice-1",
+    "an empty secret": "Bearer alice-1.",
+    "a wrong secret": "Bearer alice-1.wrong",
+    "another's secret": "Bearer alice-1.bobs-secret",
+    "an unknown key": "Bearer nobody.alices-secret",
+    "the hash for the secret": f"Bearer alice-1.{KEYS['alice-1']['sha256']}",
+    "more after the secret": f"Bearer {ALICE}.more",
+    "two tokens": f"Bearer {ALICE} {ALICE}",
+    "another alphabet": "Bearer alice-1.ålices-secret",
+    "a very long one": "Bearer alice-1." + "x" * 5000,
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_key_that_does_not_fit_is_refused(api: Api, case: str) -> None:
+    authorization = REFUSED[case]
+    headers = {"Authorization": authorization} if authorization else {}
+    answer = api.get("/operations", key=None, headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.body["code"] == "unauthorized"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="taskfleet"'
+
+
+def test_the_scheme_may_be_written_in_any_case(api: Api) -> None:
+    answer = api.get("/operations", key=None, headers={"Authorization": f"bEARER {ALICE}"})
+
+    assert answer.status_code == 200
+
+
+def test_a_refusal_is_logged_without_what_was_presented(api: Api) -> None:
+    with structlog.testing.capture_logs() as entries:
+        api.get("/operations", key="alice-1.a-wrong-secret")
+        api.get("/operations", key="a-misplaced.secret-of-length")
+
+    refusals = [entry["key_id"] for entry in entries if entry["event"] == "key refused"]
+    assert refusals == ["alice-1", None]
+    for presented in ("a-wrong-secret", "a-misplaced", "secret-of-length"):
+        assert presented not in str(entries)
+
+
+def test_the_key_is_checked_before_the_body(api: Api) -> None:
+    answer = api.post("/tasks", key=None, data=b"{", content_type="text/plain")
+
+    assert answer.status_code == 401
+
+
+ALLOWED = {
+    ("POST", "/tasks"): {Scope.SUBMIT},
+    ("GET", "/tasks/{}"): {Scope.READ},
+    ("GET", "/tasks/{}/result"): {Scope.READ},
+    ("POST", "/tasks/{}/cancel"): {Scope.OPERATE},
+    ("POST", "/tasks/{}/retry"): {Scope.OPERATE},
+    ("GET", "/operations"): set(Scope),
+}
+
+
+@pytest.mark.parametrize(("method", "path"), ALLOWED)
+@pytest.mark.parametrize("scope", Scope)
+def test_a_scope_opens_its_routes_and_no_other(
+    api: Api, cloud: Cloud, method: str, path: str, scope: Scope
+) -> None:
+    task = put_task(cloud, Phase.COMPLETED)
+    answer = api.call(method, path.format(task.task_id), key=f"{scope}-only.alices-secret")
+
+    if scope in ALLOWED[method, path]:
+        assert answer.status_code != 403
+    else:
+        assert answer.status_code == 403
+        assert answer.body["code"] == "forbidden"
+
+
+def test_several_keys_of_one_client_see_the_same_tasks(api: Api) -> None:
+    task_id = api.submit(key="submit-only.alices-secret").body["taskId"]
+
+    assert api.get(f"/tasks/{task_id}", key="read-only.alices-secret").status_code == 200
+
+
+def test_without_any_keys_for_too_long_nobody_is_let_in_or_sent_away(make_api: MakeApi) -> None:
+    never_read = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
+    answer = make_api(keys=never_read).get("/operations")
+
+    assert answer.status_code == 503
+    assert answer.body["failing"] == ["secret"]
+
+
+def test_a_revoked_key_is_refused_once_the_keys_are_read_again(make_api: MakeApi) -> None:
+    secret = dict(KEYS)
+    keys = KeyRing(read=lambda: json.dumps(secret), max_age_s=900)
+    keys.refresh()
+    api = make_api(keys=keys)
+    assert api.get("/operations").status_code == 200
+
+    del secret["alice-1"]
+    secret["alice-2"] = key_entry("alice", secret="newer", scopes={Scope.READ})
+    keys.refresh()
+
+    assert api.get("/operations").status_code == 401
+    assert api.get("/operations", key="alice-2.newer").status_code == 200
+
+
+def test_a_route_that_does_not_say_who_may_call_it_stops_the_start() -> None:
+    app = Flask("forgetful", static_folder=None)
+    app.add_url_rule("/said", "said", public(lambda: ""))
+    app.add_url_rule("/forgotten", "forgotten", lambda: "")
+    keys = KeyRing(read=lambda: "{}", max_age_s=900)
+
+    with pytest.raises(RuntimeError, match="forgotten"):
+        Authenticator(keys).install(app)

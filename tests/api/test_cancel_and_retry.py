@@ -1,0 +1,102 @@
+"""POST /tasks/{taskId}/cancel and /retry."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.common.job_queue import JobQueue
+from services.common.task import Phase, Status, Task
+from services.common.task_table import TaskTable
+from tests.api.broken import BrokenQueue
+from tests.api.conftest import Api, MakeApi
+from tests.api.rows import put_task
+from tests.conftest import Clock, Cloud
+
+OPEN = [Phase.PENDING, Phase.LEASED, Phase.ABANDONED, Phase.RETRYING]
+
+
+@pytest.mark.parametrize("phase", OPEN)
+def test_an_open_task_is_canceled(api: Api, cloud: Cloud, table: TaskTable, phase: Phase) -> None:
+    task = put_task(cloud, phase)
+    answer = api.post(f"/tasks/{task.task_id}/cancel")
+
+    assert (answer.status_code, answer.body["status"]) == (200, "CANCELED")
+    row = table.get(task.task_id)
+    assert row is not None
+    assert row.status is Status.CANCELED
+
+
+def test_canceling_twice_is_no_error(api: Api, cloud: Cloud) -> None:
+    task = put_task(cloud, Phase.PENDING)
+    api.post(f"/tasks/{task.task_id}/cancel")
+
+    assert api.post(f"/tasks/{task.task_id}/cancel").status_code == 200
+
+
+@pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.FAILED])
+def test_a_task_that_is_over_cannot_be_canceled(api: Api, cloud: Cloud, phase: Phase) -> None:
+    task = put_task(cloud, phase)
+    answer = api.post(f"/tasks/{task.task_id}/cancel")
+
+    assert answer.status_code == 409
+    assert answer.body["taskStatus"] == task.status
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CANCELED, Phase.RETRYING])
+def test_a_retried_task_is_queued_with_new_attempts_and_time(
+    api: Api, cloud: Cloud, queue: JobQueue, clock: Clock, phase: Phase
+) -> None:
+    task = put_task(cloud, phase, attempt=5)
+    clock.forward(timedelta(hours=30))
+    answer = api.post(f"/tasks/{task.task_id}/retry", headers={"X-Request-Id": "second-try"})
+
+    assert (answer.status_code, answer.body["status"]) == (200, "PENDING")
+    assert (answer.body["attempt"], answer.body["attemptLimit"]) == (5, 10)
+    assert answer.body["deadlineAt"] == "2026-01-04T09:04:05.678Z"
+    [message] = queue.receive(limit=10, wait_s=0)
+    assert (message.task_id, message.request_id) == (task.task_id, "second-try")
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.LEASED, Phase.COMPLETED])
+def test_what_did_not_end_badly_cannot_be_retried(
+    api: Api, cloud: Cloud, clock: Clock, phase: Phase
+) -> None:
+    task = put_task(cloud, phase)
+    clock.forward(timedelta(seconds=1))
+    answer = api.post(f"/tasks/{task.task_id}/retry")
+
+    assert answer.status_code == 409
+    assert answer.body["taskStatus"] == task.status
+    assert cloud.messages()["queue"] == 0
+
+
+def test_a_retry_that_cannot_be_queued_is_left_to_the_reconciler(
+    make_api: MakeApi, cloud: Cloud, table: TaskTable, clock: Clock
+) -> None:
+    task = put_task(cloud, Phase.FAILED)
+    answer = make_api(queue=BrokenQueue()).post(f"/tasks/{task.task_id}/retry")
+
+    assert (answer.status_code, answer.body["status"]) == (202, "PENDING")
+    row = table.get(task.task_id)
+    assert row is not None
+    assert row.check_at == clock.now + timedelta(seconds=10)
+
+
+def test_a_task_whose_row_expires_meanwhile_is_not_found(
+    make_api: MakeApi, cloud: Cloud, table: TaskTable
+) -> None:
+    task = put_task(cloud, Phase.PENDING)
+
+    class ExpiresAfterGet(TaskTable):
+        def get(self, task_id: str) -> Task | None:
+            row = super().get(task_id)
+            cloud.dynamodb.delete_item(
+                TableName=cloud.resources.task_table, Key={"taskId": {"S": task_id}}
+            )
+            return row
+
+    expiring = ExpiresAfterGet(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
+    )
+    assert make_api(table=expiring).post(f"/tasks/{task.task_id}/cancel").status_code == 404
+    assert table.get(task.task_id) is None

@@ -1,0 +1,100 @@
+"""One client cannot see, change or fetch another's task: for every route that there is."""
+
+from typing import Any
+
+import pytest
+
+from services.common.task import Phase
+from services.common.task_table import TaskTable
+from tests.api.conftest import ALICE, BOB, Api
+from tests.api.rows import put_task
+from tests.conftest import Cloud
+
+UNKNOWN = "6e1f7a4e-0000-4000-8000-00000000ffff"
+NO_IDS = ["x", UNKNOWN.upper(), "submissions", "..", "%00", "a" * 3000]
+
+
+def routes_of_one_task(api: Api) -> list[tuple[str, str]]:
+    """Method and path of every route that names a task, from the application itself."""
+    return [
+        (method, rule.rule.replace("<taskId>", "{}"))
+        for rule in api.app.url_map.iter_rules()
+        if "taskId" in rule.arguments
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
+
+
+def without_request_id(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "requestId"}
+
+
+def test_there_are_routes_to_test(api: Api) -> None:
+    assert ("GET", "/tasks/{}") in routes_of_one_task(api)
+    assert ("POST", "/tasks/{}/cancel") in routes_of_one_task(api)
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.COMPLETED, Phase.FAILED])
+def test_anothers_task_looks_like_none(
+    api: Api, cloud: Cloud, table: TaskTable, phase: Phase
+) -> None:
+    task = put_task(cloud, phase)
+
+    for method, path in routes_of_one_task(api):
+        others = api.call(method, path.format(task.task_id), key=BOB)
+        unknown = api.call(method, path.format(UNKNOWN), key=BOB)
+
+        assert others.status_code == unknown.status_code == 404, path
+        assert without_request_id(others.body) == without_request_id(unknown.body)
+        assert set(others.headers.keys()) == set(unknown.headers.keys())
+    assert table.get(task.task_id) == task
+
+
+def test_what_is_no_task_id_looks_like_an_unknown_one(api: Api) -> None:
+    for method, path in routes_of_one_task(api):
+        unknown = api.call(method, path.format(UNKNOWN))
+        for no_id in NO_IDS:
+            answer = api.call(method, path.format(no_id))
+
+            assert answer.status_code == 404, (path, no_id)
+            assert without_request_id(answer.body) == without_request_id(unknown.body)
+
+
+def test_every_route_looks_once_whether_the_task_exists_or_not(make_api: Any, cloud: Cloud) -> None:
+    class CountingTable(TaskTable):
+        looks = 0
+
+        def get(self, task_id: str) -> Any:
+            self.looks += 1
+            return super().get(task_id)
+
+    task = put_task(cloud, Phase.COMPLETED)
+    table = CountingTable(
+        cloud.dynamodb,
+        table=cloud.resources.task_table,
+        retention=task.expires_at - task.created_at,
+    )
+    api = make_api(table=table)
+    for method, path in routes_of_one_task(api):
+        for task_id in (task.task_id, UNKNOWN, "x"):
+            table.looks = 0
+            api.call(method, path.format(task_id), key=BOB)
+            assert table.looks == 1
+
+
+def test_every_route_but_the_public_ones_asks_for_a_key(api: Api) -> None:
+    public = {
+        rule.rule
+        for rule in api.app.url_map.iter_rules()
+        if api.get(rule.rule.replace("<taskId>", UNKNOWN), key=None).status_code not in {401, 405}
+    }
+    closed_to_get = {"/tasks", "/tasks/<taskId>/cancel", "/tasks/<taskId>/retry"}
+
+    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"}
+    for path in closed_to_get:
+        assert api.post(path.replace("<taskId>", UNKNOWN), key=None).status_code == 401
+
+
+def test_a_client_sees_its_own(api: Api, cloud: Cloud) -> None:
+    task = put_task(cloud, Phase.COMPLETED)
+
+    assert api.get(f"/tasks/{task.task_id}", key=ALICE).status_code == 200

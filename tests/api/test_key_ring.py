@@ -1,0 +1,154 @@
+"""The keys in memory: how they are read, kept and given up."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+import structlog
+
+from services.api.key_ring import ApiKeysSecret, KeyRefresher, KeyRing
+from services.common.api_key import Scope
+from services.common.errors import SecretUnavailable
+from tests.api.conftest import KEYS, key_entry
+from tests.conftest import Cloud
+
+
+@dataclass
+class Seconds:
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Secret:
+    """Answers with its text, or not at all."""
+
+    text: str | None = field(default_factory=lambda: json.dumps(KEYS))
+
+    def read(self) -> str:
+        if self.text is None:
+            raise SecretUnavailable("GetSecretValue: InternalServiceError")
+        return self.text
+
+
+def ring(secret: Secret, clock: Callable[[], float]) -> KeyRing:
+    return KeyRing(read=secret.read, max_age_s=900, monotonic=clock)
+
+
+def test_keys_outlive_an_outage_of_secrets_manager_for_a_time() -> None:
+    secret, clock = Secret(), Seconds()
+    keys = ring(secret, clock)
+    keys.refresh()
+    secret.text = None
+    clock.now += 900
+
+    with pytest.raises(SecretUnavailable):
+        keys.refresh()
+    assert keys.find("alice-1") is not None
+
+
+def test_keys_that_could_not_be_confirmed_for_too_long_are_given_up() -> None:
+    secret, clock = Secret(), Seconds()
+    keys = ring(secret, clock)
+    keys.refresh()
+    clock.now += 900.1
+
+    with pytest.raises(SecretUnavailable):
+        keys.find("alice-1")
+
+
+def test_keys_come_back_with_secrets_manager() -> None:
+    secret, clock = Secret(), Seconds()
+    keys = ring(secret, clock)
+    keys.refresh()
+    clock.now += 5_000
+    keys.refresh()
+
+    assert keys.find("alice-1") is not None
+
+
+def test_one_broken_entry_spoils_no_other() -> None:
+    broken = {
+        "unknown-scope": {**KEYS["bob-1"], "scopes": ["everything"]},
+        "no-hash": {"client": "bob", "scopes": ["read"]},
+        "odd-client": key_entry("bob#1", secret="s", scopes={Scope.READ}),
+        "no-object": "bob",
+    }
+    keys = ring(Secret(json.dumps({**broken, **KEYS})), Seconds())
+    with structlog.testing.capture_logs() as entries:
+        keys.refresh()
+
+    assert [keys.find(key_id) for key_id in broken] == [None] * 4
+    assert keys.find("alice-1") is not None
+    assert {entry["key_id"] for entry in entries} == broken.keys()
+
+
+def test_what_the_operator_notes_beside_a_key_is_no_matter() -> None:
+    noted = {"bob-1": {**KEYS["bob-1"], "createdAt": "2026-01-01", "label": "laptop"}}
+    keys = ring(Secret(json.dumps(noted)), Seconds())
+    keys.refresh()
+
+    assert keys.find("bob-1") is not None
+
+
+@pytest.mark.parametrize("text", ["", "a password, not JSON", "[]", '"text"'])
+def test_a_secret_of_another_form_changes_nothing_and_is_not_repeated(text: str) -> None:
+    secret = Secret()
+    keys = ring(secret, Seconds())
+    keys.refresh()
+    secret.text = text
+
+    with pytest.raises(SecretUnavailable) as refused:
+        keys.refresh()
+    assert keys.find("alice-1") is not None
+    assert not text or text not in str(refused.value)
+
+
+def test_the_secret_is_read_from_secrets_manager(cloud: Cloud) -> None:
+    secret_id = cloud.resources.api_keys_secret_id
+    cloud.secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps(KEYS))
+
+    assert json.loads(ApiKeysSecret(cloud.secretsmanager, secret_id=secret_id).read()) == KEYS
+
+
+def test_a_missing_secret_is_unavailable(cloud: Cloud) -> None:
+    with pytest.raises(SecretUnavailable):
+        ApiKeysSecret(cloud.secretsmanager, secret_id="another").read()
+
+
+def test_the_refresher_reads_at_once_and_then_again_and_again() -> None:
+    reads = threading.Semaphore(0)
+
+    def read() -> str:
+        reads.release()
+        return json.dumps(KEYS)
+
+    keys = KeyRing(read=read, max_age_s=900)
+    refresher = KeyRefresher(keys, interval_s=0.01)
+    refresher.start()
+    assert keys.find("alice-1") is not None
+    for _ in range(3):
+        assert reads.acquire(timeout=10)
+    refresher.stop()
+
+
+def test_the_refresher_goes_on_after_any_failure() -> None:
+    recovered = threading.Event()
+    failures = iter([SecretUnavailable("down"), KeyError("SecretString")])
+
+    def read() -> str:
+        for failure in failures:
+            raise failure
+        recovered.set()
+        return json.dumps(KEYS)
+
+    keys = KeyRing(read=read, max_age_s=900)
+    refresher = KeyRefresher(keys, interval_s=0.01)
+    refresher.start()
+    assert recovered.wait(timeout=10)
+    refresher.stop()
+    assert keys.find("alice-1") is not None

@@ -1,0 +1,102 @@
+"""Every error is a problem document, and tells a client nothing of what is inside."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from services.common.task import Phase
+from services.common.task_table import TaskTable
+from tests.api.broken import REASON, BrokenBucket, BrokenTable
+from tests.api.conftest import Api, MakeApi
+from tests.api.rows import put_task
+from tests.conftest import Cloud
+
+TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"
+
+ERRORS: dict[str, tuple[str, str, int, str]] = {
+    "unknown route": ("GET", "/nothing/here", 404, "not_found"),
+    "unknown route, another method": ("DELETE", "/nothing", 404, "not_found"),
+    "slash at the end": ("GET", "/healthz/", 404, "not_found"),
+    "method": ("PUT", "/tasks", 405, "method_not_allowed"),
+    "method of a task": ("DELETE", TASK, 405, "method_not_allowed"),
+    "OPTIONS": ("OPTIONS", "/tasks", 405, "method_not_allowed"),
+    "TRACE": ("TRACE", "/healthz", 405, "method_not_allowed"),
+    "task": ("GET", TASK, 404, "task_not_found"),
+    "content type": ("POST", "/tasks", 415, "unsupported_media_type"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_is_a_problem_document(api: Api, case: str) -> None:
+    method, path, status, code = ERRORS[case]
+    answer = api.call(method, path, headers={"X-Request-Id": "my-request"})
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert answer.body["status"] == status
+    assert answer.body["code"] == code
+    assert answer.body["type"] == f"urn:taskfleet:problem:{code}"
+    assert answer.body["requestId"] == answer.headers["X-Request-Id"] == "my-request"
+    assert answer.body["title"]
+    assert answer.body["detail"]
+
+
+def test_a_method_that_is_not_allowed_names_those_that_are(api: Api) -> None:
+    assert api.call("PUT", "/tasks").headers["Allow"] == "POST"
+    assert api.call("PUT", TASK).headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("broken", "failing", "code"),
+    [
+        ({"table": BrokenTable()}, "table", "table_unavailable"),
+        ({"bucket": BrokenBucket()}, "bucket", "bucket_unavailable"),
+    ],
+)
+def test_a_part_of_aws_that_does_not_answer_is_named_and_nothing_else(
+    make_api: MakeApi, cloud: Cloud, broken: dict[str, Any], failing: str, code: str
+) -> None:
+    task = put_task(cloud, Phase.COMPLETED)
+    answer = make_api(**broken).get(f"/tasks/{task.task_id}")
+
+    assert answer.status_code == 503
+    assert (answer.body["code"], answer.body["failing"]) == (code, [failing])
+    assert int(answer.headers["Retry-After"]) > 0
+    assert REASON not in answer.text
+
+
+def test_a_bug_is_logged_with_its_traceback_and_not_shown(
+    make_api: MakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BuggyTable(TaskTable):
+        def __init__(self) -> None:
+            pass
+
+        def get(self, task_id: str) -> Any:
+            raise ZeroDivisionError("secret details")
+
+    with caplog.at_level(logging.ERROR):
+        answer = make_api(table=BuggyTable()).get(TASK)
+
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert answer.body["code"] == "internal_error"
+    assert "secret details" not in answer.text
+    assert "Traceback" not in answer.text
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/tasks", "/nothing", "/docs", TASK])
+def test_every_response_tells_browsers_to_be_careful(api: Api, path: str) -> None:
+    headers = api.get(path).headers
+
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    assert len(headers.get_all("Content-Security-Policy")) == 1

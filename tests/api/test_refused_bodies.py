@@ -1,0 +1,199 @@
+"""POST /tasks: what is refused, how the answer names it, and that nothing is left behind."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import URL, Answer, Api
+from tests.conftest import Cloud
+
+
+def submit_raw(api: Api, body: bytes, content_type: str | None = "application/json") -> Answer:
+    return api.post("/tasks", data=body, content_type=content_type)
+
+
+def with_operations(*operations: Any) -> dict[str, Any]:
+    return {"inputImageUrl": URL, "operations": list(operations)}
+
+
+INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
+    "no URL": ({}, {"inputImageUrl": "required"}),
+    "empty URL": ({"inputImageUrl": ""}, {"inputImageUrl": "at least 1 character"}),
+    "not http": (
+        {"inputImageUrl": "ftp://example.com/a"},
+        {"inputImageUrl": "http:// or https://"},
+    ),
+    "too long": (
+        {"inputImageUrl": f"{URL}?{'x' * 2048}"},
+        {"inputImageUrl": "at most 2048 characters"},
+    ),
+    "URL with NUL": ({"inputImageUrl": f"{URL}\0"}, {"inputImageUrl": "control characters"}),
+    "URL with a line end": ({"inputImageUrl": f"{URL}\n"}, {"inputImageUrl": "control characters"}),
+    "URL of another type": ({"inputImageUrl": 7}, {"inputImageUrl": "valid string"}),
+    "unknown field": (
+        {"inputImageUrl": URL, "inputimageurl": URL},
+        {"inputimageurl": "not permitted"},
+    ),
+    "python's own name": (
+        {"inputImageUrl": URL, "input_image_url": URL},
+        {"input_image_url": "not permitted"},
+    ),
+    "unknown operation": (
+        with_operations({"name": "sharpen"}),
+        {"operations.0": "'convert', 'grayscale', 'resize', 'rotate'"},
+    ),
+    "unnamed operation": (with_operations({"width": 4}), {"operations.0": "'name'"}),
+    "text for a number": (
+        with_operations({"name": "resize", "width": "400"}),
+        {"operations.0.width": "valid integer"},
+    ),
+    "fraction for an integer": (
+        with_operations({"name": "resize", "width": 400.5}),
+        {"operations.0.width": "valid integer"},
+    ),
+    "endless number": (
+        with_operations({"name": "resize", "width": 10**40}),
+        {"operations.0.width": "less than or equal to"},
+    ),
+    "truth for a number": (
+        with_operations({"name": "resize", "width": True}),
+        {"operations.0.width": "valid integer"},
+    ),
+    "value not allowed": (
+        with_operations({"name": "rotate", "degrees": 45}),
+        {"operations.0.degrees": "90, 180 or 270"},
+    ),
+    "unknown parameter": (
+        with_operations({"name": "grayscale", "strength": 2}),
+        {"operations.0.strength": "not permitted"},
+    ),
+    "parameters that miss something": (
+        with_operations({"name": "resize"}),
+        {"operations.0": "give width, height or both"},
+    ),
+    "no operations": (with_operations(), {"operations": "at least 1 item"}),
+    "too many operations": (
+        with_operations(*[{"name": "grayscale"}] * 11),
+        {"operations": "at most 10 items"},
+    ),
+    "operations of another type": (
+        {"inputImageUrl": URL, "operations": "grayscale"},
+        {"operations": "valid array"},
+    ),
+    "unknown format": (
+        {"inputImageUrl": URL, "output": {"format": "psd"}},
+        {"output.format": "'jpeg', 'png'"},
+    ),
+    "two formats": (
+        {**with_operations({"name": "convert", "format": "png"}), "output": {"format": "jpeg"}},
+        {"output": "jpeg and png"},
+    ),
+    "several at once": (
+        {"inputImageUrl": "ftp://a", "output": {"quality": 101}, "foo": 1},
+        {"inputImageUrl": "http://", "output.quality": "100", "foo": "not permitted"},
+    ),
+    "a list": ([], {"body": "object"}),
+    "a text": ("https://example.com", {"body": "object"}),
+    "null": (None, {"body": "object"}),
+}
+
+
+@pytest.mark.parametrize("case", INVALID_FIELDS)
+def test_an_invalid_field_is_named_with_what_is_allowed(api: Api, cloud: Cloud, case: str) -> None:
+    body, expected = INVALID_FIELDS[case]
+    answer = submit_raw(api, json.dumps(body).encode())
+
+    assert answer.status_code == 400
+    assert answer.body["code"] == "invalid_request"
+    messages = {error["field"]: error["message"] for error in answer.body["errors"]}
+    assert messages.keys() == expected.keys()
+    for field, words in expected.items():
+        assert words in messages[field]
+    assert_nothing_was_left(cloud)
+
+
+MALFORMED = {
+    "nothing": b"",
+    "half an object": b'{"inputImageUrl": ',
+    "something after it": b'{"inputImageUrl": "https://example.com"} {}',
+    "the same name twice": b'{"inputImageUrl": "https://a.example", "inputImageUrl": "https://b.example"}',
+    "the same name twice, deep inside": b'{"output": {"quality": 1, "quality": 2}}',
+    "not a number": b'{"output": {"quality": NaN}}',
+    "infinity": b'{"output": {"quality": -Infinity}}',
+    "a number of 5,000 digits": b'{"output": {"quality": %s}}' % (b"9" * 5000),
+    "not UTF-8": b'{"inputImageUrl": "https://example.com/\xff"}',
+    "UTF-16": json.dumps({"inputImageUrl": URL}).encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"inputImageUrl": "https://example.com/"}',
+    "half a surrogate pair": b'{"inputImageUrl": "https://example.com/\\ud800"}',
+    "a raw control character": b'{"inputImageUrl": "https://example.com/\x00"}',
+    "a deep list": b"[" * 100_000,
+    "a deep list that ends": b"[" * 500 + b"]" * 500,
+    "a deep object": b'{"a":' * 50_000,
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_is_not_unambiguous_json_is_refused(api: Api, cloud: Cloud, case: str) -> None:
+    answer = submit_raw(api, MALFORMED[case])
+
+    assert answer.status_code == 400
+    assert answer.body["code"] == "malformed_json"
+    assert_nothing_was_left(cloud)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"],
+)
+def test_another_content_type_is_refused(api: Api, cloud: Cloud, content_type: str | None) -> None:
+    answer = submit_raw(api, json.dumps({"inputImageUrl": URL}).encode(), content_type)
+
+    assert answer.status_code == 415
+    assert answer.body["code"] == "unsupported_media_type"
+    assert_nothing_was_left(cloud)
+
+
+def test_a_compressed_body_is_refused(api: Api) -> None:
+    answer = api.post(
+        "/tasks",
+        data=gzip.compress(json.dumps({"inputImageUrl": URL}).encode()),
+        content_type="application/json",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert answer.status_code == 415
+
+
+def test_a_body_of_two_megabytes_is_refused(api: Api, cloud: Cloud) -> None:
+    answer = submit_raw(api, json.dumps({"inputImageUrl": "x" * 2_000_000}).encode())
+
+    assert answer.status_code == 413
+    assert answer.body["code"] == "body_too_large"
+    assert_nothing_was_left(cloud)
+
+
+def test_a_flood_of_invalid_fields_is_answered_briefly(api: Api) -> None:
+    body = {f"{number}{'x' * 500}": number for number in range(1_000)}
+    answer = submit_raw(api, json.dumps(body).encode())
+
+    assert answer.status_code == 400
+    assert len(answer.body["errors"]) == 20
+    assert len(answer.data) < 20_000
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "café"])
+def test_an_idempotency_key_that_no_header_should_have_is_refused(
+    api: Api, cloud: Cloud, key: str
+) -> None:
+    answer = api.submit(headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 400
+    assert answer.body["errors"][0]["field"] == "Idempotency-Key"
+    assert_nothing_was_left(cloud)
+
+
+def assert_nothing_was_left(cloud: Cloud) -> None:
+    assert cloud.dynamodb.scan(TableName=cloud.resources.task_table)["Count"] == 0
+    assert cloud.messages()["queue"] == 0

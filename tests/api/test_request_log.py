@@ -1,0 +1,61 @@
+"""The request id and the line that every request leaves in the log."""
+
+import pytest
+import structlog
+
+from tests.api.conftest import ALICE, Api
+
+TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"
+
+
+def test_a_sane_request_id_is_taken_over(api: Api) -> None:
+    answer = api.get("/healthz", headers={"X-Request-Id": "1-67891233-abcdef012345678912345678"})
+
+    assert answer.headers["X-Request-Id"] == "1-67891233-abcdef012345678912345678"
+
+
+@pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '{"a":1}', "é"])
+def test_any_other_is_replaced(api: Api, sent: str) -> None:
+    given = api.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
+
+    assert given != sent
+    assert len(given) == 32
+
+
+def test_every_request_has_an_id_of_its_own(api: Api) -> None:
+    ids = {api.get("/nothing").headers["X-Request-Id"] for _ in range(3)}
+
+    assert len(ids) == 3
+
+
+def test_a_request_leaves_one_line_without_query_or_key(api: Api) -> None:
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as entries:
+        answer = api.get(f"{TASK}?token=in-the-query", headers={"X-Request-Id": "request-9"})
+
+    [line] = [entry for entry in entries if entry["event"] == "request"]
+    assert line["request_id"] == "request-9"
+    assert (line["client"], line["key_id"]) == ("alice", "alice-1")
+    assert (line["method"], line["path"], line["status"]) == ("GET", TASK, answer.status_code)
+    assert line["duration_ms"] >= 0
+    assert "in-the-query" not in str(entries)
+    assert ALICE.partition(".")[2] not in str(entries)
+
+
+def test_what_one_request_bound_is_forgotten_in_the_next(api: Api) -> None:
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as entries:
+        api.get(TASK)
+        api.get("/nothing", key=None)
+
+    assert "client" not in entries[-1]
+
+
+def test_health_checks_that_go_well_leave_no_line(api: Api) -> None:
+    with structlog.testing.capture_logs() as entries:
+        api.get("/healthz")
+        api.get("/readyz")
+
+    assert entries == []

@@ -1,0 +1,146 @@
+"""How many tasks a client may submit in a minute."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
+from services.common.errors import SubmissionsLimited
+from services.common.task import Phase
+from tests.api.conftest import BOB, MakeApi
+from tests.api.rows import put_task
+from tests.conftest import Clock, Cloud
+
+
+class CountingCounter(SubmissionCounter):
+    calls = 0
+
+    def reserve(self, owner: str, window: datetime, *, wanted: int, limit: int) -> int | None:
+        self.calls += 1
+        return super().reserve(owner, window, wanted=wanted, limit=limit)
+
+
+@pytest.fixture
+def counter(cloud: Cloud) -> CountingCounter:
+    return CountingCounter(cloud.dynamodb, table=cloud.resources.task_table)
+
+
+def limiter(counter: SubmissionCounter, clock: Clock, *, limit: int) -> SubmissionLimiter:
+    """As one process of the API has it."""
+    return SubmissionLimiter(counter=counter, limit=limit, clock=clock)
+
+
+def takes(process: SubmissionLimiter, owner: str = "alice") -> bool:
+    try:
+        process.take(owner)
+    except SubmissionsLimited:
+        return False
+    return True
+
+
+def taken(*processes: SubmissionLimiter, tries: int) -> int:
+    """How many of `tries` submissions, spread over `processes`, are let through."""
+    return sum(takes(processes[number % len(processes)]) for number in range(tries))
+
+
+def test_the_limit_is_reached_exactly_and_never_passed(
+    counter: CountingCounter, clock: Clock
+) -> None:
+    assert taken(limiter(counter, clock, limit=100), tries=150) == 100
+
+
+def test_processes_share_one_limit(counter: CountingCounter, clock: Clock) -> None:
+    processes = [limiter(counter, clock, limit=100) for _ in range(4)]
+
+    assert taken(*processes, tries=600) == 100
+
+
+def test_a_restart_forgets_nothing_that_was_used(counter: CountingCounter, clock: Clock) -> None:
+    before = taken(limiter(counter, clock, limit=100), tries=60)
+    after = taken(limiter(counter, clock, limit=100), tries=100)
+
+    assert 100 - 100 // 16 <= before + after <= 100
+
+
+def test_threads_together_do_not_pass_the_limit(counter: CountingCounter, clock: Clock) -> None:
+    process = limiter(counter, clock, limit=40)
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = Counter(threads.map(lambda _: takes(process), range(120)))
+
+    assert outcomes == {True: 40, False: 80}
+
+
+def test_most_submissions_cost_no_call(counter: CountingCounter, clock: Clock) -> None:
+    taken(limiter(counter, clock, limit=600), tries=600)
+
+    assert counter.calls < 100
+
+
+def test_refusals_cost_no_call(counter: CountingCounter, clock: Clock) -> None:
+    process = limiter(counter, clock, limit=10)
+    taken(process, tries=10)
+    calls = counter.calls
+
+    assert taken(process, tries=50) == 0
+    assert counter.calls == calls
+
+
+def test_clients_do_not_use_up_each_others_limit(counter: CountingCounter, clock: Clock) -> None:
+    process = limiter(counter, clock, limit=5)
+    taken(process, tries=9)
+
+    assert takes(process, "bob")
+
+
+def test_a_new_minute_begins_anew(counter: CountingCounter, clock: Clock) -> None:
+    process = limiter(counter, clock, limit=5)
+    taken(process, tries=9)
+    clock.forward(timedelta(minutes=1))
+
+    assert taken(process, tries=9) == 5
+
+
+def test_the_count_is_removed_in_time(cloud: Cloud, counter: CountingCounter, clock: Clock) -> None:
+    limiter(counter, clock, limit=5).take("alice")
+    [item] = cloud.dynamodb.scan(TableName=cloud.resources.task_table)["Items"]
+
+    assert float(item["expiresAt"]["N"]) == pytest.approx(
+        (clock.now + timedelta(hours=1)).timestamp(), abs=60
+    )
+
+
+def test_no_limit_costs_no_call(counter: CountingCounter, clock: Clock) -> None:
+    assert taken(limiter(counter, clock, limit=0), tries=20) == 20
+    assert counter.calls == 0
+
+
+def test_who_submits_too_much_is_told_when_to_go_on(
+    make_api: MakeApi, cloud: Cloud, clock: Clock
+) -> None:
+    api = make_api(submissions_per_minute=2)
+    answers = [api.submit() for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert answers[2].body["code"] == "submissions_limited"
+    assert answers[2].headers["Retry-After"] == "55"  # the clock stands at 5.678 s of its minute
+    assert cloud.messages()["queue"] == 2
+    assert api.submit(key=BOB).status_code == 201
+    clock.forward(timedelta(seconds=55))
+    assert api.submit().status_code == 201
+
+
+def test_a_retry_counts_as_a_submission(make_api: MakeApi, cloud: Cloud) -> None:
+    task = put_task(cloud, Phase.FAILED)
+    api = make_api(submissions_per_minute=1)
+    api.submit()
+
+    assert api.post(f"/tasks/{task.task_id}/retry").status_code == 429
+
+
+def test_what_is_not_valid_does_not_count(make_api: MakeApi) -> None:
+    api = make_api(submissions_per_minute=1)
+    api.submit({})
+
+    assert api.submit().status_code == 201

@@ -1,0 +1,174 @@
+"""POST /tasks: what is recorded, queued and answered."""
+
+from datetime import timedelta
+
+import structlog
+
+from services.common.errors import TableUnavailable
+from services.common.job_queue import JobQueue
+from services.common.task import Status, Task, task_id_for
+from services.common.task_table import TaskTable
+from services.common.telemetry import Metric
+from tests.api.broken import BrokenQueue, BrokenTable
+from tests.api.conftest import ALICE, BOB, URL, Api, MakeApi
+from tests.conftest import Clock, Cloud
+
+RECIPE = {
+    "inputImageUrl": URL,
+    "operations": [{"name": "resize", "width": 400}, {"name": "grayscale"}],
+    "output": {"format": "webp", "quality": 70},
+}
+
+
+def rows(cloud: Cloud) -> int:
+    return cloud.dynamodb.scan(TableName=cloud.resources.task_table)["Count"]
+
+
+def test_a_url_alone_becomes_a_queued_task_of_grayscale(
+    api: Api, table: TaskTable, queue: JobQueue, clock: Clock
+) -> None:
+    answer = api.submit(headers={"X-Request-Id": "request-7"})
+
+    assert answer.status_code == 201
+    task_id = answer.body["taskId"]
+    assert answer.headers["Location"] == f"/tasks/{task_id}"
+    assert answer.body == {
+        "taskId": task_id,
+        "status": "PENDING",
+        "willRetry": False,
+        "inputImageUrl": URL,
+        "operations": [{"name": "grayscale"}],
+        "createdAt": "2026-01-02T03:04:05.678Z",
+        "updatedAt": "2026-01-02T03:04:05.678Z",
+        "deadlineAt": "2026-01-03T03:04:05.678Z",
+        "attempt": 0,
+        "attemptLimit": 5,
+    }
+    row = table.get(task_id)
+    assert row is not None
+    assert (row.owner, row.request_id) == ("alice", "request-7")
+    assert row.check_at == clock.now + timedelta(minutes=15)
+    [message] = queue.receive(limit=10, wait_s=0)
+    assert (message.task_id, message.request_id) == (task_id, "request-7")
+
+
+def test_operations_and_output_are_recorded_as_given(api: Api, table: TaskTable) -> None:
+    row = table.get(api.submit(RECIPE).body["taskId"])
+
+    assert row is not None
+    assert [operation["name"] for operation in row.operations] == ["resize", "grayscale"]
+    assert row.operations[0]["width"] == 400
+    assert row.output == {"format": "webp", "quality": 70}
+
+
+def test_a_submission_counts_as_a_metric(api: Api) -> None:
+    with structlog.testing.capture_logs() as entries:
+        task_id = api.submit().body["taskId"]
+
+    [counted] = [entry for entry in entries if "metrics" in entry]
+    assert counted["metrics"] == {Metric.TASKS_SUBMITTED: 1}
+    assert counted["task_id"] == task_id
+
+
+def test_a_task_that_cannot_be_queued_is_recorded_and_looked_at_soon(
+    make_api: MakeApi, table: TaskTable, clock: Clock
+) -> None:
+    answer = make_api(queue=BrokenQueue()).submit()
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/tasks/{answer.body['taskId']}"
+    row = table.get(answer.body["taskId"])
+    assert row is not None
+    assert row.status is Status.PENDING
+    assert row.check_at == clock.now + timedelta(seconds=10)
+    assert row.check_gap == timedelta(seconds=10)
+
+
+def test_a_task_is_acknowledged_even_when_its_check_cannot_be_drawn_near(
+    make_api: MakeApi, cloud: Cloud, table: TaskTable
+) -> None:
+    class DiesAfterCreate(TaskTable):
+        def move_check(self, *_: object, **__: object) -> bool:
+            raise TableUnavailable("UpdateItem: Timeout")
+
+    dying = DiesAfterCreate(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
+    )
+    answer = make_api(queue=BrokenQueue(), table=dying).submit()
+
+    assert answer.status_code == 202
+    assert table.get(answer.body["taskId"]) is not None
+
+
+def test_nothing_is_queued_before_its_row_stands(make_api: MakeApi, cloud: Cloud) -> None:
+    answer = make_api(table=BrokenTable()).submit()
+
+    assert answer.status_code == 503
+    assert cloud.messages()["queue"] == 0
+
+
+def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
+    make_api: MakeApi, cloud: Cloud, queue: JobQueue
+) -> None:
+    class AnswersTheSecondTime(TaskTable):
+        """As when the first write timed out after it succeeded and boto3 sent it again."""
+
+        def create(self, task: Task) -> Task:
+            super().create(task)
+            return super().create(task)
+
+    doubling = AnswersTheSecondTime(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
+    )
+    answer = make_api(table=doubling).submit(headers={"Idempotency-Key": "k"})
+
+    assert answer.status_code == 201
+    assert "Idempotent-Replayed" not in answer.headers
+    [message] = queue.receive(limit=10, wait_s=0)
+    assert message.task_id == answer.body["taskId"]
+
+
+def test_a_repeat_with_the_same_key_gets_the_same_task(
+    api: Api, cloud: Cloud, clock: Clock
+) -> None:
+    first = api.submit(RECIPE, headers={"Idempotency-Key": "order 66"})
+    clock.forward(timedelta(minutes=5))
+    again = api.submit(RECIPE, headers={"Idempotency-Key": "order 66"})
+
+    assert again.status_code == 201
+    assert again.body == first.body
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    assert rows(cloud) == 1
+    assert cloud.messages()["queue"] == 1
+
+
+def test_a_repeat_may_write_out_what_it_left_to_the_defaults(api: Api) -> None:
+    api.submit({"inputImageUrl": URL}, headers={"Idempotency-Key": "k"})
+    written_out = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
+
+    assert api.submit(written_out, headers={"Idempotency-Key": "k"}).status_code == 201
+
+
+def test_another_submission_with_the_same_key_is_refused(api: Api, table: TaskTable) -> None:
+    first = api.submit(headers={"Idempotency-Key": "k"})
+    other = api.submit({"inputImageUrl": f"{URL}?other"}, headers={"Idempotency-Key": "k"})
+
+    assert other.status_code == 422
+    assert other.body["code"] == "idempotency_key_reused"
+    row = table.get(first.body["taskId"])
+    assert row is not None
+    assert row.input_image_url == URL
+
+
+def test_two_clients_may_choose_the_same_key(api: Api) -> None:
+    tasks = {
+        api.submit(headers={"Idempotency-Key": "k"}, key=key).body["taskId"] for key in (ALICE, BOB)
+    }
+
+    assert tasks == {task_id_for("alice", "k"), task_id_for("bob", "k")}
+
+
+def test_without_a_key_every_submission_is_a_task_of_its_own(api: Api, cloud: Cloud) -> None:
+    assert api.submit().body["taskId"] != api.submit().body["taskId"]
+    assert rows(cloud) == 2
