@@ -1,11 +1,14 @@
-"""Child processes that leave nothing behind: each in a process group that ends with it."""
+"""Child processes that leave nothing behind."""
 
 import asyncio
+import io
 import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+
+import psutil
 
 from local.terminal import Terminal
 
@@ -49,33 +52,49 @@ async def run_once(program: Program, terminal: Terminal) -> int:
 
     Either way nothing that it started is left. What it prints goes to `terminal`.
     """
-    process = await asyncio.create_subprocess_exec(
-        *program.command,
-        env=program.environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=LONGEST_LINE_BYTES,
-        # A group of its own, which can be ended as a whole; and a session of its own, because
-        # Ctrl-C reaches every process of the terminal's: the order of ending is decided here.
-        start_new_session=True,
+    # Not asyncio's own pipe: with that, wait() returns only when the pipe is closed, and whatever
+    # the process leaves behind holds it open.
+    reader, writer = os.pipe()
+    with io.FileIO(reader) as output:
+        process = await _start(program, output=writer)
+        async with asyncio.TaskGroup() as tasks:
+            printing = tasks.create_task(_print_lines(output, program.name, terminal))
+            try:
+                return await process.wait()
+            finally:
+                await _end(process)
+                await printing
+
+
+async def _start(program: Program, *, output: int) -> asyncio.subprocess.Process:
+    """Hand `output` over to the program."""
+    with io.FileIO(output, "w"):
+        return await asyncio.create_subprocess_exec(
+            *program.command,
+            env=program.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C reaches every process of the terminal's session; who ends when is decided here.
+            # And as a group it can be ended as a whole, even when its leader has died.
+            start_new_session=True,
+        )
+
+
+async def _print_lines(output: io.FileIO, name: str, terminal: Terminal) -> None:
+    lines = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), output
     )
-    async with asyncio.TaskGroup() as tasks:
-        printing = tasks.create_task(_print_lines(process, program.name, terminal))
-        try:
-            return await process.wait()
-        finally:
-            await _end(process)
-            await printing
-
-
-async def _print_lines(process: asyncio.subprocess.Process, name: str, terminal: Terminal) -> None:
-    if process.stdout is not None:
-        async for line in process.stdout:
+    try:
+        async for line in lines:
             terminal.line(name, line.decode(errors="replace").rstrip())
+    finally:
+        transport.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    elsewhere = _descendants(process.pid)
     with suppress(ProcessLookupError):
         process.terminate()
     with suppress(TimeoutError):
@@ -84,7 +103,18 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     # Nothing left to kill is the rule; macOS says PermissionError of a group of zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    for descendant in elsewhere:
+        with suppress(psutil.NoSuchProcess):
+            descendant.kill()
     await process.wait()
+
+
+def _descendants(pid: int) -> Sequence[psutil.Process]:
+    """Also those that have left the group, as the worker's imaging children do."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _meaning(exit_code: int) -> str:
