@@ -32,6 +32,9 @@ _MAIN: Final = (
 
 _ERRORS: Final = {error.code: error for error in PictureError.__subclasses__()}
 
+MAX_REASON_CHARS: Final = 500
+"""A row and a client's terminal have to take it, whoever wrote it."""
+
 _LAST_WORDS_BYTES: Final = 65_536
 """What a pipe holds on Linux."""
 
@@ -109,10 +112,12 @@ class ImagingChild:
         """
         request = Message({"operations": list(operations), "output": output})
         try:
-            wire.send_with_file(self._connection, request, source)
+            wire.send_with_file(self._connection, request, source, deadline=deadline)
         except ConnectionError as gone:
             self.close()
             raise ChildGone from gone
+        except TimeoutError as late:
+            raise self._timeout() from late
         self.wait_until_ready(deadline=deadline)
         reply = self._receive(deadline)
         if "code" in reply.head:
@@ -138,14 +143,17 @@ class ImagingChild:
                 self._connection, max_body_bytes=self._limits.max_result_bytes, deadline=deadline
             )
         except TimeoutError as late:
-            self.close()
-            raise ImagingTimeout(
-                "The picture was not done in time, although it had not used up its CPU time."
-            ) from late
+            raise self._timeout() from late
         except (WireClosed, ConnectionError) as closed:
             raise self._death() from closed
         except WireGarbled as garbled:
             raise self._crash("talked nonsense") from garbled
+
+    def _timeout(self) -> ImagingTimeout:
+        self.close()
+        return ImagingTimeout(
+            "The picture was not done in time, although it had not used up its CPU time."
+        )
 
     def _death(self) -> PictureError:
         self._process.kill()  # in case it only closed the connection; changes nothing if dead
@@ -156,7 +164,7 @@ class ImagingChild:
                 f"The picture needs more than {self._limits.timeout_s:g} s of CPU time."
             )
         return self._crash(
-            f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
+            f"was killed: {signal.strsignal(-status)}" if status < 0 else f"exited with {status}"
         )
 
     def _crash(self, how: str) -> ImagingCrashed:
@@ -181,7 +189,8 @@ class ImagingChild:
 
 def _error(head: Mapping[str, Any]) -> PictureError:
     """What the child says went wrong, with its traceback as a note."""
-    error = _ERRORS.get(str(head["code"]), ImagingCrashed)(str(head.get("reason")))
+    reason = str(head.get("reason"))[:MAX_REASON_CHARS]
+    error = _ERRORS.get(str(head["code"]), ImagingCrashed)(reason)
     error.add_note(f"In the imaging child:\n{head.get('traceback')}")
     return error
 

@@ -37,6 +37,8 @@ DECODER_ERRORS: Final = (
 """What Pillow's decoders raise for damaged files. Not ``MemoryError``: that says that the picture
 is too much, not that it is wrong."""
 
+_AVIF_HEADER_BYTES: Final = 4096
+
 _ORIENTATION_TAG: Final = 0x0112
 
 _TO_UPRIGHT: Final = {
@@ -80,11 +82,11 @@ class OpenedPicture:
         # Luma is grey only of sRGB: another colour space has to be converted first.
         mode = "L" if gray and self._profile is None else None
         try:
-            self._image.draft(mode, stored_size)
+            drafted = self._image.draft(mode, stored_size)
             self._image.load()
         except DECODER_ERRORS as damaged:
             raise PictureDamaged("The picture is damaged or cut off.") from damaged
-        image = to_srgb(self._image, self._profile)
+        image = to_srgb(_without_padding(self._image, drafted), self._profile)
         if self._orientation in _TO_UPRIGHT:
             image = image.transpose(_TO_UPRIGHT[self._orientation])
         return image
@@ -96,11 +98,40 @@ def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.I
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
         raise _too_large(max_pixels) from bomb
     except DECODER_ERRORS as damaged:
+        if source_format == "avif" and _avif_pixels(content) > max_pixels:
+            raise _too_large(max_pixels) from damaged
         raise PictureDamaged(f"The header of the {source_format} file is damaged.") from damaged
     width, height = image.size
     if width * height > max_pixels:
         raise _too_large(max_pixels)
     return image
+
+
+def _without_padding(
+    image: Image.Image, drafted: tuple[str, tuple[float, float, float, float]] | None
+) -> Image.Image:
+    """A JPEG decoded at a half, a quarter or an eighth of a size that cannot be divided so ends
+    within its last column and row; the rest of them would shift everything in the result."""
+    if drafted is None:
+        return image
+    _, picture = drafted
+    _, _, width, height = picture
+    if width == image.width and height == image.height:
+        return image
+    whole = (max(1, round(width)), max(1, round(height)))
+    return image.resize(whole, Image.Resampling.BICUBIC, picture)
+
+
+def _avif_pixels(content: bytes) -> int:
+    """By the file's first image spatial extents (ISO/IEC 23008-12, 6.5.3), 0 without any.
+
+    libavif says only 'unreadable' of pictures above its own limit of 16,384 by 16,384.
+    """
+    box = content.find(b"ispe", 0, _AVIF_HEADER_BYTES)
+    if box < 0 or len(content) < box + 16:
+        return 0
+    width, height = struct.unpack_from(">II", content, box + 8)
+    return int(width) * int(height)
 
 
 def _too_large(max_pixels: int) -> PictureTooLarge:

@@ -51,7 +51,7 @@ def confine(*, memory_bytes: int) -> None:
     _limit(resource.RLIMIT_NPROC, 0)
     if IS_LINUX:
         _limit(resource.RLIMIT_AS, memory_bytes)  # macOS has it in name only
-        _drop_capabilities()
+        drop_capabilities()
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         hide_from_children()  # from its siblings, that is
         seccomp.install()
@@ -66,6 +66,15 @@ def allow_cpu_time(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
+def drop_capabilities() -> None:
+    """All of them, so that root is an ordinary user; with no_new_privs none comes back."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)  # 0: this process
+    none = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; two words each
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset failed")
+
+
 def _limit(which: int, most: int) -> None:
     resource.setrlimit(which, (most, most))
 
@@ -76,12 +85,3 @@ def _prctl(option: int, value: int) -> None:
     unused = (ctypes.c_ulong(0),) * 3
     if libc.prctl(option, ctypes.c_ulong(value), *unused):
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
-
-
-def _drop_capabilities() -> None:
-    """All of them, from all sets that count; with no_new_privs none comes back."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)  # 0: this process
-    none = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; two words each
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(header, none):
-        raise OSError(ctypes.get_errno(), "capset failed")

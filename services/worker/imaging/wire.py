@@ -31,15 +31,21 @@ class WireGarbled(Exception):
 
 
 def send(connection: socket.socket, message: Message) -> None:
-    """Raises ``OSError``, ``TimeoutError`` among them when the connection has a timeout."""
+    """Raises ``OSError``."""
     connection.sendall(_start_of(message))
     if message.body:
         connection.sendall(message.body)
 
 
-def send_with_file(connection: socket.socket, message: Message, descriptor: int) -> None:
-    """As ``send``, but hands over an open file in place of a body."""
+def send_with_file(
+    connection: socket.socket, message: Message, descriptor: int, *, deadline: float
+) -> None:
+    """Hand over an open file in place of a body; ``deadline`` is on the monotonic clock.
+
+    Raises ``OSError``, ``TimeoutError`` among them.
+    """
     start = _start_of(message)
+    connection.settimeout(_left(deadline))
     sent = socket.send_fds(connection, [start], [descriptor])
     if sent < len(start):
         connection.sendall(start[sent:])
@@ -72,6 +78,11 @@ def _start_of(message: Message) -> bytes:
     return _LENGTHS.pack(len(head), len(message.body)) + head
 
 
+def _left(deadline: float) -> float:
+    """Never zero, which would mean not to wait at all, with an error of another kind."""
+    return max(deadline - time.monotonic(), 0.001)
+
+
 def _parsed(head: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(head)
@@ -87,7 +98,7 @@ def _receive_exactly(connection: socket.socket, size: int, deadline: float | Non
     rest = memoryview(received)
     while rest:
         if deadline is not None:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            connection.settimeout(_left(deadline))
         count = connection.recv_into(rest)
         if count == 0:
             raise WireClosed
