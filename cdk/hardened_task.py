@@ -22,6 +22,7 @@ from aws_cdk.aws_iam import PolicyStatement
 from constructs import Construct
 
 from cdk.findings import acknowledge
+from cdk.images import ServiceImage
 from cdk.retention import log_group
 from cdk.settings import Settings
 
@@ -46,7 +47,7 @@ class HardenedTask(FargateTaskDefinition):
         construct_id: str,
         *,
         settings: Settings,
-        image: ContainerImage,
+        image: ServiceImage,
         cpu: int,
         memory_mib: int,
         environment: Mapping[str, str],
@@ -72,7 +73,7 @@ class HardenedTask(FargateTaskDefinition):
         hardening.drop_capabilities(Capability.ALL)
         container = self.add_container(
             "Container",
-            image=image,
+            image=ContainerImage.from_docker_image_asset(image),
             command=command,
             environment=environment,
             health_check=health_check,

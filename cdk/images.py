@@ -5,10 +5,10 @@ so the running containers, of the other alone.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from aws_cdk import IgnoreMode
 from aws_cdk.aws_ecr_assets import DockerImageAsset, Platform
-from aws_cdk.aws_ecs import ContainerImage
 from constructs import Construct
 
 from cdk.settings import Settings
@@ -17,24 +17,29 @@ CONTEXT = Path(__file__).parent.parent / "services"
 
 PLATFORMS = {"X86_64": Platform.LINUX_AMD64, "ARM64": Platform.LINUX_ARM64}
 
+LEFT_OUT = {"api": "worker", "worker": "api"}
 
-def api_image(scope: Construct, settings: Settings) -> ContainerImage:
-    return _image(scope, settings, service="api", leave_out="worker")
-
-
-def worker_image(scope: Construct, settings: Settings) -> ContainerImage:
-    """Also the reconciler's: the same code run with another command."""
-    return _image(scope, settings, service="worker", leave_out="api")
+Service = Literal["api", "worker"]
 
 
-def _image(scope: Construct, settings: Settings, *, service: str, leave_out: str) -> ContainerImage:
-    asset = DockerImageAsset(
-        scope,
-        "Image",
-        directory=str(CONTEXT),
-        file=f"{service}/Dockerfile",
-        exclude=[f"/{leave_out}", "**/__pycache__"],
-        ignore_mode=IgnoreMode.DOCKER,
-        platform=PLATFORMS[settings.cpu_architecture],
-    )
-    return ContainerImage.from_docker_image_asset(asset)
+class ServiceImage(DockerImageAsset):
+    """The image of `service`; the worker's is the reconciler's too, with another command."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        service: Service,
+        context: Path = CONTEXT,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            directory=str(context),
+            file=f"{service}/Dockerfile",
+            exclude=[LEFT_OUT[service]],
+            ignore_mode=IgnoreMode.DOCKER,
+            platform=PLATFORMS[settings.cpu_architecture],
+        )

@@ -27,7 +27,7 @@ from constructs import Construct
 
 from cdk.findings import acknowledge, acknowledge_objects
 from cdk.hardened_task import HardenedTask
-from cdk.images import api_image
+from cdk.images import ServiceImage
 from cdk.settings import Settings
 from cdk.stacks.network import NetworkStack, egress_group
 from cdk.stacks.state import OWNER_INDEX, RESULTS, StateStack
@@ -152,7 +152,7 @@ class ApiStack(Stack):
             self,
             "Task",
             settings=settings,
-            image=api_image(self, settings),
+            image=ServiceImage(self, "Image", settings=settings, service="api"),
             cpu=settings.api_cpu,
             memory_mib=settings.api_memory_mib,
             stop_timeout_s=settings.api_stop_timeout_s,

@@ -19,7 +19,7 @@ from constructs import Construct
 from cdk.backlog_scaling import BacklogScaling
 from cdk.findings import acknowledge_objects
 from cdk.hardened_task import HardenedTask
-from cdk.images import worker_image
+from cdk.images import ServiceImage
 from cdk.settings import Settings
 from cdk.stacks.network import NetworkStack, egress_group
 from cdk.stacks.state import OPEN_TASKS_INDEX, RESULTS, StateStack
@@ -44,7 +44,7 @@ class WorkerStack(Stack):
         self._settings = settings
         self._network = network
         self._state = state
-        self._image = worker_image(self, settings)
+        self._image = ServiceImage(self, "Image", settings=settings, service="worker")
         self._common_environment = {
             "TASKFLEET_ENVIRONMENT": settings.environment,
             "AWS_REGION": self.region,

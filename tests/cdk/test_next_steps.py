@@ -1,0 +1,26 @@
+"""What an operator reads after a deployment."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cdk.deployment import ROOT
+
+
+def test_the_next_steps_name_the_deployed_url_and_environment(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps({"taskfleet-blue-api": {"Url": "https://tasks.example.org"}}))
+
+    told = subprocess.run(
+        [sys.executable, "-m", "cdk.next_steps", str(outputs), "blue"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "taskctl keys create --client me --environment blue" in told
+    (curl,) = (line for line in told.splitlines() if line.strip().startswith("curl"))
+    assert "https://tasks.example.org/tasks" in curl
+    assert "inputImageUrl" in curl
