@@ -6,6 +6,7 @@ import logging
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from services.api.server import ApiWorker
 from services.common import telemetry
 from services.common.config import ApiConfig
 
@@ -26,9 +27,13 @@ class StructuredLogger(Logger):
         self.error_log.setLevel(logging.INFO)
 
 
+class Worker(ApiWorker):
+    arrival_timeout_s = _config.api_arrival_timeout_s
+
+
 wsgi_app = "services.api.wsgi:create_wsgi_app()"
 bind = f"{_config.api_host}:{_config.api_port}"
-worker_class = "services.api.server.ApiWorker"
+worker_class = Worker
 workers = _config.api_processes
 threads = _config.api_threads
 logger_class = StructuredLogger

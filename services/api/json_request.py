@@ -8,7 +8,7 @@ import json
 from typing import Any, NoReturn
 
 from flask import Request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from services.common.errors import MalformedJson
 
@@ -23,7 +23,7 @@ class JsonRequest(Request):
         if self.mimetype != "application/json" or self.headers.get("Content-Encoding"):
             raise UnsupportedMediaType("The body must be application/json, without compression.")
         try:
-            text = self.get_data().decode("utf-8")
+            text = self._whole_body().decode("utf-8")
             json.loads(text, object_pairs_hook=_no_repeated_name, parse_constant=_no_constant)
         except json.JSONDecodeError as error:
             raise MalformedJson(
@@ -36,6 +36,14 @@ class JsonRequest(Request):
         except ValueError:  # CPython's limit on the digits of an integer
             raise MalformedJson("The body has a number with too many digits.") from None
         return text
+
+    def _whole_body(self) -> bytes:
+        body = self.get_data()
+        limit = self.max_content_length
+        if self.content_length is None and limit is not None and len(body) >= limit:
+            # Of a body in chunks, werkzeug gives as much as the limit allows and says no word.
+            raise RequestEntityTooLarge
+        return body
 
 
 def _no_repeated_name(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """gunicorn's threaded worker, made safe against clients that are slow on purpose or talk nonsense.
 
-A thread is given to a connection when it has sent something, and taken back when the whole request
-has not arrived within `ARRIVAL_S`. That, with as many threads as there are, bounds what slow
-clients can hold; the load balancer's own limits come on top.
+A connection gets a thread when it has sent something, and loses it when its whole request has not
+arrived within `arrival_timeout_s`. That and the number of threads bound what slow clients can hold;
+the load balancer's own limits come on top.
 """
 
 import selectors
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-ARRIVAL_S = 10
-"""For the whole of a request, headers and body, from its first byte: 1 MB at 0.8 Mbit/s."""
 LINGER_S = 0.5
 """For the client to close first, so that what was written to it is not cut off (RFC 9112 §9.6)."""
 
@@ -56,8 +54,11 @@ class Connection(TConn):
 
 
 class ApiWorker(ThreadWorker):
+    arrival_timeout_s: float
+    """For a subclass to set: gunicorn makes the workers, and hands them its own settings only."""
+
     def init_process(self) -> None:
-        self._arrivals = Arrivals(timeout_s=ARRIVAL_S)
+        self._arrivals = Arrivals(timeout_s=self.arrival_timeout_s)
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -77,7 +78,7 @@ class ApiWorker(ThreadWorker):
             return  # another process was first, or the client is gone
         self.nr_conns += 1
         conn = Connection(self.cfg, accepted, address, listener.getsockname())
-        conn.timeout = time.monotonic() + ARRIVAL_S
+        conn.timeout = time.monotonic() + self.arrival_timeout_s
         self.pending_conns.append(conn)
         self.poller.register(
             accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)

@@ -79,6 +79,8 @@ class ApiConfig(ServiceConfig):
     api_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     api_threads: PositiveInt = 32
     """Requests under way at once in each process."""
+    api_arrival_timeout_s: PositiveFloat = 10
+    """For the whole of a request to arrive, from its first byte: 1 MB at 0.8 Mbit/s."""
     api_stop_timeout_s: PositiveInt = 25
     """After SIGTERM, for the requests under way; below the 30 s after which ECS kills."""
 

@@ -116,3 +116,13 @@ def test_many_askers_cost_one_call_a_second() -> None:
 def test_a_bug_in_a_check_is_not_taken_for_an_outage() -> None:
     with pytest.raises(ZeroDivisionError):
         Readiness({"table": Check(ZeroDivisionError())}).failing()
+
+
+def test_a_bug_that_showed_once_does_not_keep_the_process_from_being_ready() -> None:
+    check = Check(ZeroDivisionError())
+    readiness = Readiness({"table": check})
+    with pytest.raises(ZeroDivisionError):
+        readiness.failing()
+
+    check.error = None
+    assert readiness.failing() == []

@@ -1,0 +1,109 @@
+"""The API as it is deployed: gunicorn with its settings, on a loopback port."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+from local.embedded_aws import isolated
+from local.ports import HOST
+
+PATIENCE_S = 30
+"""How long a test waits for what must come; a machine that runs other things is slow."""
+
+
+@dataclass
+class Gunicorn:
+    process: subprocess.Popen[str]
+    port: int = 0
+    lines: list[str] = field(default_factory=list)
+    listening: threading.Event = field(default_factory=threading.Event)
+
+    def collect(self) -> None:
+        """Read what the process prints, to its end."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"Listening at: http://[^:]+:(\d+)", line):
+                self.port = int(found[1])
+                self.listening.set()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((HOST, self.port), timeout=PATIENCE_S)
+
+    @contextmanager
+    def sending(self, data: bytes) -> Iterator[socket.socket]:
+        """A connection over which `data` was sent, and no more."""
+        with self.connect() as connection:
+            connection.sendall(data)
+            yield connection
+
+    def raw(self, data: bytes) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and JSON body of the answer to the very bytes `data`."""
+        with self.sending(data) as connection:
+            return answer_on(connection)
+
+    def request(
+        self, method: str, path: str, *, key: str | None = None, body: Any = None
+    ) -> tuple[int, dict[str, str], Any]:
+        connection = HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            return _read(connection.getresponse())
+        finally:
+            connection.close()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=PATIENCE_S)
+
+
+def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
+    response = HTTPResponse(connection)
+    response.begin()
+    return _read(response)
+
+
+def _read(response: HTTPResponse) -> tuple[int, dict[str, str], Any]:
+    body = response.read()
+    return response.status, dict(response.getheaders()), json.loads(body) if body else None
+
+
+@contextmanager
+def gunicorn(endpoint_url: str, environment: dict[str, str]) -> Iterator[Gunicorn]:
+    """`environment` comes on top of what reaches the AWS at `endpoint_url` and no other."""
+    command = (
+        *(sys.executable, "-m", "gunicorn", "--config", "services/api/gunicorn.conf.py"),
+        *("--bind", f"{HOST}:0"),
+    )
+    with subprocess.Popen(
+        command,
+        env={**isolated(os.environ, endpoint_url=endpoint_url), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        running = Gunicorn(process)
+        collector = threading.Thread(target=running.collect)
+        try:
+            collector.start()
+            assert running.listening.wait(PATIENCE_S), "".join(running.lines)
+            yield running
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE_S)
+            collector.join()
