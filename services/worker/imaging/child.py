@@ -18,7 +18,7 @@ from services.common.errors import (
     PictureTooComplex,
 )
 from services.common.operations import CONTENT_TYPES
-from services.worker.imaging import wire
+from services.worker.imaging import sandbox, wire
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.wire import Message, WireClosed, WireGarbled
 from services.worker.imaging.work import Picture
@@ -40,7 +40,7 @@ _LAST_WORDS_BYTES: Final = 65_536
 
 
 class ChildGone(Exception):
-    """The child had ended before it was given anything to do."""
+    """The child ended before it took what it was given."""
 
 
 class ImagingChild:
@@ -86,16 +86,16 @@ class ImagingChild:
             theirs.close()
             os.close(their_stderr)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def wait_until_ready(self, *, deadline: float) -> None:
         """Until everything is loaded and every fence is up. Raises ``ImagingCrashed``, with the
         child's last words as a note, or ``ImagingTimeout``."""
-        if not self._ready:
+        if self._ready:
+            return
+        try:
             self._receive(deadline)
-            self._ready = True
+        except TimeoutError as late:
+            raise self._timeout() from late
+        self._ready = True
 
     def process(
         self,
@@ -111,15 +111,16 @@ class ImagingChild:
         ``PictureError``.
         """
         request = Message({"operations": list(operations), "output": output})
+        self.wait_until_ready(deadline=deadline)
         try:
             wire.send_with_file(self._connection, request, source, deadline=deadline)
+            reply = self._receive(deadline)
         except ConnectionError as gone:
+            # Also of a reply: Linux resets a connection whose end is closed with unread data.
             self.close()
             raise ChildGone from gone
         except TimeoutError as late:
             raise self._timeout() from late
-        self.wait_until_ready(deadline=deadline)
-        reply = self._receive(deadline)
         if "code" in reply.head:
             raise _error(reply.head)
         try:
@@ -142,9 +143,7 @@ class ImagingChild:
             return wire.receive(
                 self._connection, max_body_bytes=self._limits.max_result_bytes, deadline=deadline
             )
-        except TimeoutError as late:
-            raise self._timeout() from late
-        except (WireClosed, ConnectionError) as closed:
+        except WireClosed as closed:
             raise self._death() from closed
         except WireGarbled as garbled:
             raise self._crash("talked nonsense") from garbled
@@ -158,7 +157,7 @@ class ImagingChild:
     def _death(self) -> PictureError:
         self._process.kill()  # in case it only closed the connection; changes nothing if dead
         status = self._process.wait()
-        if status == -signal.SIGXCPU:
+        if status == -sandbox.CPU_TIME_SIGNAL:
             self.close()
             return PictureTooComplex(
                 f"The picture needs more than {self._limits.timeout_s:g} s of CPU time."

@@ -17,7 +17,7 @@ class ImagingLimits:
     memory_bytes: int = 1024**3
     """Address space of the child, the interpreter's own 60 MB included."""
     timeout_s: float = 30
-    """CPU time. By the clock a picture may take twice as long, for a busy machine."""
+    """CPU time. The time by the clock is the caller's matter."""
     max_pixels: int = 50_000_000
     """By the header, before anything is decoded."""
     max_result_pixels: int = 50_000_000

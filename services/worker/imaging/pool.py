@@ -84,9 +84,10 @@ class ImagingPool:
     ) -> Picture:
         """The result of doing ``operations`` to the picture in the file ``source``.
 
-        ``timeout_s`` is by the clock, for everything: waiting for a free child, and the picture
-        itself, which gets twice ``limits.timeout_s`` at most. May be called from any number of
-        threads. Raises ``PictureError`` and nothing else; a traceback from the child is its note.
+        ``timeout_s`` is by the clock, for waiting for a free child and for the picture: to be well
+        above the CPU time that ``limits`` allow, or a picture that computes without end counts as
+        a machine that is too slow. May be called from any number of threads. Raises
+        ``PictureError``; the traceback from within the child is its note.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -145,12 +146,8 @@ class _Slot:
         *,
         deadline: float,
     ) -> Picture:
-        deadline = min(deadline, time.monotonic() + 2 * self._limits.timeout_s)
         try:
-            picture = self._existing_child().process(source, operations, output, deadline=deadline)
-        except ChildGone:
-            self._replace_child()
-            picture = self._existing_child().process(source, operations, output, deadline=deadline)
+            picture = self._process(source, operations, output, deadline)
         except (PictureTooComplex, ImagingCrashed, ImagingTimeout):
             self._replace_child()  # which loads while nobody waits for it
             raise
@@ -169,6 +166,23 @@ class _Slot:
         """After ``stop``, by whoever has taken the slot."""
         if self._child is not None:
             self._child.close()
+
+    def _process(
+        self,
+        source: int,
+        operations: Sequence[Mapping[str, Any]],
+        output: Mapping[str, Any] | None,
+        deadline: float,
+    ) -> Picture:
+        """With another child when the first turns out to have ended while it was idle."""
+        try:
+            return self._existing_child().process(source, operations, output, deadline=deadline)
+        except ChildGone:
+            self._replace_child()
+        try:
+            return self._existing_child().process(source, operations, output, deadline=deadline)
+        except ChildGone as again:
+            raise ImagingCrashed("The imaging processes end before they begin.") from again
 
     def _existing_child(self) -> ImagingChild:
         if self._child is None:

@@ -11,15 +11,16 @@ development, have only the limits.
 """
 
 import ctypes
-import math
 import resource
+import signal
 import sys
-import time
 from typing import Final
 
 from services.worker.imaging import seccomp
 
 IS_LINUX: Final = sys.platform == "linux"
+
+CPU_TIME_SIGNAL: Final = signal.SIGPROF
 
 OPEN_FILES: Final = 16
 """Standard streams, the socket, the picture, and some to spare."""
@@ -58,12 +59,11 @@ def confine(*, memory_bytes: int) -> None:
 
 
 def allow_cpu_time(seconds: float) -> None:
-    """Let the kernel end this process (SIGXCPU) after so much more CPU time, rounded up.
+    """Let the kernel end this process (``CPU_TIME_SIGNAL``) after so much more CPU time.
 
-    The limit counts over a process's whole life, so it has to be moved for every picture.
+    Not RLIMIT_CPU, which counts whole seconds over a process's whole life.
     """
-    limit = math.ceil(time.process_time() + seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def drop_capabilities() -> None:

@@ -54,7 +54,7 @@ _ARCHITECTURES: Final = {
             "rt_sigaction": 13,
             "rt_sigprocmask": 14,
             "rt_sigreturn": 15,
-            "prlimit64": 302,
+            "setitimer": 38,
             "exit": 60,
             "exit_group": 231,
         },
@@ -84,7 +84,7 @@ _ARCHITECTURES: Final = {
             "rt_sigaction": 134,
             "rt_sigprocmask": 135,
             "rt_sigreturn": 139,
-            "prlimit64": 261,
+            "setitimer": 103,
             "exit": 93,
             "exit_group": 94,
         },
@@ -130,30 +130,29 @@ def install() -> None:
 
     Raises ``OSError`` when the kernel refuses, or on an architecture without a table.
     """
-    architecture = _ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
-    instructions = list(_filter(architecture))
+    machine = platform.machine()
+    instructions = list(filter_for(machine))
     program = _Program(len(instructions), (_Instruction * len(instructions))(*instructions))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(
-        architecture.seccomp, _SET_MODE_FILTER, _FLAG_SPEC_ALLOW, ctypes.byref(program)
+        _ARCHITECTURES[machine].seccomp,
+        _SET_MODE_FILTER,
+        _FLAG_SPEC_ALLOW,
+        ctypes.byref(program),
     ):
         raise OSError(ctypes.get_errno(), "the kernel refuses the seccomp filter")
 
 
-def _filter(architecture: _Architecture) -> Iterator[_Instruction]:
+def filter_for(machine: str) -> Iterator[_Instruction]:
+    """The filter for a ``platform.machine()``. Raises ``OSError`` for one without a table."""
+    if machine not in _ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no system call table for {machine}")
+    architecture = _ARCHITECTURES[machine]
     calls = dict(architecture.calls)
     yield _Instruction(_LOAD, 0, 0, _ARCH)
     yield _Instruction(_JUMP_IF_EQUAL, 1, 0, architecture.audit_arch)
     yield _Instruction(_RETURN, 0, 0, _REFUSE)
     yield _Instruction(_LOAD, 0, 0, _NR)
-    # Limits of this very process only (pid 0), so that it can move its own CPU limit.
-    yield _Instruction(_JUMP_IF_EQUAL, 0, 4, calls.pop("prlimit64"))
-    yield _Instruction(_LOAD, 0, 0, _ARGS)
-    yield _Instruction(_JUMP_IF_EQUAL, 0, 1, 0)
-    yield _Instruction(_RETURN, 0, 0, _ALLOW)
-    yield _Instruction(_RETURN, 0, 0, _REFUSE)
     for call in ("mmap", "mprotect"):
         yield _Instruction(_JUMP_IF_EQUAL, 0, 4, calls.pop(call))
         yield _Instruction(_LOAD, 0, 0, _ARGS + 2 * 8)  # the third argument, the protection

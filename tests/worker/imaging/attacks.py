@@ -1,0 +1,146 @@
+"""What a picture would do that had taken over its decoder: the work of hostile children.
+
+Handed to a pool in place of the real work. Every attack reports what came of it as the "result".
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from services.worker.imaging import sandbox
+from services.worker.imaging.limits import ImagingLimits
+from services.worker.imaging.work import Picture, Work
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def prepare(limits: ImagingLimits) -> Work:
+    environment_at_start = Path("/proc/self/environ").read_bytes()
+
+    def work(
+        content: bytes, operations: Sequence[Mapping[str, Any]], output: Mapping[str, Any] | None
+    ) -> Picture:
+        [attack] = operations
+        if attack["name"] == "environment":
+            found = repr((environment_at_start, dict(os.environ)))
+        else:
+            found = outcome_of(ATTACKS[attack["name"]], attack)
+        return Picture(found.encode(), "image/png", 1, 1)
+
+    return work
+
+
+def prepare_what_cannot_be_confined(limits: ImagingLimits) -> Work:
+    work = prepare(limits)
+    sandbox.confine(memory_bytes=limits.memory_bytes)  # whose filter forbids to do it again
+    return work
+
+
+def outcome_of(attempt: Callable[..., object], attack: Mapping[str, Any]) -> str:
+    """The name of the errno that stopped it, or what it got."""
+    ctypes.set_errno(0)
+    try:
+        got = attempt(attack)
+    except OSError as refused:
+        return errno.errorcode.get(refused.errno or 0, repr(refused))
+    except RuntimeError as refused:  # how the threading module reports it
+        return repr(refused)
+    return errno.errorcode[ctypes.get_errno()] if got == -1 else f"succeeded: {got!r}"
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(100)
+
+
+def write_to_every_descriptor(attack: Mapping[str, Any]) -> int:
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, b"\x80\x04N." * 100)
+        except OSError:
+            continue
+    return 0
+
+
+def eat_memory(attack: Mapping[str, Any]) -> int:
+    eaten = []
+    while True:
+        eaten.append(bytes(16 * 1024**2))
+
+
+def spin(attack: Mapping[str, Any]) -> int:
+    while True:
+        pass
+
+
+def segfault(attack: Mapping[str, Any]) -> int:
+    return int(ctypes.string_at(0) == b"")
+
+
+def stumble(attack: Mapping[str, Any]) -> int:
+    raise KeyError("a bug of ours")
+
+
+def process_vm_readv(pid: int) -> int:
+    buffer = ctypes.create_string_buffer(16)
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 16)
+    return int(LIBC.process_vm_readv(pid, vector, 1, vector, 1, 0))
+
+
+PTRACE_ATTACH: Final = 16
+CLONE_NEWUSER: Final = 0x10000000
+SYS_IO_URING_SETUP: Final = 425
+SYS_PIDFD_OPEN: Final = 434
+
+ATTACKS: Final[dict[str, Callable[[Mapping[str, Any]], object]]] = {
+    # credentials
+    "own environ": lambda _: read("/proc/self/environ"),
+    "parent's environ": lambda _: read(f"/proc/{os.getppid()}/environ"),
+    "parent's memory": lambda _: read(f"/proc/{os.getppid()}/mem"),
+    "parent's memory by call": lambda attack: process_vm_readv(attack["parent"]),
+    "ptrace the parent": lambda attack: LIBC.ptrace(PTRACE_ATTACH, attack["parent"], 0, 0),
+    "take the parent's files": lambda a: LIBC.syscall(SYS_PIDFD_OPEN, a["parent"], 0),
+    # files
+    "read a file": lambda _: read("/etc/passwd"),
+    "read another picture": lambda attack: read(attack["path"]),
+    "list a folder": lambda _: os.listdir("/"),
+    "write a file": lambda attack: os.open(attack["path"], os.O_WRONLY | os.O_CREAT),
+    "remove a file": lambda attack: os.unlink(attack["path"]),
+    "rename a file": lambda attack: os.rename(attack["path"], attack["path"] + "2"),
+    "make a folder": lambda attack: os.mkdir(attack["path"] + "d"),
+    "make a link": lambda attack: os.symlink("/etc/passwd", attack["path"] + "l"),
+    "make a file in memory": lambda _: LIBC.memfd_create(b"hidden", 0),
+    # network
+    "open a socket": lambda _: socket.socket(),
+    "open a local socket": lambda _: socket.socket(socket.AF_UNIX),
+    "open a raw socket": lambda _: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
+    "open a pair of sockets": lambda _: socket.socketpair(),
+    # processes
+    "fork": lambda _: os.fork(),
+    "start a program": lambda _: subprocess.run(["/bin/true"], check=True),
+    "start a thread": lambda _: threading.Thread(target=print).start(),
+    "kill the parent": lambda attack: os.kill(attack["parent"], signal.SIGTERM),
+    "kill everybody": lambda _: os.kill(-1, 0),
+    # the kernel
+    "a namespace of its own": lambda _: LIBC.unshare(CLONE_NEWUSER),
+    "mount": lambda _: LIBC.mount(b"none", b"/mnt", b"tmpfs", 0, None),
+    "io_uring": lambda _: LIBC.syscall(SYS_IO_URING_SETUP, 8, ctypes.create_string_buffer(120)),
+    "executable memory": lambda _: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC),
+    "more memory": lambda _: LIBC.setrlimit(resource.RLIMIT_AS, (ctypes.c_ulong * 2)(2**40, 2**40)),
+    "its parent's limits": lambda a: resource.prlimit(a["parent"], resource.RLIMIT_CPU, (1, 1)),
+    # what ends it
+    "garble": write_to_every_descriptor,
+    "eat memory": eat_memory,
+    "spin": spin,
+    "segfault": segfault,
+    "stumble": stumble,
+}
