@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 from services.common.errors import ImagingCrashed, PictureError, PictureTooComplex
@@ -30,17 +31,17 @@ def main(descriptor: str, limits_json: str, work: str) -> None:
     prepared = prepare(limits)
     sandbox.confine(memory_bytes=limits.memory_bytes)
     wire.send(connection, Message({"ready": True}))
-    serve(connection, limits, prepared)
+    serve(connection, prepared, before_each=lambda: sandbox.allow_cpu_time(limits.timeout_s))
 
 
-def serve(connection: socket.socket, limits: ImagingLimits, work: Work) -> None:
+def serve(connection: socket.socket, work: Work, *, before_each: Callable[[], None]) -> None:
     """Answer requests until the parent closes the connection."""
     while True:
         try:
             request, descriptor = wire.receive_with_file(connection)
         except wire.WireClosed:
             return
-        sandbox.allow_cpu_time(limits.timeout_s)
+        before_each()
         wire.send(connection, _answer(request, descriptor, work))
 
 
