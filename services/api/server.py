@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LINGER_S = 0.5
-"""For the client to close first, so that what was written to it is not cut off (RFC 9112 §9.6)."""
+LINGER_BYTES = 16_000_000
+"""How long and for how much we read on before we close, so that a client which is still sending
+what was refused gets to read why and not a reset connection (RFC 9112 §9.6)."""
 
 REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long"),
@@ -92,7 +94,7 @@ class ApiWorker(ThreadWorker):
         finally:
             self._arrivals.end(conn.sock)
         if not goes_on:
-            util.close_graceful(conn.sock, timeout=LINGER_S)
+            util.close_graceful(conn.sock, timeout=LINGER_S, max_drain=LINGER_BYTES)
         return goes_on
 
     def handle_error(

@@ -110,6 +110,14 @@ def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: Deplo
     assert deployment.rows() == rows
 
 
+def test_who_still_sends_what_is_refused_gets_to_read_why(server: Gunicorn) -> None:
+    status, _, problem = server.request(
+        "POST", "/tasks", key=ALICE, body={"inputImageUrl": "x" * 10_000_000}
+    )
+
+    assert (status, problem["code"]) == (413, "body_too_large")
+
+
 @pytest.mark.parametrize(
     "beginning",
     [
