@@ -14,6 +14,8 @@ from local.terminal import Terminal
 
 GRACE_S = 3.0
 """From SIGTERM to SIGKILL."""
+LAST_LINES_S = 0.5
+"""For reading what the program said before it ended; all of that is in the pipe already."""
 LONGEST_LINE_BYTES = 1024**2
 
 
@@ -63,7 +65,8 @@ async def run_once(program: Program, terminal: Terminal) -> int:
                 return await process.wait()
             finally:
                 await _end(process)
-                await printing
+                await asyncio.wait([printing], timeout=LAST_LINES_S)
+                printing.cancel()
 
 
 async def _start(program: Program, *, output: int) -> asyncio.subprocess.Process:
