@@ -6,11 +6,13 @@ Region, endpoint and credentials come from where boto3 looks for them (``AWS_REG
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from services.common.errors import AwsError
 
@@ -20,54 +22,92 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
 
-CONNECT_TIMEOUT_S = 2
-READ_TIMEOUT_S = 5
-"""DynamoDB, SQS and Secrets Manager answer in milliseconds; a call that takes this long is lost."""
-TRANSFER_TIMEOUT_S = 10
-"""For S3: between two reads of a transfer of some megabytes."""
-MAX_ATTEMPTS = 3
-"""With boto3's ``standard`` mode: jittered exponential backoff, and a retry quota per client."""
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How long one call may take, in seconds, with all its retries.
+
+    Retries are those of botocore's ``standard`` mode: exponential backoff with full jitter, and a
+    quota for each client that ends them when most calls fail.
+    """
+
+    connect_timeout_s: float = 2
+    """For each address of the endpoint's name."""
+    read_timeout_s: float = 3
+    """DynamoDB, SQS and Secrets Manager answer in milliseconds: what takes this long is lost."""
+    transfer_timeout_s: float = 10
+    """For S3: between two reads or writes of a transfer of some megabytes."""
+    tries: int = 3
+
+    def longest_call_s(self, *, wait_s: float = 0) -> float:
+        """The most that a call to DynamoDB, SQS or Secrets Manager takes; `wait_s` of a long poll.
+
+        Each try times out, and between them lies the longest pause that the service may ask for.
+        """
+        return self._longest_s(wait_s + self.read_timeout_s)
+
+    def longest_transfer_s(self) -> float:
+        """The most that a call to S3 takes when nothing arrives."""
+        return self._longest_s(self.transfer_timeout_s)
+
+    def _longest_s(self, timeout_s: float) -> float:
+        pauses_s: float = sum(2.0**retry + MOST_ASKED_FOR_S for retry in range(self.tries - 1))
+        return self.tries * (self.connect_timeout_s + timeout_s) + pauses_s
 
 
-def _config(*, read_timeout_s: float, connections: int) -> Config:
-    return Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=read_timeout_s,
-        max_pool_connections=connections,
-        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
-        tcp_keepalive=True,
-    )
+MOST_ASKED_FOR_S = 5
+"""A service may ask by ``x-amz-retry-after`` for this much more than the backoff, which is up to
+1 s · 2ⁿ when throttled (``ExponentialBackoff`` in botocore's ``retries/standard.py``)."""
 
 
 class Aws:
     """Makes the clients of one process; each is thread-safe and meant to be made once.
 
     `connections` is how many threads use a client at once; `region` is the deployment's.
+    `session` is for who brings credentials and an endpoint along.
     """
 
-    def __init__(self, *, region: str, connections: int = 10) -> None:
-        self._session = boto3.Session(region_name=region)
+    def __init__(
+        self,
+        *,
+        region: str,
+        connections: int = 10,
+        limits: CallLimits = CallLimits(),
+        session: boto3.Session | None = None,
+    ) -> None:
+        self._session = session or boto3.Session(region_name=region)
+        self._region = region
         self._connections = connections
+        self._limits = limits
 
     def dynamodb(self) -> "DynamoDBClient":
-        config = _config(read_timeout_s=READ_TIMEOUT_S, connections=self._connections)
-        return self._session.client("dynamodb", config=config)
+        return self._session.client("dynamodb", self._region, config=self._config())
 
     def sqs(self, *, receive_wait_s: float = 0) -> "SQSClient":
-        """A client whose read timeout outlasts a long poll of `receive_wait_s`."""
-        config = _config(
-            read_timeout_s=READ_TIMEOUT_S + receive_wait_s, connections=self._connections
-        )
-        return self._session.client("sqs", config=config)
+        """A client whose read timeout outlasts a long poll of `receive_wait_s`.
+
+        It is as patient with every other call, so what must be quick takes another client.
+        """
+        return self._session.client("sqs", self._region, config=self._config(wait_s=receive_wait_s))
 
     def s3(self) -> "S3Client":
-        config = _config(read_timeout_s=TRANSFER_TIMEOUT_S, connections=self._connections)
         # SigV4 and the virtual-hosted or path style that the endpoint asks for.
-        return self._session.client("s3", config=config.merge(Config(signature_version="s3v4")))
+        config = self._config().merge(
+            Config(read_timeout=self._limits.transfer_timeout_s, signature_version="s3v4")
+        )
+        return self._session.client("s3", self._region, config=config)
 
     def secretsmanager(self) -> "SecretsManagerClient":
-        config = _config(read_timeout_s=READ_TIMEOUT_S, connections=1)
-        return self._session.client("secretsmanager", config=config)
+        return self._session.client("secretsmanager", self._region, config=self._config())
+
+    def _config(self, *, wait_s: float = 0) -> Config:
+        return Config(
+            connect_timeout=self._limits.connect_timeout_s,
+            read_timeout=self._limits.read_timeout_s + wait_s,
+            max_pool_connections=self._connections,
+            retries={"mode": "standard", "total_max_attempts": self._limits.tries},
+            tcp_keepalive=True,
+        )
 
 
 @contextmanager
@@ -79,7 +119,8 @@ def translated(error: type[AwsError]) -> Iterator[None]:
         if refused.response["Error"]["Code"] == "ConditionalCheckFailedException":
             raise
         raise error(_sentence(refused)) from refused
-    except BotoCoreError as failed:
+    except (BotoCoreError, ResponseParserError) as failed:
+        # A ResponseParserError, which is no BotoCoreError, is an answer from something in between.
         raise error(type(failed).__name__) from failed
 
 

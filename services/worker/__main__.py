@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from services.common import telemetry
-from services.common.aws import Aws
+from services.common.aws import Aws, CallLimits
 from services.common.clock import utc_now
 from services.common.config import ReconcilerConfig, WorkerConfig
 from services.common.errors import AwsError
@@ -32,8 +32,9 @@ from services.worker.reconcile import ReconcilePolicy, Reconciler
 
 log = structlog.get_logger()
 
-STUCK_AFTER_S = 60
-"""How far beyond its budget a task may run before its worker counts as wedged."""
+CALLS_OF_A_TASK = 5
+"""Beside its budget and the store: claim, final write, the two of a heartbeat that comes in
+between, and what settles the message."""
 STOP_MARGIN_S = 10
 """Kept from the stop timeout for giving back what did not finish."""
 
@@ -45,16 +46,18 @@ def run(config: WorkerConfig) -> int:
         environment=config.taskfleet_environment,
         log_format=config.log_format,
     )
-    aws = Aws(region=config.aws_region, connections=config.worker_concurrency + 2)
+    # For each task its own thread and its heartbeat's.
+    aws = Aws(region=config.aws_region, connections=2 * config.worker_concurrency)
     table = TaskTable(
         aws.dynamodb(),
         table=config.task_table,
         retention=timedelta(seconds=config.row_retention_s),
     )
-    queue = JobQueue(aws.sqs(receive_wait_s=config.receive_wait_s), url=config.task_queue_url)
+    queue = JobQueue(aws.sqs(), url=config.task_queue_url)
     leases = LeaseKeeper(
         table=table,
         queue=queue,
+        at_once=config.worker_concurrency,
         duration=timedelta(seconds=config.lease_s),
         interval=timedelta(seconds=config.heartbeat_interval_s),
         clock=utc_now,
@@ -97,11 +100,13 @@ def run(config: WorkerConfig) -> int:
             new_lease_owner=lambda: secrets.token_urlsafe(12),
         )
         consumer = Consumer(
-            queue=queue,
+            queue=JobQueue(
+                aws.sqs(receive_wait_s=config.receive_wait_s), url=config.task_queue_url
+            ),
             process=processor.process,
             concurrency=config.worker_concurrency,
             receive_wait_s=config.receive_wait_s,
-            longest_task_s=config.processing_budget_s + STUCK_AFTER_S,
+            longest_task_s=_longest_task_s(config.processing_budget_s),
             health=HealthFile(Path(config.health_file)),
             jitter=random.random,
         )
@@ -111,6 +116,12 @@ def run(config: WorkerConfig) -> int:
         leases.stop()
         imaging.stop()
     return 0
+
+
+def _longest_task_s(budget_s: float) -> float:
+    """A task that takes longer is stuck: by then every call to AWS has failed for good."""
+    limits = CallLimits()
+    return budget_s + limits.longest_transfer_s() + CALLS_OF_A_TASK * limits.longest_call_s()
 
 
 def _consume(consumer: Consumer, leases: LeaseKeeper, *, stop_timeout_s: float) -> None:

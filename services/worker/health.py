@@ -8,7 +8,7 @@ not. Nothing here depends on AWS being reachable.
 import time
 from pathlib import Path
 
-from services.common.aws import MAX_ATTEMPTS, READ_TIMEOUT_S
+from services.common.aws import CallLimits
 
 
 class HealthFile:
@@ -16,9 +16,12 @@ class HealthFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._next = path.with_name(f"{path.name}.next")
 
     def note_round(self) -> None:
-        self._path.write_text(str(time.monotonic()))
+        """Replace the file, which thus is whole whenever the health check looks."""
+        self._next.write_text(str(time.monotonic()))
+        self._next.replace(self._path)
 
     def age_s(self) -> float | None:
         """Seconds since the last noted round; None before the first."""
@@ -30,5 +33,4 @@ class HealthFile:
 
 def healthy_within_s(receive_wait_s: float) -> float:
     """How old the last round may be: one receive that times out at every retry, twice over."""
-    longest_receive_s = MAX_ATTEMPTS * (receive_wait_s + READ_TIMEOUT_S)
-    return 2 * longest_receive_s
+    return 2 * CallLimits().longest_call_s(wait_s=receive_wait_s)

@@ -1,11 +1,14 @@
-"""The leases of the tasks under way, kept alive by one heartbeat thread.
+"""The leases of the tasks under way, kept alive by heartbeats.
 
 A beat extends the lease on the row first and the message's visibility second: a message is never
-kept from others without the right to the task.
+kept from others without the right to the task. All leases beat at once, so that a call which hangs
+costs no other task its lease.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -37,13 +40,17 @@ class Lease:
 
 
 class LeaseKeeper:
-    """Holds leases for as long as their tasks run, and gives all of them back on request."""
+    """Holds leases for as long as their tasks run, and gives all of them back on request.
+
+    `at_once` is how many tasks may be under way.
+    """
 
     def __init__(
         self,
         *,
         table: TaskTable,
         queue: JobQueue,
+        at_once: int,
         duration: timedelta,
         interval: timedelta,
         clock: Callable[[], datetime],
@@ -55,6 +62,7 @@ class LeaseKeeper:
         self._clock = clock
         self._held: set[Lease] = set()
         self._held_lock = threading.Lock()
+        self._each = ThreadPoolExecutor(at_once, thread_name_prefix="lease")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="lease", daemon=True)
 
@@ -64,6 +72,7 @@ class LeaseKeeper:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
+        self._each.shutdown()
 
     def until(self) -> datetime:
         """When a lease taken or extended now ends."""
@@ -88,47 +97,53 @@ class LeaseKeeper:
 
         Returns how many. One that cannot be given back comes back by itself when its lease ends.
         """
-        released = 0
-        for lease in self._snapshot():
-            with lease.lock:
-                if lease.ended:
-                    continue
-                lease.ended = True
-                try:
-                    self._table.release(lease.claim, now=self._clock())
-                    self._queue.change_visibility(lease.message, timeout_s=0)
-                except (AwsError, LeaseLost):
-                    log.exception("task not given back", task_id=lease.claim.task_id)
-                else:
-                    released += 1
-                    log.info("task given back", task_id=lease.claim.task_id)
-        return released
+        return sum(self._each.map(self._release, self._snapshot()))
 
     def beat(self) -> None:
         """Extend every lease that is held now."""
-        for lease in self._snapshot():
-            with lease.lock:
-                if not lease.ended:
-                    self._extend(lease)
+        list(self._each.map(self._extend, self._snapshot()))
+
+    def _release(self, lease: Lease) -> bool:
+        with lease.lock:
+            if lease.ended:
+                return False
+            lease.ended = True
+            try:
+                self._table.release(lease.claim, now=self._clock())
+                self._queue.change_visibility(lease.message, timeout_s=0)
+            except (AwsError, LeaseLost):
+                log.exception("task not given back", task_id=lease.claim.task_id)
+                return False
+            log.info("task given back", task_id=lease.claim.task_id)
+            return True
 
     def _extend(self, lease: Lease) -> None:
-        try:
-            self._table.extend(lease.claim, lease_until=self.until(), now=self._clock())
-            self._queue.change_visibility(lease.message, timeout_s=self._duration.total_seconds())
-        except LeaseLost as lost:
-            lease.ended = True
-            log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
-        except AwsError:
-            # The lease outlasts a missed beat or two; the next one tries again.
-            log.exception("heartbeat failed", task_id=lease.claim.task_id)
+        with lease.lock:
+            if lease.ended:
+                return
+            try:
+                self._table.extend(lease.claim, lease_until=self.until(), now=self._clock())
+                self._queue.change_visibility(
+                    lease.message, timeout_s=self._duration.total_seconds()
+                )
+            except LeaseLost as lost:
+                lease.ended = True
+                log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
+            except AwsError:
+                # The lease outlasts a missed beat or two; the next one tries again.
+                log.exception("heartbeat failed", task_id=lease.claim.task_id)
 
     def _snapshot(self) -> list[Lease]:
         with self._held_lock:
             return list(self._held)
 
     def _beat_until_stopped(self) -> None:
-        while not self._stop.wait(self._interval.total_seconds()):
+        interval_s = self._interval.total_seconds()
+        wait_s = interval_s
+        while not self._stop.wait(wait_s):
+            started = time.monotonic()
             try:
                 self.beat()
             except Exception:  # the outermost loop of this thread, which must not die
                 log.exception("heartbeat failed")
+            wait_s = max(0.0, interval_s - (time.monotonic() - started))

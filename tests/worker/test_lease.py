@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 
@@ -16,7 +17,15 @@ from tests.tasks import LEASE, NOW, new_task
 
 @pytest.fixture
 def keeper(table: TaskTable, queue: JobQueue, clock: Clock) -> LeaseKeeper:
-    return LeaseKeeper(table=table, queue=queue, duration=LEASE, interval=LEASE / 3, clock=clock)
+    return make_keeper(table, queue, clock)
+
+
+def make_keeper(
+    table: TaskTable, queue: JobQueue, clock: Clock, *, interval: timedelta = LEASE / 3
+) -> LeaseKeeper:
+    return LeaseKeeper(
+        table=table, queue=queue, at_once=2, duration=LEASE, interval=interval, clock=clock
+    )
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
     flaky = FlakyTable(
         cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
     )
-    keeper = LeaseKeeper(table=flaky, queue=queue, duration=LEASE, interval=LEASE / 3, clock=clock)
+    keeper = make_keeper(flaky, queue, clock)
     with keeper.holding(claim, message) as lease:
         clock.forward(LEASE / 3)
         keeper.beat()
@@ -86,6 +95,22 @@ def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
     row = table.get(claim.task_id)
     assert row is not None
     assert row.lease_until == clock.now + LEASE
+
+
+def test_a_call_that_hangs_keeps_no_other_lease_waiting(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+) -> None:
+    together = Barrier(2, timeout=10)
+
+    class SlowTable(TaskTable):
+        def extend(self, claim: Task, **instants: object) -> None:
+            together.wait()
+
+    slow = SlowTable(cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1))
+    keeper = make_keeper(slow, queue, clock)
+    with keeper.holding(claim, message), keeper.holding(claim, message):
+        keeper.beat()
+    assert not together.broken
 
 
 def test_nothing_is_extended_after_the_work_has_ended(
@@ -123,13 +148,7 @@ def test_one_task_that_cannot_be_given_back_does_not_keep_the_others(
 def test_the_thread_beats_until_it_is_stopped(
     table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
-    keeper = LeaseKeeper(
-        table=table,
-        queue=queue,
-        duration=LEASE,
-        interval=timedelta(milliseconds=5),
-        clock=clock,
-    )
+    keeper = make_keeper(table, queue, clock, interval=timedelta(milliseconds=5))
     clock.forward(LEASE / 3)
     keeper.start()
     with keeper.holding(claim, message):

@@ -86,7 +86,12 @@ class Bench:
 
     def processor(self) -> Processor:
         self.leases = LeaseKeeper(
-            table=self.table, queue=self.queue, duration=LEASE, interval=LEASE, clock=self.clock
+            table=self.table,
+            queue=self.queue,
+            at_once=1,
+            duration=LEASE,
+            interval=LEASE,
+            clock=self.clock,
         )
         return Processor(
             table=self.table,
