@@ -54,11 +54,12 @@ class Consumer:
         while not self._stop.is_set():
             if not self._stuck():
                 self._health.note_round()
-            for message in self._receive(self._wait_for_free_slots()):
-                if self._stop.is_set():
-                    self._put_back(message)
-                else:
-                    self._start(message)
+            messages = self._receive(self._wait_for_free_slots())
+            if self._stop.is_set():
+                self._put_back(messages)
+                return
+            for message in messages:
+                self._start(message)
 
     def stop(self) -> None:
         """Receive nothing more. Safe to call from a signal handler."""
@@ -94,11 +95,13 @@ class Consumer:
             self._stop.wait(RECEIVE_RETRY_S * self._jitter())
             return ()
 
-    def _put_back(self, message: Message) -> None:
+    def _put_back(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
         try:
-            self._queue.change_visibility(message, timeout_s=0)
+            self._queue.put_back(messages)
         except QueueUnavailable:
-            log.exception("message not put back", task_id=message.task_id)
+            log.exception("messages not put back")
 
     def _start(self, message: Message) -> None:
         with self._changed:
