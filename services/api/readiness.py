@@ -49,10 +49,10 @@ class Readiness:
         for name, check in self._checks.items():
             if name not in self._running:  # else the last one still hangs; one is enough
                 self._running[name] = self._executor.submit(check)
-        done, _ = wait(self._running.values(), timeout=self._timeout_s)
-        failing = [name for name, run in self._running.items() if not _succeeded(name, run)]
-        self._running = {name: run for name, run in self._running.items() if run not in done}
-        return failing
+        asked = self._running
+        done, _ = wait(asked.values(), timeout=self._timeout_s)
+        self._running = {name: run for name, run in asked.items() if run not in done}
+        return [name for name, run in asked.items() if not _succeeded(name, run)]
 
 
 def _succeeded(name: str, run: Future[object]) -> bool:
