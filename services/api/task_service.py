@@ -96,6 +96,10 @@ class TaskService:
         if not _is_own_write(row, task):
             if row.request_hash != task.request_hash:
                 raise IdempotencyKeyReused("The Idempotency-Key belongs to another submission.")
+            if row.status is Status.PENDING:
+                # Perhaps it is repeated because the first answer was an error, after the row was
+                # written and before a message was sent.
+                self._draw_check_near(row)
             return Submitted(row, replayed=True)
         log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
         return Submitted(row, queued=self._send(row, request_id=request_id))
@@ -153,12 +157,20 @@ class TaskService:
             log.warning("task not queued", task_id=task.task_id, reason=str(failed))
         else:
             return True
+        self._draw_check_near(task)
+        return False
+
+    def _draw_check_near(self, task: Task) -> None:
+        """Have the reconciler look at its next run whether the task wants sending."""
+        check_at = self._clock() + self._unsent_check
+        if task.check_at is None or task.check_at <= check_at:
+            return
         try:
-            check_at = self._clock() + self._unsent_check
-            self._table.move_check(task, check_at=check_at, gap=self._unsent_check)
+            self._table.move_check(
+                task, check_at=check_at, gap=self._unsent_check, checked_by=task.request_id
+            )
         except TableUnavailable as failed:
             log.warning("check not drawn near", task_id=task.task_id, reason=str(failed))
-        return False
 
 
 def _is_own_write(row: Task, task: Task) -> bool:

@@ -155,6 +155,8 @@ class Task:
     check_at: datetime | None = None
     check_gap: timedelta | None = None
     """How long before `check_at` the last look was; the next gap grows from it."""
+    checked_by: str | None = None
+    """Who moved `check_at` last: a move whose answer was lost is recognised as one's own."""
 
     def phase(self, now: datetime) -> Phase:
         if self.status is Status.RUNNING:

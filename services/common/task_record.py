@@ -121,6 +121,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "open_shard": Attribute("openShard", *_NUMBER),
     "check_at": Attribute("checkAt", *_EPOCH),
     "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
+    "checked_by": Attribute("checkedBy", *_TEXT),
 }
 """Fields that need nothing but themselves; `ownerShard` and `willRetry` are derived below."""
 

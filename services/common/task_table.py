@@ -81,7 +81,7 @@ class TransitionRefused(TaskfleetError):
 
 
 _END_LEASE = "leaseOwner, leaseUntil"
-_CLOSE = "openShard, checkAt, checkGapS"
+_CLOSE = "openShard, checkAt, checkGapS, checkedBy"
 """Leaves the index of open tasks."""
 
 
@@ -175,7 +175,8 @@ class TaskTable:
                 ":checkAt": to_attribute("check_at", min(now + policy.first_check, deadline_at)),
                 ":checkGapS": to_attribute("check_gap", policy.first_check),
             },
-            achieved=lambda row: row.status is Status.PENDING and row.updated_at == now,
+            # Not by its status: a worker may have claimed the task already.
+            achieved=lambda row: row.deadline_at == deadline_at and row.created_at < now,
         )
 
     # ── The worker's writes ───────────────────────────────────────────────────────────────────
@@ -291,28 +292,34 @@ class TaskTable:
             ),
         )
 
-    def move_check(self, task: Task, *, check_at: datetime, gap: timedelta) -> bool:
+    def move_check(
+        self, task: Task, *, check_at: datetime, gap: timedelta, checked_by: str
+    ) -> bool:
         """Move on when the reconciler looks at an open task next.
 
         False when the row has moved on since `task` was read, and so whenever another reconciler
-        was first. An answer that was lost counts as False too: sending too little is mended at
-        the next look, sending too much is not.
+        was first. `checked_by` is a name that nobody else has.
         """
         try:
             with translated(TableUnavailable):
                 self._client.update_item(
                     TableName=self._table,
                     Key=_key(task.task_id),
-                    UpdateExpression="SET checkAt = :checkAt, checkGapS = :checkGapS",
+                    UpdateExpression="SET checkAt = :checkAt, checkGapS = :checkGapS, "
+                    "checkedBy = :checkedBy",
                     ConditionExpression="checkAt = :seen",
                     ExpressionAttributeValues={
                         ":checkAt": to_attribute("check_at", check_at),
                         ":checkGapS": to_attribute("check_gap", gap),
+                        ":checkedBy": to_attribute("checked_by", checked_by),
                         ":seen": to_attribute("check_at", task.check_at),
                     },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-        except ClientError:
-            return False
+        except ClientError as condition_failed:
+            item = _row_as_it_stands(condition_failed)
+            row = from_item(item) if item else None
+            return row is not None and (row.check_at, row.checked_by) == (check_at, checked_by)
         return True
 
     # ── One conditional write ─────────────────────────────────────────────────────────────────

@@ -153,6 +153,7 @@ def reconcile(config: ReconcilerConfig) -> int:
     aws = Aws(region=config.aws_region)
     sqs = aws.sqs()
     reconciler = Reconciler(
+        name=secrets.token_urlsafe(12),
         table=TaskTable(
             aws.dynamodb(),
             table=config.task_table,

@@ -5,7 +5,7 @@ run at once; each look at a task is won by one of them.
 """
 
 from collections.abc import Callable, MutableSequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -35,18 +35,25 @@ class Report:
     looked_at: int = 0
     resent: int = 0
     given_up: int = 0
+    unsent: int = 0
+    """Owed a message that the queue did not take."""
     held_back: int = 0
-    """Owed a message, but the queue has a deep backlog: it most likely is in there."""
+    """Owed a message, but the queue has a deep backlog, where it most likely is, or is not to be
+    asked."""
     overdue: int = 0
     """Open past the deadline, under a lease that still holds."""
 
 
 class Reconciler:
-    """`shuffle` makes runs that were cut short begin elsewhere the next time."""
+    """`name` is one that no other reconciler has, now or earlier.
+
+    `shuffle` makes runs that were cut short begin elsewhere the next time.
+    """
 
     def __init__(
         self,
         *,
+        name: str,
         table: TaskTable,
         queue: JobQueue,
         dead_letters: JobQueue,
@@ -54,6 +61,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         shuffle: Callable[[MutableSequence[int]], None],
     ) -> None:
+        self._name = name
         self._table = table
         self._queue = queue
         self._dead_letters = dead_letters
@@ -64,28 +72,23 @@ class Reconciler:
     def run(self) -> Report:
         """Look once at every task that is due.
 
-        Raises ``AwsError`` when AWS fails us in the middle; what is done is done, and the next run
-        goes on.
+        Raises ``AwsError`` when AWS fails us; what is done is done, and the next run goes on. A
+        queue that fails stops only the sending: deadlines hold without it.
         """
-        # Read on every run: an SQS queue that nobody asks sends no metrics, so no alarm would see.
-        backlog = self._queue.backlog()
-        dead_letters = self._dead_letters.backlog()
         report = Report()
-        sends_left = max(0, self._policy.max_backlog - backlog.visible)
-        shards = list(range(OPEN_SHARDS))
-        self._shuffle(shards)
-        for shard in shards:
-            for task_id in self._table.nominated(shard, self._clock()):
-                task = self._table.get(task_id)
-                if task is not None:
-                    self._look_at(task, report, may_send=report.resent < sends_left)
+        try:
+            # Read on every run: a queue that nobody asks sends no metrics, so no alarm would see.
+            backlog = self._queue.backlog()
+            dead_letters = self._dead_letters.backlog()
+        except QueueUnavailable:
+            self._look_at_all(report, sends_left=0)
+            raise
+        self._look_at_all(report, sends_left=self._policy.max_backlog - backlog.visible)
+        if report.unsent:
+            raise QueueUnavailable(f"A message could not be sent; {report}")
         log.info(
             "reconciled",
-            looked_at=report.looked_at,
-            resent=report.resent,
-            given_up=report.given_up,
-            held_back=report.held_back,
-            overdue=report.overdue,
+            **asdict(report),
             backlog=backlog.visible,
             dead_letters=dead_letters.visible,
             metrics={
@@ -97,6 +100,16 @@ class Reconciler:
             },
         )
         return report
+
+    def _look_at_all(self, report: Report, *, sends_left: int) -> None:
+        shards = list(range(OPEN_SHARDS))
+        self._shuffle(shards)
+        for shard in shards:
+            for task_id in self._table.nominated(shard, self._clock()):
+                task = self._table.get(task_id)
+                if task is not None:
+                    may_send = report.resent < sends_left and not report.unsent
+                    self._look_at(task, report, may_send=may_send)
 
     def _look_at(self, task: Task, report: Report, *, may_send: bool) -> None:
         now = self._clock()
@@ -111,7 +124,8 @@ class Reconciler:
             report.overdue += 1
         due_at = self._message_due_at(task, phase)
         if now < due_at:
-            self._table.move_check(task, check_at=due_at, gap=task.check_gap or timedelta())
+            check_at = min(due_at, _over_at(task))
+            self._move_check(task, check_at, task.check_gap or timedelta())
         elif may_send:
             self._send_again(task, now, report)
         else:
@@ -130,13 +144,17 @@ class Reconciler:
 
     def _send_again(self, task: Task, now: datetime, report: Report) -> None:
         check_at, gap = next_check(task, now)
-        if not self._table.move_check(task, check_at=check_at, gap=gap):
+        if not self._move_check(task, check_at, gap):
             return  # another reconciler was first, or the task has moved on
         try:
             self._queue.send(task.task_id, request_id=task.request_id)
         except QueueUnavailable:
-            self._owe_again(task, check_at)
-            raise
+            log.exception("task not sent again", task_id=task.task_id)
+            report.unsent += 1
+            # Let the next run look again.
+            moved = replace(task, check_at=check_at)
+            self._move_check(moved, task.check_at or check_at, task.check_gap or timedelta())
+            return
         report.resent += 1
         log.warning(
             "task sent again",
@@ -145,13 +163,8 @@ class Reconciler:
             status=task.status,
         )
 
-    def _owe_again(self, task: Task, moved_to: datetime) -> None:
-        """Let the next run look again: the message that the look was moved on for was not sent."""
-        self._table.move_check(
-            replace(task, check_at=moved_to),
-            check_at=task.check_at or moved_to,
-            gap=task.check_gap or timedelta(),
-        )
+    def _move_check(self, task: Task, check_at: datetime, gap: timedelta) -> bool:
+        return self._table.move_check(task, check_at=check_at, gap=gap, checked_by=self._name)
 
     def _give_up(self, task: Task, error: AttemptError, now: datetime, report: Report) -> None:
         try:
@@ -167,3 +180,8 @@ class Reconciler:
             metrics={Metric.TASKS_FAILED: 1},
             dimensions={"FailureCode": error.code},
         )
+
+
+def _over_at(task: Task) -> datetime:
+    """From when on the task may be failed for its deadline: not under a lease that holds."""
+    return max(task.deadline_at, task.lease_until or task.deadline_at)

@@ -4,11 +4,12 @@ import random
 import threading
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from services.common.errors import QueueUnavailable
-from services.common.job_queue import JobQueue
+from services.common.job_queue import Backlog, JobQueue
 from services.common.task import Phase, Status, Task
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
@@ -31,6 +32,7 @@ def make_reconciler(
     table: TaskTable, queue: JobQueue, dead_letters: JobQueue, clock: Clock
 ) -> Reconciler:
     return Reconciler(
+        name=str(uuid4()),
         table=table,
         queue=queue,
         dead_letters=dead_letters,
@@ -74,9 +76,22 @@ def test_nothing_happens_before_a_task_is_due(
     assert cloud.messages()["queue"] == 0
 
 
+class OneWriteAtATime(TaskTable):
+    """DynamoDB evaluates a condition and writes in one step; moto lets threads come between."""
+
+    one = threading.Lock()
+
+    def move_check(self, *task: Any, **look: Any) -> bool:
+        with self.one:
+            return super().move_check(*task, **look)
+
+
 def test_many_reconcilers_at_once_send_one_message_for_each_task(
-    cloud: Cloud, table: TaskTable, queue: JobQueue, dead_letters: JobQueue, clock: Clock
+    cloud: Cloud, queue: JobQueue, dead_letters: JobQueue, clock: Clock
 ) -> None:
+    table = OneWriteAtATime(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=POLICY.retention
+    )
     for number in range(20):
         table.create(new_task(f"task-{number}"))
     clock.forward(POLICY.first_check)
@@ -175,6 +190,35 @@ def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
     assert row_of(table, task).status is Status.RUNNING
 
 
+@pytest.mark.parametrize(
+    ("phase", "changes", "over_at"),
+    [
+        (Phase.RETRYING, {"deadline_at": NOW + LEASE}, NOW + LEASE),
+        (Phase.ABANDONED, {"deadline_at": NOW + LEASE / 4}, NOW + LEASE / 4),
+        (Phase.LEASED, {"deadline_at": NOW + LEASE / 4}, NOW + LEASE / 2),
+        (Phase.LEASED, {"deadline_at": NOW}, NOW + LEASE / 2),
+    ],
+)
+def test_no_look_comes_later_than_the_deadline_and_the_last_lease(
+    cloud: Cloud,
+    table: TaskTable,
+    reconciler: Reconciler,
+    clock: Clock,
+    phase: Phase,
+    changes: dict[str, Any],
+    over_at: datetime,
+) -> None:
+    lease_until = {
+        Phase.LEASED: {"lease_until": NOW + LEASE / 2},
+        Phase.ABANDONED: {"lease_until": NOW},
+    }.get(phase, {})
+    task = write(cloud, task_in(phase, check_at=NOW, **lease_until, **changes))
+    reconciler.run()
+    assert row_of(table, task).check_at == over_at
+    clock.now = over_at
+    assert reconciler.run().given_up == 1
+
+
 class BrokenQueue(JobQueue):
     """Answers questions and takes no message."""
 
@@ -192,3 +236,25 @@ def test_a_message_that_could_not_be_sent_is_owed_again_at_the_next_run(
         make_reconciler(table, broken, dead_letters, clock).run()
     assert row_of(table, task).check_at == clock.now
     assert make_reconciler(table, queue, dead_letters, clock).run().resent == 1
+
+
+class SilentQueue(BrokenQueue):
+    def backlog(self) -> Backlog:
+        raise QueueUnavailable("GetQueueAttributes: ServiceUnavailable")
+
+
+@pytest.mark.parametrize("kind", [BrokenQueue, SilentQueue])
+def test_deadlines_hold_while_the_queue_does_not_answer(
+    cloud: Cloud, table: TaskTable, dead_letters: JobQueue, clock: Clock, kind: type[JobQueue]
+) -> None:
+    late = [
+        write(cloud, task_in(Phase.PENDING, task_id=f"{n}", deadline_at=NOW, check_at=NOW))
+        for n in range(3)
+    ]
+    owed = [table.create(new_task(f"task-{n}")) for n in range(3)]
+    clock.forward(POLICY.first_check)
+    broken = kind(cloud.sqs, url=cloud.resources.task_queue_url)
+    with pytest.raises(QueueUnavailable):
+        make_reconciler(table, broken, dead_letters, clock).run()
+    assert {row_of(table, task).status for task in late} == {Status.FAILED}
+    assert {row_of(table, task).check_at for task in owed} == {clock.now}
