@@ -113,7 +113,7 @@ class WorkerConfig(ExecutionConfig):
     imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     imaging_memory_bytes: PositiveInt = 1024**3
     imaging_timeout_s: PositiveFloat = 30
-    """CPU and wall-clock seconds of one picture in its child process."""
+    """CPU time of one picture; by the clock it has what is left of the attempt's budget."""
     imaging_max_pixels: PositiveInt = 50_000_000
 
     _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)

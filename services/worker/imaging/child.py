@@ -112,6 +112,7 @@ class ImagingChild:
         """
         request = Message({"operations": list(operations), "output": output})
         self.wait_until_ready(deadline=deadline)
+        self._last_words()  # what a decoder said of an earlier picture is not about this one
         try:
             wire.send_with_file(self._connection, request, source, deadline=deadline)
             reply = self._receive(deadline)

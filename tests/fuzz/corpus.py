@@ -1,0 +1,64 @@
+"""Small pictures of every kind that the accepted formats have, to be damaged."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Final
+
+from PIL import Image
+
+from services.common.operations import FORMATS, Format
+from tests.worker.imaging.pictures import (
+    MODES,
+    PHOTOGRAPHS,
+    adobe_rgb,
+    exif,
+    file_of,
+    gradient,
+    gray_profile,
+    opened,
+)
+
+WITH_METADATA: Final[tuple[Format, ...]] = ("jpeg", "png", "webp", "avif", "tiff")
+WITH_FRAMES: Final[tuple[Format, ...]] = ("png", "webp", "avif", "gif", "tiff")
+TIFF_COMPRESSIONS: Final = ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd")
+
+
+def corpus() -> list[bytes]:
+    return [*_every_mode(), *_photographs(), *_features()]
+
+
+def _every_mode() -> Iterator[bytes]:
+    for file_format in FORMATS:
+        for mode in MODES[file_format]:
+            yield file_of(gradient(mode), file_format)
+
+
+def _photographs() -> Iterator[bytes]:
+    for path in PHOTOGRAPHS:
+        small = opened(path.read_bytes()).convert("RGB").resize((160, 120))
+        for file_format in FORMATS:
+            yield file_of(small, file_format)
+
+
+def _features() -> Iterator[bytes]:
+    picture = gradient(size=(100, 70))
+    metadata = {"exif": exif(6), "icc_profile": adobe_rgb(), "xmp": b"<x:xmpmeta/>"}
+    yield file_of(picture, "jpeg", progressive=True)
+    yield file_of(picture, "jpeg", subsampling=0, optimize=True, comment=b"a comment")
+    yield file_of(picture, "jpeg", restart_marker_rows=1)
+    yield file_of(gradient("L"), "png", icc_profile=gray_profile(1.8))
+    yield file_of(picture, "png", transparency=(1, 2, 3))
+    yield file_of(picture, "webp", lossless=True)
+    yield file_of(gradient("1"), "tiff", compression="group4")
+    yield file_of(gradient("1"), "tiff", compression="group3")
+    yield file_of(picture, "tiff", big_tiff=True)
+    for compression in TIFF_COMPRESSIONS:
+        yield file_of(picture, "tiff", compression=compression)
+    for file_format in WITH_METADATA:
+        yield file_of(picture, file_format, **metadata)
+    for file_format in WITH_FRAMES:
+        frames = [picture.rotate(degrees) for degrees in (90, 180)]
+        yield file_of(picture, file_format, save_all=True, append_images=frames)
+    several = BytesIO()
+    picture.save(several, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    yield several.getvalue()
