@@ -1,5 +1,6 @@
 """The Flask application: everything it needs is handed in, nothing is read from around it."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -38,6 +39,8 @@ def create_app(
     readiness: Readiness,
     clock: Callable[[], datetime],
     new_id: Callable[[], str],
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> OpenAPI:
     """`clock` gives whole milliseconds in UTC, `new_id` a task id that was never given before."""
     app = OpenAPI(
@@ -78,6 +81,8 @@ def create_app(
         presigned_url_ttl_s=config.presigned_url_ttl_s,
         clock=clock,
         new_id=new_id,
+        monotonic=monotonic,
+        sleep=sleep,
     )
     app.register_api(task_routes(service, clock=clock))
     app.register_api(operation_routes())

@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 NO_TASK = "00000000-0000-0000-0000-000000000000"
 """Looked up in place of what is no task id, so that the answer takes as long."""
+NOT_FOUND_AFTER_S = 0.05
+"""How long the answer takes that there is no such task: longer than nearly every look-up. So the
+time does not tell whether another client has a task of that id, whose row takes longer to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ class Submitted:
 
 
 class TaskService:
-    """Thread-safe. `new_id` gives a task id that was never given before."""
+    """Thread-safe. `new_id` gives a task id that was never given before.
+
+    `monotonic` is a clock in seconds, and `sleep` lets so many pass.
+    """
 
     def __init__(
         self,
@@ -60,6 +66,8 @@ class TaskService:
         presigned_url_ttl_s: int,
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
     ) -> None:
         self._table = table
         self._queue = queue
@@ -70,6 +78,8 @@ class TaskService:
         self._presigned_url_ttl_s = presigned_url_ttl_s
         self._clock = clock
         self._new_id = new_id
+        self._monotonic = monotonic
+        self._sleep = sleep
 
     def submit(
         self, owner: str, submission: Submission, *, idempotency_key: str | None, request_id: str
@@ -106,8 +116,10 @@ class TaskService:
 
     def get(self, owner: str, task_id: str) -> Task:
         """The owner's task; ``TaskNotFound`` whether it is another's, unknown or no id at all."""
+        started = self._monotonic()
         task = self._table.get(task_id if is_task_id(task_id) else NO_TASK)
         if task is None or task.owner != owner:
+            self._sleep(max(0.0, started + NOT_FOUND_AFTER_S - self._monotonic()))
             raise TaskNotFound("There is no such task.")
         return task
 

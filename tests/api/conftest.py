@@ -112,6 +112,7 @@ def make_api(
             "readiness": Readiness({"table": lambda: None}),
             "clock": clock,
             "new_id": lambda: str(UUID(int=next(ids), version=4)),
+            "sleep": lambda _: None,
         }
         return Api(create_app(**{**defaults, **parts}))
 

@@ -1,12 +1,13 @@
 """One client cannot see, change or fetch another's task: for every route that there is."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from services.common.task import Phase
+from services.common.task import Phase, Task
 from services.common.task_table import TaskTable
-from tests.api.conftest import ALICE, BOB, Api
+from tests.api.conftest import ALICE, BOB, Api, MakeApi
 from tests.api.rows import put_task
 from tests.conftest import Cloud
 
@@ -59,11 +60,13 @@ def test_what_is_no_task_id_looks_like_an_unknown_one(api: Api) -> None:
             assert without_request_id(answer.body) == without_request_id(unknown.body)
 
 
-def test_every_route_looks_once_whether_the_task_exists_or_not(make_api: Any, cloud: Cloud) -> None:
+def test_every_route_looks_once_whether_the_task_exists_or_not(
+    make_api: MakeApi, cloud: Cloud
+) -> None:
     class CountingTable(TaskTable):
         looks = 0
 
-        def get(self, task_id: str) -> Any:
+        def get(self, task_id: str) -> Task | None:
             self.looks += 1
             return super().get(task_id)
 
@@ -71,7 +74,7 @@ def test_every_route_looks_once_whether_the_task_exists_or_not(make_api: Any, cl
     table = CountingTable(
         cloud.dynamodb,
         table=cloud.resources.task_table,
-        retention=task.expires_at - task.created_at,
+        retention=timedelta(days=30),
     )
     api = make_api(table=table)
     for method, path in routes_of_one_task(api):
@@ -79,6 +82,41 @@ def test_every_route_looks_once_whether_the_task_exists_or_not(make_api: Any, cl
             table.looks = 0
             api.call(method, path.format(task_id), key=BOB)
             assert table.looks == 1
+
+
+def test_the_time_of_an_answer_does_not_tell_anothers_task_from_none(
+    make_api: MakeApi, cloud: Cloud
+) -> None:
+    class Seconds:
+        now = 0.0
+
+        def read(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+    task = put_task(cloud, Phase.COMPLETED)
+    seconds = Seconds()
+
+    class UnevenTable(TaskTable):
+        """Takes longer over a row than over none."""
+
+        def get(self, task_id: str) -> Task | None:
+            row = super().get(task_id)
+            seconds.now += 0.009 if row else 0.004
+            return row
+
+    table = UnevenTable(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
+    )
+    api = make_api(table=table, monotonic=seconds.read, sleep=seconds.sleep)
+
+    for method, path in routes_of_one_task(api):
+        for task_id in (task.task_id, UNKNOWN, "x"):
+            started = seconds.now
+            api.call(method, path.format(task_id), key=BOB)
+            assert seconds.now - started == pytest.approx(0.05)
 
 
 def test_every_route_but_the_public_ones_asks_for_a_key(api: Api) -> None:
