@@ -1,17 +1,20 @@
 """The API under gunicorn, on a loopback port: what only a real server and real sockets show."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import boto3
 import pytest
 
 from local import schema
-from local.embedded_aws import EmbeddedAws
+from local.embedded_aws import EmbeddedAws, isolated
 from tests.api.conftest import ALICE, KEYS, URL
 from tests.api.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
@@ -89,6 +92,32 @@ def test_a_task_is_submitted_and_seen(server: Gunicorn) -> None:
 
 def test_everything_that_a_submission_needs_answers(server: Gunicorn) -> None:
     assert server.request("GET", "/readyz")[0] == 200
+
+
+@pytest.fixture
+def health_check(deployment: Deployment) -> Callable[[int], int]:
+    """The container's health check of the server on a port; its exit code."""
+
+    def check(port: int) -> int:
+        environment = {
+            **isolated(os.environ, endpoint_url=deployment.endpoint_url),
+            **deployment.resources.environment(),
+            "API_PORT": str(port),
+        }
+        command = (sys.executable, "-m", "services.api.health")
+        return subprocess.run(command, env=environment, check=False, timeout=PATIENCE_S).returncode
+
+    return check
+
+
+def test_a_container_that_serves_is_healthy(
+    server: Gunicorn, health_check: Callable[[int], int]
+) -> None:
+    assert health_check(server.port) == 0
+
+
+def test_a_container_that_does_not_serve_is_unhealthy(health_check: Callable[[int], int]) -> None:
+    assert health_check(1) == 1  # nobody listens there
 
 
 def test_a_body_in_chunks_is_read(server: Gunicorn) -> None:

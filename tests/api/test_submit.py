@@ -143,6 +143,17 @@ def test_a_repeat_with_the_same_key_gets_the_same_task(
     assert cloud.messages()["queue"] == 1
 
 
+def test_a_repeat_has_the_reconciler_look_soon_in_case_the_first_was_never_queued(
+    api: Api, table: TaskTable, clock: Clock
+) -> None:
+    task_id = api.submit(headers={"Idempotency-Key": "k"}).body["taskId"]
+    api.submit(headers={"Idempotency-Key": "k"})
+
+    row = table.get(task_id)
+    assert row is not None
+    assert row.check_at == clock.now + timedelta(seconds=10)
+
+
 def test_a_repeat_may_write_out_what_it_left_to_the_defaults(api: Api) -> None:
     api.submit({"inputImageUrl": URL}, headers={"Idempotency-Key": "k"})
     written_out = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
