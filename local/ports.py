@@ -1,5 +1,6 @@
 """Whether a port can be had, asked before anything is started."""
 
+import random
 import socket
 
 HOST = "127.0.0.1"
@@ -15,3 +16,17 @@ def why_unusable(port: int) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
     return None
+
+
+def free_port() -> int:
+    """A port to listen on, now and after a restart.
+
+    From below Linux's range for outgoing connections (32,768 up, ip(7)): a port of that range may
+    be another's local end by the time it is bound.
+    """
+    return next(port for port in _shuffled(range(20_000, 32_768)) if why_unusable(port) is None)
+
+
+def _shuffled(ports: range) -> list[int]:
+    """Or programs that look at the same time would find the same port."""
+    return random.sample(ports, len(ports))

@@ -26,6 +26,9 @@ _LIVELY = {
     "STOP_TIMEOUT_S": "2",
 }
 
+HEALTH_CHECK = (sys.executable, "-m", "services.worker", "health")
+"""To be run with the worker's own environment."""
+
 
 def api(environment: Mapping[str, str], *, port: int, scratch: Path) -> Program:
     return Program(

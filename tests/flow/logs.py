@@ -1,0 +1,26 @@
+"""What no log may show, looked for in the logs of every process that a flow started."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.fleet.deployment import Fleet
+from local.fleet.endpoints import SECRET_ACCESS_KEY
+from tests.flow.source import QUERY
+
+PRESIGNED = ("X-Amz-Signature", "X-Amz-Credential")
+
+
+def leaks(fleet: Fleet) -> Sequence[str]:
+    """Where a log shows a secret, a presigned URL or the query string of a source."""
+    private = (fleet.deployment.key_secret, SECRET_ACCESS_KEY, QUERY, *PRESIGNED)
+    return [
+        f"{log.name}:{number} shows {text}"
+        for log in sorted(fleet.folder.glob("*.log"))
+        for number, line in enumerate(_lines(log), start=1)
+        for text in private
+        if text in line
+    ]
+
+
+def _lines(log: Path) -> Sequence[str]:
+    return log.read_text(errors="replace").splitlines()
