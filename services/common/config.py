@@ -77,8 +77,8 @@ class ApiConfig(ServiceConfig):
     api_host: str = "0.0.0.0"  # noqa: S104 - the container's security group decides who reaches it
     api_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
     api_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
-    api_threads: PositiveInt = 32
-    """Requests under way at once in each process."""
+    api_threads: PositiveInt = 64
+    """Requests under way at once in each process; most of them wait for AWS or their client."""
     api_arrival_timeout_s: PositiveFloat = 10
     """For the whole of a request to arrive, from its first byte: 1 MB at 0.8 Mbit/s."""
     api_stop_timeout_s: PositiveInt = 25
