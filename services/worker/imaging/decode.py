@@ -27,6 +27,7 @@ DECODER_ERRORS: Final = (
     ValueError,
     LookupError,
     TypeError,
+    AssertionError,
     AttributeError,
     ArithmeticError,
     EOFError,
@@ -84,9 +85,9 @@ class OpenedPicture:
         try:
             drafted = self._image.draft(mode, stored_size)
             self._image.load()
+            image = to_srgb(_without_padding(self._image, drafted), self._profile)
         except DECODER_ERRORS as damaged:
             raise PictureDamaged("The picture is damaged or cut off.") from damaged
-        image = to_srgb(_without_padding(self._image, drafted), self._profile)
         if self._orientation in _TO_UPRIGHT:
             image = image.transpose(_TO_UPRIGHT[self._orientation])
         return image

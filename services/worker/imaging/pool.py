@@ -20,11 +20,11 @@ from services.worker.imaging.work import Picture
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S: Final = 60
-"""A child takes 0.3 s of CPU time to load; many at once on a small machine take longer."""
+"""A child takes 0.2 s of CPU time to load; many at once on a small machine take longer."""
 
 PICTURES_PER_CHILD: Final = 1000
 """Then it is replaced, which bounds what leaks and scattered free memory take from the memory
-limit of later pictures, and costs 0.3 ms a picture."""
+limit of later pictures, and costs 0.2 ms a picture."""
 
 PICTURE_WORK: Final = "services.worker.imaging.picture:prepare"
 
@@ -91,7 +91,7 @@ class ImagingPool:
         """
         deadline = time.monotonic() + timeout_s
         try:
-            slot = self._free.get(timeout=timeout_s)
+            slot = self._free.get(timeout=max(timeout_s, 0))
         except queue.Empty as busy:
             raise ImagingTimeout("No imaging process became free in time.") from busy
         try:

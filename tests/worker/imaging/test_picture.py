@@ -30,6 +30,7 @@ from tests.worker.imaging.pictures import (
     gray_profile,
     opened,
     png_with_text_bomb,
+    png_without_its_palette,
 )
 
 GRAYSCALE = [{"name": "grayscale"}]
@@ -364,3 +365,8 @@ def test_a_picture_cut_off_is_refused_and_not_half_done(file_format: Format, par
     whole = file_of(gradient(size=(64, 64)), file_format)
     with pytest.raises(PictureDamaged):
         done(whole[: int(len(whole) * part)], *GRAYSCALE)
+
+
+def test_a_picture_whose_colours_are_missing_is_damaged() -> None:
+    with pytest.raises(PictureDamaged):
+        done(png_without_its_palette(), *GRAYSCALE)

@@ -222,6 +222,8 @@ def test_who_finds_no_free_child_in_time_is_told_so(
         busy = slow_source.give_to(own.pool, callers)
         with pytest.raises(ImagingTimeout, match="free"):
             done(own.pool, PHOTOGRAPH, timeout_s=0.1)
+        with pytest.raises(ImagingTimeout, match="free"):
+            done(own.pool, PHOTOGRAPH, timeout_s=-1)  # what is left of a budget that is spent
         slow_source.finish()
         assert busy.result().width == 640
 
