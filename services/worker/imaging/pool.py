@@ -17,7 +17,7 @@ from services.worker.imaging.child import ChildGone, ImagingChild
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.work import Picture
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 START_TIMEOUT_S: Final = 60
 """A child takes 0.2 s of CPU time to load; many at once on a small machine take longer."""

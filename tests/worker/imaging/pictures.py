@@ -90,30 +90,35 @@ def adobe_rgb() -> bytes:
 
 
 def gray_profile(gamma: float) -> bytes:
-    """The smallest ICC profile of a grey space: ICC.1:2010, 7.2 and 8.3.4."""
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    """A profile of a grey space: ICC.1:2010, 8.3.4."""
     curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
-    text = b"gray\0"
-    name = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text
-    name += b"\0" * (4 + 4 + 2 + 1 + 67)
-    name += b"\0" * (-len(name) % 4)
-    tags = ((b"wtpt", white), (b"kTRC", curve), (b"desc", name))
-    offset = 128 + 4 + 12 * len(tags)
-    table, content = struct.pack(">I", len(tags)), b""
-    for signature, data in tags:
+    return _profile(b"GRAY", b"XYZ ", (b"wtpt", _D50), (b"kTRC", curve))
+
+
+def black_ink_profile() -> bytes:
+    """A profile of a press on which every ink prints black: ICC.1:2010, 8.5.2 and 10.8."""
+    straight = bytes(range(256))
+    identity = struct.pack(">9i", *(0x10000 * (i % 4 == 0) for i in range(9)))
+    white, black = (255, 128, 128), (0, 128, 128)  # in Lab, by any of the 16 mixes of full inks
+    table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + identity
+    table += straight * 4 + bytes(white) + bytes(black) * 15 + straight * 3
+    return _profile(b"CMYK", b"Lab ", (b"wtpt", _D50), (b"A2B0", table))
+
+
+_D50: Final = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+
+
+def _profile(space: bytes, connection: bytes, *tags: tuple[bytes, bytes]) -> bytes:
+    """ICC.1:2010, 7.2 and 7.3; its name is the space's."""
+    name = b"desc\0\0\0\0" + struct.pack(">I", len(space) + 1) + space + bytes(1 + 78)
+    offset = 128 + 4 + 12 * (len(tags) + 1)
+    table, content = struct.pack(">I", len(tags) + 1), b""
+    for signature, data in (*tags, (b"desc", name)):
         table += signature + struct.pack(">II", offset + len(content), len(data))
-        content += data
-    header = struct.pack(
-        ">I4sI4s4s4s12x4s",
-        offset + len(content),
-        b"none",
-        0x02100000,
-        b"mntr",
-        b"GRAY",
-        b"XYZ ",
-        b"acsp",
-    )
-    header += b"\0" * 28 + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+        content += data + bytes(-len(data) % 4)
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    header = struct.pack(">I4xI4s4s4s", offset + len(content), 0x02100000, kind, space, connection)
+    header += bytes(12) + b"acsp" + bytes(28) + _D50[8:]
     return header.ljust(128, b"\0") + table + content
 
 

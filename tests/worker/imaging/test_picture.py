@@ -21,6 +21,7 @@ from tests.worker.imaging.pictures import (
     MODES,
     PHOTOGRAPHS,
     adobe_rgb,
+    black_ink_profile,
     bombs,
     corners,
     corners_of,
@@ -182,6 +183,17 @@ def test_the_curve_of_a_grey_profile_is_honoured(mode: str) -> None:
     middle = Image.new(mode, (8, 8), 128 if mode == "L" else (128, 255))
     linear = done(file_of(middle, "png", icc_profile=gray_profile(gamma=1.0)), *GRAYSCALE)
     assert opened(linear.body).getextrema() == (188, 188)  # sRGB's code for half the light
+
+
+def test_the_inks_of_a_press_are_those_of_its_profile() -> None:
+    cyan = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    plain = done(file_of(cyan, "jpeg", quality=100), {"name": "convert", "format": "png"})
+    printed = done(
+        file_of(cyan, "jpeg", quality=100, icc_profile=black_ink_profile()),
+        {"name": "convert", "format": "png"},
+    )
+    assert difference(opened(plain.body), Image.new("RGB", (8, 8), "cyan")) < 3
+    assert difference(opened(printed.body), Image.new("RGB", (8, 8), "black")) < 3
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
