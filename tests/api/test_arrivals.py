@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 
 from services.api.arrivals import Arrivals, Input
 
@@ -102,6 +103,17 @@ def test_a_body_of_unknown_length_has_arrived_with_its_end() -> None:
 
     assert body.read(2) == b""
     assert arrived.times == 1
+
+
+def test_a_malformed_chunk_is_an_error_that_the_application_knows() -> None:
+    class MalformedChunks:
+        def read(self, size: int) -> bytes:
+            raise InvalidChunkSize(b"not hexadecimal")
+
+    body = Input({"wsgi.input": MalformedChunks()}, arrived=Arrived())
+
+    with pytest.raises(OSError, match="malformed"):
+        body.read(1)
 
 
 def test_a_body_that_ends_early_is_an_error() -> None:

@@ -1,6 +1,7 @@
 """POST /tasks: what is refused, how the answer names it, and that nothing is left behind."""
 
 import gzip
+import io
 import json
 from typing import Any
 
@@ -171,6 +172,19 @@ def test_a_body_of_two_megabytes_is_refused(api: Api, cloud: Cloud) -> None:
 
     assert answer.status_code == 413
     assert answer.body["code"] == "body_too_large"
+    assert_nothing_was_left(cloud)
+
+
+def test_a_body_of_unknown_length_is_not_cut_to_the_limit(api: Api, cloud: Cloud) -> None:
+    valid_up_to_the_limit = json.dumps({"inputImageUrl": URL}).encode() + b" " * 2_000_000
+    answer = api.post(
+        "/tasks",
+        input_stream=io.BytesIO(valid_up_to_the_limit),
+        environ_overrides={"wsgi.input_terminated": True},  # as gunicorn says of chunks
+        content_type="application/json",
+    )
+
+    assert answer.status_code == 413
     assert_nothing_was_left(cloud)
 
 
