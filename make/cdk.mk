@@ -39,13 +39,3 @@ deploy: $(CDK_CLI) ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ..
 destroy: $(CDK_CLI) ## Delete what was deployed, with its data; only what is disposable, as dev is
 	@$(PY) -m cdk.empty_buckets $(ENVIRONMENT)
 	@$(CDK) destroy --all --force $(CONTEXT)
-
-.PHONY: requirements
-requirements: .venv/.synced ## Export the lock to the images' requirements
-	@for service in api worker; do $(UV) export --frozen --quiet --no-default-groups \
-		--no-emit-project --no-header --no-annotate --group $$service \
-		--output-file services/$$service/requirements.txt; done
-
-.PHONY: test-images
-test-images: .venv/.synced ## Build both images and run them locked down (needs Docker)
-	@$(PY) -m pytest -m docker -s tests/cdk/test_built_images.py

@@ -1,0 +1,161 @@
+"""GitHub's workflows, held against GitHub's own schema and against ours of safety."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.cdk.deployment import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+workflows = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = YAML(typ="safe").load(path)
+    return content
+
+
+def triggers(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read(path)["on"]
+    return found
+
+
+def steps(path: Path) -> Iterator[dict[str, Any]]:
+    for job in read(path)["jobs"].values():
+        yield from job.get("steps", [])
+
+
+def permissions(path: Path) -> Iterator[dict[str, str]]:
+    content = read(path)
+    yield content["permissions"]
+    for job in content["jobs"].values():
+        yield job.get("permissions", {})
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("vendor.github-workflows", WORKFLOWS),
+        ("vendor.dependabot", [ROOT / ".github/dependabot.yml"]),
+    ],
+)
+def test_github_accepts_the_file(schema: str, files: list[Path]) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout
+
+
+@workflows
+def test_actions_are_pinned_by_digest_with_their_version_beside(path: Path) -> None:
+    uses = re.findall(r"uses: (\S+)(.*)$", path.read_text(), re.MULTILINE)
+
+    for action, comment in uses:
+        if action.startswith("./"):
+            continue
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
+
+
+def test_an_action_has_one_version_everywhere() -> None:
+    versions: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        for action, version in re.findall(r"uses: ([\w/-]+)@(\w{40})", path.read_text()):
+            versions.setdefault(action, set()).add(version)
+
+    assert versions
+    assert {action for action, found in versions.items() if len(found) > 1} == set()
+
+
+@workflows
+def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
+    allowed = {
+        "test.yml": {"id-token"},
+        "deploy.yml": {"id-token"},
+        "deploy-environment.yml": {"id-token"},
+        "dependencies.yml": {"contents", "pull-requests"},
+    }
+
+    assert read(path)["permissions"] == {"contents": "read"}
+    writable = {
+        scope
+        for scopes in permissions(path)
+        for scope, access in scopes.items()
+        if access == "write"
+    }
+    assert writable == allowed[path.name]
+
+
+@workflows
+def test_no_stored_key_is_used(path: Path) -> None:
+    assert "secrets." not in path.read_text()
+
+
+@workflows
+def test_a_script_is_never_put_together_from_values(path: Path) -> None:
+    """Values reach scripts through the environment, where they cannot become commands."""
+    assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
+
+
+def test_pull_requests_are_tested_synthesised_and_compared() -> None:
+    path = ROOT / ".github/workflows/test.yml"
+    commands = " ".join(step.get("run", "") for step in steps(path))
+
+    assert "pull_request" in triggers(path)
+    assert ".ci/run" in commands
+    assert "make synth" in commands
+    assert "make diff" in commands
+
+
+def test_main_is_deployed_after_its_tests_and_production_after_dev() -> None:
+    path = ROOT / ".github/workflows/deploy.yml"
+    jobs = read(path)["jobs"]
+
+    assert triggers(path) == {"push": {"branches": ["main"]}}
+    assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
+    assert jobs["dev"]["needs"] == "test"
+    assert jobs["production"]["needs"] == "dev"
+    assert jobs["production"]["with"] == {"environment": "production"}
+
+
+def test_a_deployment_runs_in_githubs_environment_of_its_name_one_at_a_time() -> None:
+    (job,) = read(ROOT / ".github/workflows/deploy-environment.yml")["jobs"].values()
+
+    assert job["environment"] == "${{ inputs.environment }}"
+    assert job["concurrency"] == {
+        "group": "deploy-${{ inputs.environment }}",
+        "cancel-in-progress": False,
+    }
+
+
+def test_dependencies_are_updated_weekly() -> None:
+    (schedule,) = triggers(ROOT / ".github/workflows/dependencies.yml")["schedule"]
+
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+
+
+@workflows
+def test_every_make_target_of_a_workflow_exists(path: Path) -> None:
+    makefiles = [ROOT / "Makefile", *sorted((ROOT / "make").glob("*.mk"))]
+    targets = set(
+        re.findall(r"^([a-z-]+):", "\n".join(m.read_text() for m in makefiles), re.MULTILINE)
+    )
+
+    called = {
+        target
+        for step in steps(path)
+        for target in re.findall(r"make ([a-z-]+)", step.get("run", ""))
+    }
+
+    assert called <= targets
