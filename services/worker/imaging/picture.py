@@ -35,11 +35,17 @@ KEPT_FOR_RESAMPLING = 2
 shrinking shows in the result; the same factor as in Pillow's own ``thumbnail``."""
 
 
+PILLOW_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
+"""Those of the accepted formats, and of JPEGs with several pictures. When one were missing, Pillow
+would load all its forty, PostScript's among them."""
+
+
 def prepare(limits: ImagingLimits) -> Work:
     """Load and set up everything, so that afterwards no file or thread is needed any more."""
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels
+    for plugin in PILLOW_PLUGINS:
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    Image.preinit()
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels
 
     def work(
         content: bytes,
@@ -132,7 +138,6 @@ def _pixels_needed(operations: Sequence[PictureOperation], size: Size) -> Size:
 
 def _warm_up(work: Work) -> None:
     """Read and write every format once, for what Pillow and Python load on first use."""
-    importlib.import_module("PIL.MpoImagePlugin")  # for JPEGs with several pictures
     for target in FORMATS:
         small = encode(Image.new("RGBA", (8, 8)), target, quality=None, max_bytes=1_000_000)
         work(small, [{"name": "grayscale"}, {"name": "resize", "width": 4}], None)

@@ -1,6 +1,9 @@
 """What comes out for what went in: the whole way of a picture, in this process."""
 
+import subprocess
+import sys
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from services.common.errors import (
 from services.common.operations import CONTENT_TYPES, FORMATS, Format
 from services.worker.imaging.encode import default_format
 from services.worker.imaging.limits import ENCODER_MAX_PIXELS, ImagingLimits
-from services.worker.imaging.picture import process
+from services.worker.imaging.picture import PILLOW_PLUGINS, process
 from services.worker.imaging.work import Picture
 from tests.worker.imaging.pictures import (
     MODES,
@@ -366,6 +369,30 @@ def test_a_side_longer_than_the_format_can_say_is_refused(result_format: Format,
     long = file_of(Image.new("1", (side, 2)), "png")
     with pytest.raises(ResultTooLarge, match="longest side"):
         done(long, {"name": "convert", "format": result_format})
+
+
+LOADED = """
+import sys
+from services.worker.imaging import ImagingLimits
+from services.worker.imaging.picture import prepare
+
+prepare(ImagingLimits())
+print(*(name for name in sys.modules if name.endswith("ImagePlugin")))
+"""
+
+
+def test_no_decoder_of_another_format_is_even_loaded() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {
+        name.removeprefix("PIL.").removesuffix("ImagePlugin") for name in ended.stdout.split()
+    }
+    assert loaded == {*PILLOW_PLUGINS, "Ppm"}  # which Pillow loads with the first picture
 
 
 # ── Damaged pictures ──────────────────────────────────────────────────────────────────────────
