@@ -56,4 +56,4 @@ bench: .venv/.synced ## Measure CPU per task and per submit beside a bare loop
 
 .PHONY: clean
 clean: ## Remove everything that the targets made
-	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis cdk.out
+	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .local cdk.out

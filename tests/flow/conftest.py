@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.embedded_aws import EmbeddedAws
+from local.engines.engines import Engines
 from local.fleet.deployment import Fleet, Worker, deploy
 from local.fleet.endpoints import Clients, Endpoints
 from tests.flow.flow import Flow
@@ -32,8 +33,9 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Engine:
-    """An AWS to run on."""
+    """An AWS to run on, and how many waiting messages it can be asked to bear."""
 
+    backlog: int
     endpoints: Endpoints
     clients: Clients = field(init=False)
 
@@ -48,11 +50,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("flow"))
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
+@pytest.fixture(
+    scope="session", params=["moto", pytest.param("engines", marks=pytest.mark.engines)]
+)
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each call to AWS
-    with EmbeddedAws() as aws:
-        yield Engine(Endpoints.all_at(aws.endpoint_url))
+    if request.param == "moto":
+        with EmbeddedAws() as aws:
+            yield Engine(30, Endpoints.all_at(aws.endpoint_url))
+    else:
+        with Engines(tmp_path_factory.mktemp("engines")) as engines:
+            yield Engine(1_000, engines.endpoints)
 
 
 @pytest.fixture(scope="session")
