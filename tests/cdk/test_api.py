@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment, Resource, synthesise
+from cdk.reading.templates import Deployment, Resource
+from tests.cdk.deployment import synthesise
 
 LONGEST_REQUEST_S = 20
 """`Prefer: wait=20` is the most that a client may ask for."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cdk.deployment import ROOT, Deployment, Resource, synthesise
+from cdk.reading.templates import Deployment, Resource
+from tests.cdk.deployment import ROOT, synthesise
 
 STACKS = ("network", "state", "api", "worker", "observability")
 

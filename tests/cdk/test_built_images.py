@@ -16,8 +16,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from cdk.reading.templates import Deployment
 from local import schema
-from tests.cdk.deployment import Deployment
 from tests.local.free_port import free_port
 
 pytestmark = pytest.mark.docker

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment
+from cdk.reading.templates import Deployment
 
 SERVICES = ("api", "worker", "reconciler")
 

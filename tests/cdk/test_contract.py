@@ -6,11 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from cdk.reading.templates import Deployment
 from cdk.stacks.state import RESULTS
 from local import schema
 from services.common.config import ApiConfig, ReconcilerConfig, ServiceConfig, WorkerConfig
 from services.common.telemetry import NAMESPACE, Metric
-from tests.cdk.deployment import ROOT, Deployment
+from tests.cdk.deployment import ROOT
 from tests.cdk.metrics import metrics_in
 
 CONFIGS: Mapping[str, type[ServiceConfig]] = {

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment, Resource, synthesise
-from tests.cdk.roles import grants
+from cdk.reading.grants import grants
+from cdk.reading.templates import Deployment, Resource
+from tests.cdk.deployment import synthesise
 
 ISSUER = "token.actions.githubusercontent.com"
 PROVIDER = f"arn:aws:iam::111122223333:oidc-provider/{ISSUER}"

@@ -12,8 +12,9 @@ from aws_cdk import App, Stack
 
 from cdk.hardened_task import UNPRIVILEGED_USER
 from cdk.images import CONTEXT, Service, ServiceImage
+from cdk.reading.templates import Deployment
 from cdk.settings import Settings
-from tests.cdk.deployment import ROOT, Deployment
+from tests.cdk.deployment import ROOT
 
 SERVICES: tuple[Service, ...] = ("api", "worker")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment, Resource
+from cdk.reading.templates import Deployment, Resource
 
 
 def subnets_of(deployment: Deployment, service: Resource) -> list[Resource]:

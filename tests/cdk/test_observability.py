@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment, Resource
+from cdk.reading.templates import Deployment, Resource
 from tests.cdk.metrics import metrics_of, widgets
 
 ALARMS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.cdk.deployment import Deployment, Resource
-from tests.cdk.roles import described, grants, trusts
+from cdk.reading.grants import described, grants
+from cdk.reading.templates import Deployment, Resource
 
 ALLOWED = {
     "api": {
@@ -14,7 +14,7 @@ ALLOWED = {
         ("sqs:SendMessage", "queue"),
         ("sqs:GetQueueAttributes", "queue"),
         ("s3:GetObject", "results/results/*"),
-        ("secretsmanager:GetSecretValue", "SecretsManager::Secret"),
+        ("secretsmanager:GetSecretValue", "api keys"),
     },
     "worker": {
         ("dynamodb:GetItem", "table"),
@@ -43,6 +43,15 @@ EXECUTION = {
     "logs:PutLogEvents",
 }
 """What ECS itself needs to start a container: its image, and a stream for its logs."""
+
+
+def trusts(role: Resource) -> set[str]:
+    """The services that may take the role on."""
+    return {
+        statement["Principal"]["Service"]
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]
+        if "Service" in statement["Principal"]
+    }
 
 
 def role_of(deployment: Deployment, task: Resource, kind: str) -> Resource:

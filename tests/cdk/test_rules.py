@@ -9,8 +9,9 @@ from aws_cdk.aws_sqs import Queue
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
 from app import PROFILES, build
+from cdk.reading.templates import Deployment
 from cdk.settings import load_settings
-from tests.cdk.deployment import ENV, Deployment, cdk_context
+from tests.cdk.deployment import ENV, cdk_context
 
 
 def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.cdk.deployment import Deployment, Resource
+from cdk.reading.templates import Deployment, Resource
 
 
 def policies(deployment: Deployment) -> dict[str, Resource]:

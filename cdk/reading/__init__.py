@@ -1,0 +1,1 @@
+"""What a deployment would be, read back from its synthesised templates: for tests and documents."""
