@@ -47,6 +47,8 @@ async def _run(options: Options) -> int:
     """Run until a signal, or until a program ends by itself; the exit code."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signum is signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+            continue  # nohup
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     with (
         EmbeddedAws() as aws,
