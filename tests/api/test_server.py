@@ -15,6 +15,7 @@ import pytest
 
 from local import schema
 from local.embedded_aws import EmbeddedAws, isolated
+from local.ports import HOST
 from tests.api.conftest import ALICE, KEYS, URL
 from tests.api.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
@@ -266,6 +267,27 @@ def test_a_connection_is_kept_for_the_next_request(server: Gunicorn) -> None:
         assert answer_on(connection)[0] == 200
         connection.sendall(head(line="GET /healthz HTTP/1.1"))
         assert answer_on(connection)[0] == 200
+
+
+def test_what_has_arrived_may_take_longer_than_its_arrival(deployment: Deployment) -> None:
+    with socket.create_server((HOST, 0)) as never_answers:
+        queue = f"http://{HOST}:{never_answers.getsockname()[1]}"
+        environment = {
+            **deployment.resources.environment(),
+            **SETTINGS,
+            "AWS_ENDPOINT_URL_SQS": queue,
+            "API_STOP_TIMEOUT_S": "1",
+        }
+        with (
+            gunicorn(deployment.endpoint_url, environment) as server,
+            server.sending(head(line="GET /readyz HTTP/1.1")) as connection,
+        ):
+            status, _, problem = answer_on(connection)  # after the 2 s that a dependency may take
+            assert (status, problem["failing"]) == (503, ["queue"])
+
+            connection.settimeout(1)
+            with pytest.raises(TimeoutError):  # rather than the end of the connection
+                connection.recv(1)
 
 
 def test_a_revoked_key_is_refused_without_a_restart(
