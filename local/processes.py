@@ -12,8 +12,8 @@ import psutil
 
 from local.terminal import Terminal
 
-GRACE_S = 3.0
-"""From SIGTERM to SIGKILL."""
+GRACE_S = 2.5
+"""From SIGTERM to SIGKILL: Ctrl-C has 5 s for everything."""
 LAST_LINES_S = 0.5
 """For reading what the program said before it ended; all of that is in the pipe already."""
 LONGEST_LINE_BYTES = 1024**2
