@@ -17,3 +17,11 @@ engines: $(ENGINES:%=.local/engines/%.classpath)
 .PHONY: test-engines
 test-engines: .venv/.synced engines ## The flow suite on DynamoDB Local, ElasticMQ and an S3 server
 	@$(PY) -m pytest -m engines tests/flow
+
+.PHONY: soak
+soak: .venv/.synced engines ## Load under faults on those engines; figures in the last line (TASKS=300, SEED=, RESULTS=file)
+	@$(PY) -m bench.soak --tasks $(TASKS) $(SEED:%=--seed %) $(RESULTS:%=--results %)
+
+.PHONY: drain
+drain: .venv/.synced engines ## SIGTERM under load, DRAINS=100 times: no message may be stranded
+	@$(PY) -m bench.drain --drains $(DRAINS) $(SEED:%=--seed %) $(RESULTS:%=--results %)

@@ -9,6 +9,15 @@ import urllib3
 
 TIMEOUT_S = 30.0
 
+Task = Mapping[str, Any]
+"""As the API shows it."""
+
+
+def is_over(task: Task) -> bool:
+    return task["status"] in {"COMPLETED", "CANCELED"} or (
+        task["status"] == "FAILED" and not task["willRetry"]
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

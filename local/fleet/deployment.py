@@ -59,8 +59,11 @@ class Worker(Process):
         self.health_file = health_file
         self._environment = program.environment
 
+    def is_polling(self) -> bool:
+        return self.is_running() and self.health_file.exists()
+
     def wait_until_polling(self) -> None:
-        until(lambda: self.health_file.exists() or not self.is_running(), f"{self.log.stem} polls")
+        until(self.is_polling, f"{self.log.stem} polls")
 
     def is_healthy(self) -> bool:
         """What the container's health check says: a process of its own in the same container."""

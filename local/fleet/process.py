@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -45,8 +44,12 @@ class Process:
 
     def kill(self) -> None:
         """End it and all that it started without a word, as when a container is killed."""
-        self._signal_all(signal.SIGKILL)
-        self._process.wait()
+        if self.is_running():
+            self._signal_all(signal.SIGKILL)
+            # Also those whose parent has died before. The number is still ours: it was not reaped.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
 
     def freeze(self) -> None:
         """Stop it and all that it started, as when its machine is paused."""
@@ -66,17 +69,9 @@ class Process:
         self.kill()
 
     def _signal_all(self, signum: signal.Signals) -> None:
-        for process in list(self._family()):
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signum)
-        if signum is signal.SIGKILL:
-            # Also those whose parent has died before, as a killed gunicorn's processes.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signum)
-
-    def _family(self) -> Iterator[psutil.Process]:
-        """It and its descendants, also those in other process groups."""
-        if self.is_running():  # else the number may be another's by now
+        """To it and its descendants, also those in other process groups."""
+        with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
-            yield process
-            yield from process.children(recursive=True)
+            for each in (process, *process.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(signum)

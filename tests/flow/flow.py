@@ -2,18 +2,16 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image
 
-from local.fleet.client import Answer
+from local.fleet.client import Answer, Task, is_over
 from local.fleet.deployment import Fleet
 from local.fleet.endpoints import Clients
 from local.fleet.waiting import until
 from services.common.job_queue import Backlog, JobQueue
-
-Task = Mapping[str, Any]
 
 
 class Flow:
@@ -89,12 +87,6 @@ class Flow:
 
     def _backlog_of(self, url: str) -> Backlog:
         return JobQueue(self._clients.sqs, url=url).backlog()
-
-
-def is_over(task: Task) -> bool:
-    return task["status"] in {"COMPLETED", "CANCELED"} or (
-        task["status"] == "FAILED" and not task["willRetry"]
-    )
 
 
 def _all(backlog: Backlog) -> int:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from local.fleet.client import Task
 from local.fleet.waiting import until
 from tests.flow.conftest import Engine
-from tests.flow.flow import Flow, Task
+from tests.flow.flow import Flow
 from tests.flow.held_call import CLAIM, COMPLETE, DELETE, PUT, HeldCall, Which
 from tests.flow.source import Held, Source, png
 from tests.worker.loopback_source import ok

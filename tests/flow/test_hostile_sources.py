@@ -5,8 +5,9 @@ Every one is followed by a task that runs normally.
 
 import pytest
 
+from local.fleet.client import Task
 from services.common.task_record import from_rfc3339
-from tests.flow.flow import Flow, Task
+from tests.flow.flow import Flow
 from tests.flow.source import UNAVAILABLE, Recovering, Source, bomb, drip, endless, png
 from tests.worker.loopback_source import Answer, answer_head, ok
 
