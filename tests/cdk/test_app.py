@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdk.reading.templates import Deployment, Resource
-from tests.cdk.deployment import ROOT, synthesise
+from tests.cdk.deployment import ROOT, deployed
 
 STACKS = ("network", "state", "api", "worker", "observability")
 
@@ -57,7 +57,7 @@ def test_a_wrong_wish_is_answered_with_its_sentence_alone(tmp_path: Path) -> Non
 def test_several_environments_live_side_by_side(
     dev: Deployment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    blue = synthesise(tmp_path_factory.mktemp("blue"), profile="dev", environment="blue")
+    blue = deployed(tmp_path_factory.mktemp("blue"), profile="dev", environment="blue")
 
     assert set(blue.templates) == set(dev.templates)
     assert names(dev)

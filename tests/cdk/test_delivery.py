@@ -4,7 +4,7 @@ import pytest
 
 from cdk.reading.grants import grants
 from cdk.reading.templates import Deployment, Resource
-from tests.cdk.deployment import synthesise
+from tests.cdk.deployment import deployed
 
 ISSUER = "token.actions.githubusercontent.com"
 PROVIDER = f"arn:aws:iam::111122223333:oidc-provider/{ISSUER}"
@@ -71,7 +71,7 @@ def test_the_provider_is_created_where_there_is_none(standard: Deployment) -> No
 def test_the_accounts_provider_is_used_where_it_is_given(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    deployment = synthesise(
+    deployment = deployed(
         tmp_path_factory.mktemp("provider"),
         profile="dev",
         github_repository="example/taskfleet",
