@@ -126,6 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(reply)
 
+    def handle_expect_100(self) -> bool:
+        """Answer at once, or a caller that asks before it sends a body waits for a second."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
 

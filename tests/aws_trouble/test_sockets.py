@@ -1,0 +1,134 @@
+"""The same trouble on real sockets: real timeouts, real resets, answers of real bytes."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+
+import boto3
+import botocore.session
+import pytest
+
+from local import schema
+from local.embedded_aws import REGION, EmbeddedAws
+from local.fleet import fault_proxy
+from local.fleet.fault_proxy import FaultProxy, Reply
+from services.common.aws import Aws, CallLimits
+from services.common.errors import BucketUnavailable, TableUnavailable
+from services.common.result_bucket import ResultBucket
+from services.common.task_table import TaskTable
+from tests.aws_trouble.faults import (
+    SILENT,
+    Call,
+    ConnectionBroken,
+    Kind,
+    Refusal,
+    Service,
+    TimedOut,
+    Trouble,
+)
+from tests.tasks import POLICY, new_task
+
+LIMITS = CallLimits(connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, tries=2)
+
+
+class Wire:
+    """Says for each call on the wire what becomes of it: the proxy's `fault_for`."""
+
+    def __init__(self) -> None:
+        self.trouble: Trouble | None = None
+        self.over = threading.Event()
+        """Ends the waiting of calls that get no answer."""
+
+    def __call__(self, call: fault_proxy.Call) -> fault_proxy.Fault:
+        return self._fault
+
+    def _fault(self, call: fault_proxy.Call, forward: Callable[[], Reply]) -> Reply:
+        if self.trouble is None:
+            return forward()
+        try:
+            outcome = self.trouble.befall(_judged(call), forward)
+        except ConnectionBroken as broken:
+            raise fault_proxy.ConnectionBroken from broken
+        except TimedOut as timed_out:
+            self.over.wait()
+            raise fault_proxy.ConnectionBroken from timed_out
+        if isinstance(outcome, Refusal):
+            return Reply(outcome.status, outcome.body, {"Content-Type": outcome.content_type})
+        return outcome
+
+
+def _judged(call: fault_proxy.Call) -> Call:
+    scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", call.headers["Authorization"])
+    assert scope is not None
+    return Call(Service(scope[1]), call.operation, call.headers["amz-sdk-invocation-id"])
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[FaultProxy]:
+    with EmbeddedAws() as aws, FaultProxy(aws.endpoint_url, fault_for=Wire()) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def aws(proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> Aws:
+    """Finds its endpoint where boto3 looks for it: in its configuration file."""
+    file = tmp_path_factory.mktemp("aws") / "config"
+    file.write_text(f"[default]\nendpoint_url = {proxy.url}\n")
+    core = botocore.session.Session()
+    core.set_config_variable("config_file", str(file))
+    session = boto3.Session(
+        botocore_session=core, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    return Aws(region=REGION, session=session, limits=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def resources(aws: Aws) -> schema.Resources:
+    return schema.create(
+        dynamodb=aws.dynamodb(),
+        sqs=aws.sqs(),
+        s3=aws.s3(),
+        secretsmanager=aws.secretsmanager(),
+        prefix="sockets",
+    )
+
+
+@pytest.fixture
+def wire(proxy: FaultProxy) -> Iterator[Wire]:
+    wire = Wire()
+    proxy.fault_for = wire
+    yield wire
+    wire.over.set()
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
+    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+) -> None:
+    table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
+    task = new_task(f"write-{kind}")
+    wire.trouble = Trouble(kind, Service.DYNAMODB, "PutItem", tries=1)
+    assert table.create(task) == task
+    assert len(wire.trouble.struck) == 1
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
+    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+) -> None:
+    table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
+    wire.trouble = Trouble(kind, Service.DYNAMODB)
+    with pytest.raises(TableUnavailable):
+        table.get("nobody")
+    assert len(wire.trouble.struck) <= LIMITS.tries
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_bucket_that_stays_in_trouble_is_given_up_after_few_tries(
+    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+) -> None:
+    bucket = ResultBucket(aws.s3(), bucket=resources.result_bucket)
+    wire.trouble = Trouble(kind, Service.S3)
+    with pytest.raises(BucketUnavailable):
+        bucket.put("key", b"bytes", content_type="image/png")
+    assert len(wire.trouble.struck) <= LIMITS.tries
