@@ -5,6 +5,7 @@ arrived within `arrival_timeout_s`. That and the number of threads bound what sl
 the load balancer's own limits come on top.
 """
 
+import math
 import selectors
 import socket
 import time
@@ -39,6 +40,10 @@ LINGER_S = 0.5
 LINGER_BYTES = 16_000_000
 """How long and for how much we read on before we close, so that a client which is still sending
 what was refused gets to read why and not a reset connection (RFC 9112 §9.6)."""
+
+READ_AWAY_BYTES = 64 * 1024
+"""gunicorn reads away so much of a body that was refused unread (``_DRAIN_MAX_BYTES`` in its
+http/parser.py)."""
 
 REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long"),
@@ -97,6 +102,16 @@ class ApiWorker(ThreadWorker):
             util.close_graceful(conn.sock, timeout=LINGER_S, max_drain=LINGER_BYTES)
         return goes_on
 
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Announce the end of a connection on which more than a little may be left unread.
+
+        Else gunicorn announces that it goes on, then finds more left than it reads away, and
+        closes: a load balancer's next request on it, of whichever client, would get no answer.
+        """
+        if _longest_body(req) > READ_AWAY_BYTES:
+            req.force_close()
+        return super().handle_request(req, conn)
+
     def handle_error(
         self,
         req: Request | None,  # noqa: ARG002
@@ -144,3 +159,11 @@ def _judge(error: BaseException) -> tuple[HTTPStatus, str]:
     if isinstance(error, ParseException):
         return HTTPStatus.BAD_REQUEST, "malformed_request"
     return HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"
+
+
+def _longest_body(request: Request) -> float:
+    """In bytes, as far as the headers tell."""
+    headers = dict(request.headers)
+    if "TRANSFER-ENCODING" in headers:
+        return math.inf
+    return int(headers.get("CONTENT-LENGTH", 0))

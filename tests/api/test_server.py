@@ -269,6 +269,21 @@ def test_a_connection_is_kept_for_the_next_request(server: Gunicorn) -> None:
         assert answer_on(connection)[0] == 200
 
 
+def test_the_end_of_a_connection_is_announced(server: Gunicorn) -> None:
+    """Or a load balancer would send the next client's request over it, and get no answer."""
+    refused = head("Content-Length: 2000000") + b" " * 2_000_000
+    status, headers, _ = server.raw(refused)
+    assert (status, headers["Connection"]) == (413, "close")
+
+
+def test_a_connection_is_kept_after_a_small_body_that_was_not_read(server: Gunicorn) -> None:
+    refused = head(f"Content-Length: {len(BODY)}", line="POST /nowhere HTTP/1.1") + BODY
+    with server.sending(refused) as connection:
+        assert answer_on(connection)[0] == 404
+        connection.sendall(head(line="GET /healthz HTTP/1.1"))
+        assert answer_on(connection)[0] == 200
+
+
 def test_what_has_arrived_may_take_longer_than_its_arrival(deployment: Deployment) -> None:
     with socket.create_server((HOST, 0)) as never_answers:
         queue = f"http://{HOST}:{never_answers.getsockname()[1]}"
