@@ -8,7 +8,11 @@ not. Nothing here depends on AWS being reachable.
 import time
 from pathlib import Path
 
+import structlog
+
 from services.common.aws import CallLimits
+
+log = structlog.get_logger()
 
 
 class HealthFile:
@@ -19,9 +23,16 @@ class HealthFile:
         self._next = path.with_name(f"{path.name}.next")
 
     def note_round(self) -> None:
-        """Replace the file, which thus is whole whenever the health check looks."""
-        self._next.write_text(str(time.monotonic()))
-        self._next.replace(self._path)
+        """Replace the file, which thus is whole whenever the health check looks.
+
+        A disk that takes nothing makes the worker unhealthy, so that it is told to stop in good
+        order, and does not end the poll loop.
+        """
+        try:
+            self._next.write_text(str(time.monotonic()))
+            self._next.replace(self._path)
+        except OSError:
+            log.exception("round not noted")
 
     def age_s(self) -> float | None:
         """Seconds since the last noted round; None before the first."""

@@ -23,3 +23,11 @@ def test_a_check_in_the_middle_of_a_note_sees_the_round_before(tmp_path: Path) -
         over.set()
         poll_loop.join()
     assert None not in seen
+
+
+def test_a_disk_that_takes_no_note_makes_the_worker_unhealthy_and_does_not_end_it(
+    tmp_path: Path,
+) -> None:
+    health = HealthFile(tmp_path / "no such folder" / "health")
+    health.note_round()
+    assert health.age_s() is None
