@@ -43,7 +43,11 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Answer:
         headers = {"X-Request-Id": request_id, "Idempotency-Key": idempotency_key}
-        return self._ask("POST", "/tasks", submission, headers)
+        return self.post_task(json.dumps(submission).encode(), headers)
+
+    def post_task(self, body: bytes, headers: Mapping[str, str | None] | None = None) -> Answer:
+        """Submit whatever `body` is."""
+        return self._ask("POST", "/tasks", body, headers)
 
     def get(self, task_id: str) -> Answer:
         return self._ask("GET", f"/tasks/{task_id}")
@@ -72,14 +76,14 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
         headers: Mapping[str, str | None] | None = None,
     ) -> Answer:
         given = {name: value for name, value in (headers or {}).items() if value is not None}
         answer = self._http.request(
             method,
             f"{self._url}{path}",
-            body=None if body is None else json.dumps(body),
+            body=body,
             headers={**self._headers, **given},
         )
         return Answer(answer.status, answer.json(), answer.headers)

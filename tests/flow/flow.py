@@ -72,6 +72,15 @@ class Flow:
         )
         return [entry["Key"] for entry in answer.get("Contents", ())]
 
+    def rows(self) -> int:
+        """In the table, of tasks."""
+        answer = self._clients.dynamodb.scan(
+            TableName=self._resources.task_table,
+            FilterExpression="attribute_exists(createdAt)",
+            Select="COUNT",
+        )
+        return answer["Count"]
+
     def queued(self) -> Backlog:
         return self._backlog_of(self._resources.task_queue_url)
 
