@@ -89,10 +89,11 @@ class SourceUrl:
         encoded = quote(reference, safe=punctuation, encoding="latin-1")
         if len(encoded) > MAX_REDIRECT_LENGTH:
             raise ValueError(f"The URL must not be longer than {MAX_REDIRECT_LENGTH:,} characters.")
-        return self.parse(
-            urljoin(f"{self.scheme}://{self.authority}{self.target}", encoded),
-            max_length=MAX_REDIRECT_LENGTH,
-        )
+        try:
+            joined = urljoin(f"{self.scheme}://{self.authority}{self.target}", encoded)
+        except ValueError:
+            raise ValueError(_BAD_HOST) from None  # the cause would repeat the text
+        return self.parse(joined, max_length=MAX_REDIRECT_LENGTH)
 
     @property
     def authority(self) -> str:

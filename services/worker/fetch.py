@@ -204,6 +204,9 @@ def _as_source_errors() -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         raise SourceUnreachable("The picture's server has no valid certificate.") from error
     except (HTTPException, HTTPError, ValueError) as error:  # ValueError: a chunk of size -5
-        raise SourceUnreachable("The picture's server broke off or broke HTTP's rules.") from error
+        broken = SourceUnreachable("The picture's server broke off or broke HTTP's rules.")
+        # Only its name: it quotes what the server sent, which may be the URL's own query.
+        broken.add_note(f"It was a {type(error).__name__}.")
+        raise broken from None
     except OSError as error:
         raise SourceUnreachable("The picture's server could not be reached.") from error

@@ -676,6 +676,24 @@ def test_an_answer_that_is_cut_short_or_malformed_is_never_a_success(answer: byt
     assert isinstance(error, SourceUnreachable)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 s3cret OK\r\n\r\n",
+        b"HTTP/s3cret 200 OK\r\n\r\n",
+        b"GET /?token=s3cret HTTP/1.1\r\n\r\n",
+        answer_head(200, "Transfer-Encoding: chunked") + b"token=s3cret\r\n",
+        ok(b"no gzip", "Content-Encoding: s3cret, gzip"),
+        redirect("http://[s3cret]/"),
+        redirect("http://s3cret:x/"),
+        redirect("http://169.254.170.2/?token=s3cret"),
+    ],
+)
+def test_a_source_that_repeats_the_query_does_not_get_it_into_the_log(answer: bytes) -> None:
+    with serving(answer) as source:
+        failure(fetcher_for(source, ports=[80]), source.url("/?token=s3cret"))
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", answer_head(200, "Transfer-Encoding: chunked")]),
