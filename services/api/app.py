@@ -24,7 +24,6 @@ from services.api.task_service import TaskService
 from services.common.config import ApiConfig
 from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
-from services.common.task import SubmissionPolicy
 from services.common.task_table import TaskTable
 
 
@@ -71,12 +70,7 @@ def create_app(
         queue=queue,
         bucket=bucket,
         limiter=limiter,
-        policy=SubmissionPolicy(
-            attempt_limit=config.attempt_limit,
-            deadline=timedelta(seconds=config.deadline_s),
-            first_check=timedelta(seconds=config.first_check_s),
-            retention=timedelta(seconds=config.row_retention_s),
-        ),
+        policy=config.submission_policy(),
         unsent_check=timedelta(seconds=config.unsent_check_s),
         presigned_url_ttl_s=config.presigned_url_ttl_s,
         clock=clock,

@@ -6,6 +6,7 @@ deployment; everything else has its default here, in the unit that its name ends
 """
 
 import os
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.common.task import SubmissionPolicy
+
 
 def _split(value: object) -> object:
     if isinstance(value, str):
@@ -26,10 +29,17 @@ def _split(value: object) -> object:
     return value
 
 
-class ServiceConfig(BaseSettings):
-    """What every process of ours needs: where the rows and the messages are."""
+class RowConfig(BaseSettings):
+    """What everybody who ends tasks must agree on."""
 
     model_config = SettingsConfigDict(frozen=True)
+
+    row_retention_s: PositiveInt = 30 * 86_400
+    """How long a finished row is kept; the bucket's lifecycle keeps results as long."""
+
+
+class ServiceConfig(RowConfig):
+    """What every process of ours needs: where the rows and the messages are."""
 
     aws_region: str
     task_table: str
@@ -40,8 +50,22 @@ class ServiceConfig(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     """``console`` is for people; CloudWatch reads ``json``."""
 
-    row_retention_s: PositiveInt = 30 * 86_400
-    """How long a finished row is kept; the bucket's lifecycle keeps results as long."""
+
+class SubmissionConfig(RowConfig):
+    """What a task is promised when it is submitted, and again when it is retried."""
+
+    attempt_limit: PositiveInt = 5
+    deadline_s: PositiveInt = 86_400
+    first_check_s: PositiveInt = 900
+    """When the reconciler first looks at a task that was queued."""
+
+    def submission_policy(self) -> SubmissionPolicy:
+        return SubmissionPolicy(
+            attempt_limit=self.attempt_limit,
+            deadline=timedelta(seconds=self.deadline_s),
+            first_check=timedelta(seconds=self.first_check_s),
+            retention=timedelta(seconds=self.row_retention_s),
+        )
 
 
 class ExecutionConfig(ServiceConfig):
@@ -53,16 +77,12 @@ class ExecutionConfig(ServiceConfig):
     retry_backoff_cap_s: PositiveFloat = 300
 
 
-class ApiConfig(ServiceConfig):
+class ApiConfig(ServiceConfig, SubmissionConfig):
     """The HTTP API."""
 
     result_bucket: str
     api_keys_secret_id: str
 
-    attempt_limit: PositiveInt = 5
-    deadline_s: PositiveInt = 86_400
-    first_check_s: PositiveInt = 900
-    """When the reconciler first looks at a task that was queued."""
     unsent_check_s: PositiveInt = 10
     """When it looks at a task whose message could not be sent."""
     presigned_url_ttl_s: PositiveInt = 600
@@ -79,8 +99,9 @@ class ApiConfig(ServiceConfig):
     api_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     api_threads: PositiveInt = 64
     """Requests under way at once in each process; most of them wait for AWS or their client."""
-    api_arrival_timeout_s: PositiveFloat = 10
-    """For the whole of a request to arrive, from its first byte: 1 MB at 0.8 Mbit/s."""
+    api_transfer_timeout_s: PositiveFloat = 10
+    """For the whole of a request to arrive, from its first byte: 1 MB at 0.8 Mbit/s; and as long
+    for its client to take the response."""
     api_stop_timeout_s: PositiveInt = 25
     """After SIGTERM, for the requests under way; below the 30 s after which ECS kills."""
 

@@ -53,7 +53,7 @@ class JobQueue:
                 QueueUrl=self._url, MaxNumberOfMessages=limit, WaitTimeSeconds=wait_s
             )
         return [
-            Message(raw["MessageId"], raw["ReceiptHandle"], *_parse(raw["Body"]))
+            Message(raw["MessageId"], raw["ReceiptHandle"], *parse_body(raw["Body"]))
             for raw in answer.get("Messages", ())
         ]
 
@@ -105,7 +105,8 @@ class JobQueue:
         )
 
 
-def _parse(body: str) -> tuple[str | None, str | None]:
+def parse_body(body: str) -> tuple[str | None, str | None]:
+    """The ids of task and request that a message names; None when it is not one of ours."""
     try:
         job = json.loads(body)
         return str(job["taskId"]), str(job["requestId"])
