@@ -28,7 +28,7 @@ class StructuredLogger(Logger):
 
 
 class Worker(ApiWorker):
-    arrival_timeout_s = _config.api_arrival_timeout_s
+    transfer_timeout_s = _config.api_transfer_timeout_s
 
 
 wsgi_app = "services.api.wsgi:create_wsgi_app()"

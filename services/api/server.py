@@ -1,8 +1,8 @@
 """gunicorn's threaded worker, made safe against clients that are slow on purpose or talk nonsense.
 
 A connection gets a thread when it has sent something, and loses it when its whole request has not
-arrived within `arrival_timeout_s`. That and the number of threads bound what slow clients can hold;
-the load balancer's own limits come on top.
+arrived, or its whole response not been taken, within `transfer_timeout_s`. That and the number of
+threads bound what slow clients can hold; the load balancer's own limits come on top.
 """
 
 import math
@@ -27,9 +27,10 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from services.api import problems
-from services.api.arrivals import Arrivals, Input
+from services.api import problems, security_headers
+from services.api.arrivals import Input
 from services.api.request_id import HEADER, new_request_id
+from services.api.transfers import Transfers, break_off, stop_reading
 
 if TYPE_CHECKING:
     from gunicorn._types import _EnvironType, _StartResponseType, _WSGIAppType
@@ -61,21 +62,23 @@ class Connection(TConn):
 
 
 class ApiWorker(ThreadWorker):
-    arrival_timeout_s: float
+    transfer_timeout_s: float
     """For a subclass to set: gunicorn makes the workers, and hands them its own settings only."""
 
     def init_process(self) -> None:
-        self._arrivals = Arrivals(timeout_s=self.arrival_timeout_s)
+        self._arrivals = Transfers(timeout_s=self.transfer_timeout_s, cut=stop_reading)
+        self._departures = Transfers(timeout_s=self.transfer_timeout_s, cut=break_off)
         super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi = self._watching_arrivals(self.wsgi)
+        self.wsgi = self._watching(self.wsgi)
 
     def notify(self) -> None:
         """Called at least once a second by the main loop."""
         super().notify()
         self._arrivals.cut_overdue()
+        self._departures.cut_overdue()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection without a thread for it: that comes when it has sent something."""
@@ -85,7 +88,7 @@ class ApiWorker(ThreadWorker):
             return  # another process was first, or the client is gone
         self.nr_conns += 1
         conn = Connection(self.cfg, accepted, address, listener.getsockname())
-        conn.timeout = time.monotonic() + self.arrival_timeout_s
+        conn.timeout = time.monotonic() + self.transfer_timeout_s
         self.pending_conns.append(conn)
         self.poller.register(
             accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
@@ -93,11 +96,14 @@ class ApiWorker(ThreadWorker):
 
     def handle(self, conn: TConn) -> bool:
         """Serve one request, in a thread; False when the connection is over."""
+        # What this thread served last was perhaps another client's.
+        structlog.contextvars.clear_contextvars()
         self._arrivals.begin(conn.sock)
         try:
             goes_on = super().handle(conn)
         finally:
             self._arrivals.end(conn.sock)
+            self._departures.end(conn.sock)
         if not goes_on:
             util.close_graceful(conn.sock, timeout=LINGER_S, max_drain=LINGER_BYTES)
         return goes_on
@@ -127,19 +133,24 @@ class ApiWorker(ThreadWorker):
         else:
             log.warning("request refused", code=code, request_id=request_id)
         body = problems.problem(status, code, f"{status.phrase}.", request_id=request_id).encode()
-        head = (
-            f"HTTP/1.1 {status} {status.phrase}\r\n"
-            f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
-            f"{HEADER}: {request_id}\r\nConnection: close\r\n\r\n"
-        )
+        headers = [
+            ("Content-Type", problems.MEDIA_TYPE),
+            ("Content-Length", len(body)),
+            ("Connection", "close"),
+            (HEADER, request_id),
+            *security_headers.HEADERS,
+        ]
+        lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {of}" for name, of in headers)]
+        head = "\r\n".join([*lines, "", ""]).encode()
         with suppress(OSError):  # the client is gone
-            util.write_nonblock(client, head.encode() + body)
+            util.write_nonblock(client, head + body)
 
-    def _watching_arrivals(self, app: "_WSGIAppType") -> "_WSGIAppType":
+    def _watching(self, app: "_WSGIAppType") -> "_WSGIAppType":
         def watching(
             environ: "_EnvironType", start_response: "_StartResponseType"
         ) -> Iterable[bytes]:
-            arrived = partial(self._arrivals.end, environ["gunicorn.socket"])
+            connection = environ["gunicorn.socket"]
+            arrived = partial(self._arrivals.end, connection)
             if (
                 environ.get("CONTENT_LENGTH", "0") == "0"
                 and "HTTP_TRANSFER_ENCODING" not in environ
@@ -147,7 +158,9 @@ class ApiWorker(ThreadWorker):
                 arrived()
             else:
                 environ["wsgi.input"] = Input(environ, arrived=arrived)
-            return app(environ, start_response)
+            response = app(environ, start_response)
+            self._departures.begin(connection)
+            return response
 
         return watching
 

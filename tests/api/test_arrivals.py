@@ -1,80 +1,12 @@
-"""Requests that are still arriving."""
+"""A request's body while it arrives."""
 
 import io
-import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
-from services.api.arrivals import Arrivals, Input
-
-
-@dataclass
-class Seconds:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(0)
-        yield ours, theirs
-
-
-def is_cut_off(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(1) == b""
-    except BlockingIOError:
-        return False
-
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-def test_what_takes_too_long_is_cut_off(pair: Pair) -> None:
-    clock = Seconds()
-    arrivals = Arrivals(timeout_s=10, monotonic=clock)
-    arrivals.begin(pair[0])
-    clock.now = 9.9
-    arrivals.cut_overdue()
-    assert not is_cut_off(pair[0])
-
-    clock.now = 10
-    arrivals.cut_overdue()
-    assert is_cut_off(pair[0])
-
-
-def test_what_has_arrived_may_take_its_time(pair: Pair) -> None:
-    clock = Seconds()
-    arrivals = Arrivals(timeout_s=10, monotonic=clock)
-    arrivals.begin(pair[0])
-    arrivals.end(pair[0])
-    clock.now = 100
-    arrivals.cut_overdue()
-
-    assert not is_cut_off(pair[0])
-
-
-def test_who_was_cut_off_can_still_be_answered(pair: Pair) -> None:
-    arrivals = Arrivals(timeout_s=0)
-    arrivals.begin(pair[0])
-    arrivals.cut_overdue()
-    pair[0].sendall(b"400")
-
-    assert pair[1].recv(3) == b"400"
-
-
-def test_a_connection_that_is_closed_already_is_no_error(pair: Pair) -> None:
-    arrivals = Arrivals(timeout_s=0)
-    arrivals.begin(pair[0])
-    pair[0].close()
-    arrivals.cut_overdue()
+from services.api.arrivals import Input
 
 
 @dataclass

@@ -16,6 +16,7 @@ import pytest
 from local import schema
 from local.embedded_aws import EmbeddedAws, isolated
 from local.ports import HOST
+from services.api import security_headers
 from tests.api.conftest import ALICE, KEYS, URL
 from tests.api.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
@@ -23,7 +24,7 @@ THREADS = 4
 SETTINGS = {
     "API_PROCESSES": "1",
     "API_THREADS": str(THREADS),
-    "API_ARRIVAL_TIMEOUT_S": "1",
+    "API_TRANSFER_TIMEOUT_S": "1",
     "API_KEYS_REFRESH_S": "1",
 }
 BODY = json.dumps({"inputImageUrl": URL}).encode()
@@ -202,6 +203,7 @@ def test_what_is_not_http_is_refused_with_a_problem_too(server: Gunicorn, case: 
 
     assert answered == status
     assert headers["Content-Type"] == "application/problem+json"
+    assert headers.items() >= dict(security_headers.HEADERS).items()
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["requestId"] == headers["X-Request-Id"]
     assert "alices-secret" not in "".join(server.lines)
@@ -249,6 +251,39 @@ def drip(connections: list[socket.socket], stop: threading.Event) -> None:
         for connection in connections:
             with suppress(OSError):  # cut off
                 connection.sendall(b"x")
+
+
+def test_clients_that_take_no_response_are_cut_off_and_others_are_served(server: Gunicorn) -> None:
+    asked = head(line="GET /openapi.json HTTP/1.1") * 20
+    with ExitStack() as slow:
+        pourers = [slow.enter_context(with_little_room(server.port)) for _ in range(THREADS * 2)]
+        stop = threading.Event()
+        pouring = threading.Thread(target=pour, args=(pourers, asked, stop))
+        pouring.start()
+        try:
+            give_up = time.monotonic() + PATIENCE_S
+            while not any("not taken in time" in line for line in list(server.lines)):
+                assert server.request("GET", "/healthz")[0] == 200
+                assert time.monotonic() < give_up
+        finally:
+            stop.set()
+            pouring.join()
+
+
+def with_little_room(port: int) -> socket.socket:
+    """A connection on which not much can be waiting to be read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.connect((HOST, port))
+    return connection
+
+
+def pour(connections: list[socket.socket], data: bytes, stop: threading.Event) -> None:
+    """Ask again and again, for as long as anyone takes it, and read nothing."""
+    while not stop.wait(0.01):
+        for connection in connections:
+            with suppress(OSError):  # cut off, or no room
+                connection.send(data, socket.MSG_DONTWAIT)
 
 
 def test_clients_that_never_close_cost_nobody_else(server: Gunicorn) -> None:
@@ -331,6 +366,16 @@ def test_a_request_under_way_is_finished_before_the_process_ends(own_server: Gun
 
     assert (status, task["status"]) == (201, "PENDING")
     assert own_server.wait() == 0
+
+
+def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: Deployment) -> None:
+    environment = {**deployment.resources.environment(), **SETTINGS, "API_THREADS": "1"}
+    with gunicorn(deployment.endpoint_url, environment) as server:
+        assert server.request("GET", "/operations", key=ALICE)[0] == 200
+        assert server.raw(b"nonsense\r\n\r\n")[0] == 400
+
+    [refusal] = [json.loads(line) for line in server.lines if "request refused" in line]
+    assert {"client", "key_id"} & refusal.keys() == set()
 
 
 def test_every_line_of_the_log_is_json_and_none_holds_a_secret(server: Gunicorn) -> None:
