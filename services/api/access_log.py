@@ -1,9 +1,15 @@
-"""One line for every request: what was asked and how it ended, without any query string."""
+"""One line for every request: what was asked and how it ended.
+
+It names the route and the task, never the path as it was sent: what was put there by mistake, a key
+or a picture's URL for instance, stays out of the log.
+"""
 
 import time
 
 import structlog
 from flask import Flask, Response, g, request
+
+from services.common.task import is_task_id
 
 log = structlog.get_logger()
 
@@ -26,8 +32,14 @@ def _end(response: Response) -> Response:
     log.info(
         "request",
         method=request.method,
-        path=request.path,
+        route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
         duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
+        **_task(),
     )
     return response
+
+
+def _task() -> dict[str, str]:
+    task_id = (request.view_args or {}).get("taskId", "")
+    return {"task_id": task_id} if is_task_id(task_id) else {}

@@ -1,11 +1,14 @@
 """The request id and the line that every request leaves in the log."""
 
+from typing import Any
+
 import pytest
 import structlog
 
-from tests.api.conftest import ALICE, Api
+from tests.api.conftest import ALICE, URL, Api
 
-TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"
+TASK_ID = "6e1f7a4e-0000-4000-8000-000000000001"
+TASK = f"/tasks/{TASK_ID}"
 
 
 def test_a_sane_request_id_is_taken_over(api: Api) -> None:
@@ -14,7 +17,7 @@ def test_a_sane_request_id_is_taken_over(api: Api) -> None:
     assert answer.headers["X-Request-Id"] == "1-67891233-abcdef012345678912345678"
 
 
-@pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '{"a":1}', "é"])
+@pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '{"a":1}', "é", ALICE])
 def test_any_other_is_replaced(api: Api, sent: str) -> None:
     given = api.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
 
@@ -37,10 +40,41 @@ def test_a_request_leaves_one_line_without_query_or_key(api: Api) -> None:
     [line] = [entry for entry in entries if entry["event"] == "request"]
     assert line["request_id"] == "request-9"
     assert (line["client"], line["key_id"]) == ("alice", "alice-1")
-    assert (line["method"], line["path"], line["status"]) == ("GET", TASK, answer.status_code)
+    assert (line["method"], line["status"]) == ("GET", answer.status_code)
+    assert (line["route"], line["task_id"]) == ("/tasks/<taskId>", TASK_ID)
     assert line["duration_ms"] >= 0
     assert "in-the-query" not in str(entries)
     assert ALICE.partition(".")[2] not in str(entries)
+
+
+@pytest.mark.parametrize(
+    "misplaced",
+    [
+        {"path": f"/tasks/{ALICE}"},
+        {"path": f"/{ALICE}"},
+        {"path": f"/tasks/{TASK_ID}/{ALICE}"},
+        {"headers": {"X-Request-Id": ALICE}},
+        {"headers": {"X-Api-Key": ALICE}},
+        {"headers": {"Idempotency-Key": ALICE}},
+        {"headers": {"Cookie": ALICE}},
+        {"headers": {"Authorization": f"Basic {ALICE}"}, "key": None},
+        {"headers": {"Authorization": ALICE}, "key": None},
+        {"json": {"inputImageUrl": f"https://{ALICE}@example.com/"}},
+        {"json": {"inputImageUrl": f"https://example.com/?{ALICE}"}},
+        {"json": {"inputImageUrl": URL, ALICE: ALICE}},
+        {"json": {"inputImageUrl": URL, "operations": [{"name": ALICE}]}},
+        {"json": None, "data": ALICE, "content_type": ALICE},
+    ],
+)
+def test_a_key_in_the_wrong_place_is_in_no_line(api: Api, misplaced: dict[str, Any]) -> None:
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as entries:
+        for method in ("GET", "POST"):
+            api.call(method, **{"path": "/tasks", "json": {"inputImageUrl": URL}, **misplaced})
+
+    assert entries
+    assert ALICE not in str(entries)
 
 
 def test_what_one_request_bound_is_forgotten_in_the_next(api: Api) -> None:
