@@ -40,8 +40,8 @@ class ResultBucket:
     def presign(self, key: str, *, content_type: str, ttl_s: int) -> str:
         """A URL that serves the result for `ttl_s` seconds.
 
-        It fixes type and disposition, so that whatever lies there is shown as a picture or saved,
-        never run as a page.
+        It fixes type and disposition, so that whatever lies there is a picture to pages and a file
+        to save to people, never a page itself.
         """
         name = key.removeprefix("results/").replace("/", "-")
         with translated(BucketUnavailable):
@@ -51,7 +51,7 @@ class ResultBucket:
                     "Bucket": self._bucket,
                     "Key": key,
                     "ResponseContentType": content_type,
-                    "ResponseContentDisposition": f'inline; filename="{name}"',
+                    "ResponseContentDisposition": f'attachment; filename="{name}"',
                 },
                 ExpiresIn=ttl_s,
             )

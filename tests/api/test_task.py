@@ -38,6 +38,8 @@ def test_a_completed_task_says_where_its_picture_is(
     query = parse_qs(urlsplit(answer.body["resultUrl"]).query)
     assert query["X-Amz-Expires"] == ["600"]
     assert query["response-content-type"] == ["image/png"]
+    [disposition] = query["response-content-disposition"]
+    assert disposition.startswith("attachment; ")
     assert RESULT.key in answer.body["resultUrl"]
 
 
