@@ -59,6 +59,7 @@ def create_app(
     app.request_class = JsonRequest
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # a redirect would repeat the Host header
 
     access_log.install(app)
     request_id.install(app)
