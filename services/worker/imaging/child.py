@@ -189,9 +189,10 @@ class ImagingChild:
 
 def _error(head: Mapping[str, Any]) -> PictureError:
     """What the child says went wrong, with its traceback as a note."""
-    reason = str(head.get("reason"))[:MAX_REASON_CHARS]
+    reason = "".join(filter(str.isprintable, str(head.get("reason"))))[:MAX_REASON_CHARS]
     error = _ERRORS.get(str(head["code"]), ImagingCrashed)(reason)
-    error.add_note(f"In the imaging child:\n{head.get('traceback')}")
+    trace = str(head.get("traceback"))[-wire.MAX_TRACEBACK_CHARS :]
+    error.add_note(f"In the imaging child:\n{trace}")
     return error
 
 

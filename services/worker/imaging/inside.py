@@ -7,15 +7,12 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from typing import Final
 
 from services.common.errors import ImagingCrashed, PictureError, PictureTooComplex
 from services.worker.imaging import sandbox, wire
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.wire import Message
 from services.worker.imaging.work import Prepare, Work
-
-MAX_TRACEBACK_CHARS: Final = 20_000
 
 
 def main(descriptor: str, limits_json: str, work: str) -> None:
@@ -68,7 +65,7 @@ def _answer(request: Message, descriptor: int, work: Work) -> Message:
 
 
 def _failure(code: str, reason: str, error: BaseException) -> Message:
-    trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARS:]
+    trace = "".join(traceback.format_exception(error))[-wire.MAX_TRACEBACK_CHARS :]
     return Message({"code": code, "reason": reason, "traceback": trace})
 
 

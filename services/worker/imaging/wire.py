@@ -14,6 +14,8 @@ from typing import Any, Final
 _LENGTHS: Final = struct.Struct(">II")
 MAX_HEAD_BYTES: Final = 1_000_000
 """A request's operations come from a row, which has at most 400 KB."""
+MAX_TRACEBACK_CHARS: Final = 20_000
+"""What the parent makes one line of its log of."""
 
 
 @dataclass(frozen=True, slots=True)

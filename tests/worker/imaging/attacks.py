@@ -5,17 +5,20 @@ Handed to a pool in place of the real work. Every attack reports what came of it
 
 import ctypes
 import errno
+import json
 import mmap
 import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from services.common.errors import ImagingCrashed
 from services.worker.imaging import sandbox
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.work import Picture, Work
@@ -62,13 +65,23 @@ def read(path: str) -> bytes:
         return file.read(100)
 
 
-def write_to_every_descriptor(attack: Mapping[str, Any]) -> int:
+def write_to_every_descriptor(data: bytes) -> int:
     for descriptor in range(3, 16):
         try:
-            os.write(descriptor, b"\x80\x04N." * 100)
+            os.write(descriptor, data)
         except OSError:
             continue
     return 0
+
+
+def forge_a_failure(attack: Mapping[str, Any]) -> int:
+    failure = {
+        "code": ImagingCrashed.code,
+        "reason": "\x1b[2J\r\nAll is well." + "!" * 10_000,
+        "traceback": "x" * 50_000,
+    }
+    head = json.dumps(failure).encode()
+    return write_to_every_descriptor(struct.pack(">II", len(head), 0) + head)
 
 
 def eat_memory(attack: Mapping[str, Any]) -> int:
@@ -80,6 +93,11 @@ def eat_memory(attack: Mapping[str, Any]) -> int:
 def spin(attack: Mapping[str, Any]) -> int:
     while True:
         pass
+
+
+def spin_without_a_timer(attack: Mapping[str, Any]) -> int:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return spin(attack)
 
 
 def segfault(attack: Mapping[str, Any]) -> int:
@@ -138,9 +156,11 @@ ATTACKS: Final[dict[str, Callable[[Mapping[str, Any]], object]]] = {
     "more memory": lambda _: LIBC.setrlimit(resource.RLIMIT_AS, (ctypes.c_ulong * 2)(2**40, 2**40)),
     "its parent's limits": lambda a: resource.prlimit(a["parent"], resource.RLIMIT_CPU, (1, 1)),
     # what ends it
-    "garble": write_to_every_descriptor,
+    "garble": lambda _: write_to_every_descriptor(b"\x80\x04N." * 100),
+    "forge a failure": forge_a_failure,
     "eat memory": eat_memory,
     "spin": spin,
+    "spin without a timer": spin_without_a_timer,
     "segfault": segfault,
     "stumble": stumble,
 }

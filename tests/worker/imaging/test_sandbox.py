@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import ImagingCrashed, PictureTooComplex
+from services.common.errors import ImagingCrashed, ImagingTimeout, PictureTooComplex
 from services.worker.imaging import ImagingLimits, ImagingPool, sandbox
 
 pytestmark = pytest.mark.skipif(not sandbox.IS_LINUX, reason="only Linux has the sandbox")
@@ -24,11 +24,11 @@ def hostile() -> Iterator[ImagingPool]:
         yield pool
 
 
-def outcome(pool: ImagingPool, attack: str, tmp_path: Path) -> str:
+def outcome(pool: ImagingPool, attack: str, tmp_path: Path, *, timeout_s: float = 60) -> str:
     """What came of it: the name of an errno when it was stopped."""
     (tmp_path / "picture").write_bytes(b"pixels")
     operation = {"name": attack, "parent": os.getpid(), "path": str(tmp_path / "picture")}
-    result = pool.process(tmp_path / "picture", [operation], None, timeout_s=60)
+    result = pool.process(tmp_path / "picture", [operation], None, timeout_s=timeout_s)
     return result.body.decode()
 
 
@@ -96,6 +96,14 @@ def test_cpu_time_is_limited_and_the_picture_is_to_blame(
         outcome(hostile, "spin", tmp_path)
 
 
+def test_who_switches_off_the_timer_is_ended_by_the_clock(
+    hostile: ImagingPool, tmp_path: Path
+) -> None:
+    with pytest.raises(ImagingTimeout):
+        outcome(hostile, "spin without a timer", tmp_path, timeout_s=5)
+    assert "EPERM" in outcome(hostile, "open a socket", tmp_path)  # with another child
+
+
 def test_a_crash_is_ours_and_says_where(hostile: ImagingPool, tmp_path: Path) -> None:
     with pytest.raises(ImagingCrashed, match="Segmentation fault") as crash:
         outcome(hostile, "segfault", tmp_path)
@@ -115,6 +123,17 @@ def test_an_unexpected_error_is_ours_and_keeps_its_traceback(
 def test_what_a_child_forges_is_never_unpickled(hostile: ImagingPool, tmp_path: Path) -> None:
     with pytest.raises(ImagingCrashed, match="nonsense"):
         outcome(hostile, "garble", tmp_path)
+
+
+def test_what_a_child_says_went_wrong_is_fit_for_a_row_a_log_and_a_terminal(
+    hostile: ImagingPool, tmp_path: Path
+) -> None:
+    with pytest.raises(ImagingCrashed, match=r"All is well\.") as crash:
+        outcome(hostile, "forge a failure", tmp_path)
+    assert str(crash.value).isprintable()
+    assert len(str(crash.value)) == 500
+    [note] = crash.value.__notes__
+    assert len(note) < 21_000
 
 
 def test_a_child_that_cannot_be_fenced_in_is_never_used() -> None:
