@@ -178,9 +178,16 @@ def test_rules_that_take_a_picture_url_for_an_attack_only_count(
     assert {"Name": rule, "ActionToUse": {"Count": {}}} in overrides
 
 
-def test_what_the_firewall_blocks_or_counts_is_logged_without_keys(
-    deployment: Deployment,
-) -> None:
+def test_the_firewall_shows_nobody_a_key(deployment: Deployment) -> None:
+    (protected,) = deployment.one("WAFv2::WebACL")["DataProtectionConfig"]["DataProtections"]
+
+    assert protected == {
+        "Field": {"FieldType": "SINGLE_HEADER", "FieldKeys": ["authorization"]},
+        "Action": "SUBSTITUTION",
+    }
+
+
+def test_what_the_firewall_blocks_or_counts_is_logged(deployment: Deployment) -> None:
     logging = deployment.one("WAFv2::LoggingConfiguration")
     (destination,) = logging["LogDestinationConfigs"]
     (group,) = deployment.targets(destination, stack="api")
@@ -188,7 +195,6 @@ def test_what_the_firewall_blocks_or_counts_is_logged_without_keys(
 
     assert group["LogGroupName"].startswith("aws-waf-logs-")
     assert ":log-group:" in str(destination)
-    assert {"SingleHeader": {"Name": "authorization"}} in logging["RedactedFields"]
     assert {c["ActionCondition"]["Action"] for c in kept["Conditions"]} >= {"BLOCK", "COUNT"}
 
 

@@ -92,6 +92,13 @@ def test_metrics_and_region_are_those_of_the_deployment(
     assert told.log_format == "json"
 
 
+def test_no_address_that_is_not_public_may_be_fetched_from(deployment: Deployment) -> None:
+    told = config(deployment, "worker")
+
+    assert told.fetch_allowed_networks == ()
+    assert set(told.fetch_allowed_ports) == {80, 443}
+
+
 # ── Timing ────────────────────────────────────────────────────────────────────────────────────
 
 
