@@ -11,6 +11,7 @@ from services.api.key_ring import KeyRing
 from services.common.api_key import Scope
 from services.common.task import Phase
 from tests.api.conftest import ALICE, KEYS, Api, MakeApi, key_entry
+from tests.api.route_table import PUBLIC, routes_of
 from tests.api.rows import put_task
 from tests.conftest import Cloud
 
@@ -75,6 +76,10 @@ ALLOWED = {
 }
 
 
+def test_every_route_that_asks_for_a_key_is_tried_with_every_scope(api: Api) -> None:
+    assert ALLOWED.keys() == set(routes_of(api.app)) - PUBLIC
+
+
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 @pytest.mark.parametrize("scope", Scope)
 def test_a_scope_opens_its_routes_and_no_other(
@@ -88,6 +93,18 @@ def test_a_scope_opens_its_routes_and_no_other(
     else:
         assert answer.status_code == 403
         assert answer.body["code"] == "forbidden"
+
+
+def test_a_key_without_scopes_opens_nothing(make_api: MakeApi, cloud: Cloud) -> None:
+    useless = {"useless": key_entry("alice", secret="alices-secret", scopes=set())}
+    keys = KeyRing(read=lambda: json.dumps(useless), max_age_s=900)
+    keys.refresh()
+    api = make_api(keys=keys)
+    task = put_task(cloud, Phase.COMPLETED)
+
+    for method, path in ALLOWED:
+        answer = api.call(method, path.format(task.task_id), key="useless.alices-secret")
+        assert (answer.status_code, answer.body["code"]) == (403, "forbidden")
 
 
 def test_several_keys_of_one_client_see_the_same_tasks(api: Api) -> None:

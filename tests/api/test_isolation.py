@@ -1,13 +1,16 @@
 """One client cannot see, change or fetch another's task: for every route that there is."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from services.api.auth import public
 from services.common.task import Phase, Task
 from services.common.task_table import TaskTable
 from tests.api.conftest import ALICE, BOB, Api, MakeApi
+from tests.api.route_table import PUBLIC, Route, routes_of
 from tests.api.rows import put_task
 from tests.conftest import Cloud
 
@@ -15,14 +18,8 @@ UNKNOWN = "6e1f7a4e-0000-4000-8000-00000000ffff"
 NO_IDS = ["x", UNKNOWN.upper(), "submissions", "..", "%00", "a" * 3000]
 
 
-def routes_of_one_task(api: Api) -> list[tuple[str, str]]:
-    """Method and path of every route that names a task, from the application itself."""
-    return [
-        (method, rule.rule.replace("<taskId>", "{}"))
-        for rule in api.app.url_map.iter_rules()
-        if "taskId" in rule.arguments
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    ]
+def routes_of_one_task(api: Api) -> list[Route]:
+    return [(method, path) for method, path in routes_of(api.app) if "{}" in path]
 
 
 def without_request_id(body: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +38,7 @@ def test_anothers_task_looks_like_none(
     task = put_task(cloud, phase)
 
     for method, path in routes_of_one_task(api):
-        others = api.call(method, path.format(task.task_id), key=BOB)
+        others = api.call(method, path.format(task.task_id), key=BOB, headers={"Prefer": "wait=20"})
         unknown = api.call(method, path.format(UNKNOWN), key=BOB)
 
         assert others.status_code == unknown.status_code == 404, path
@@ -120,16 +117,54 @@ def test_the_time_of_an_answer_does_not_tell_anothers_task_from_none(
 
 
 def test_every_route_but_the_public_ones_asks_for_a_key(api: Api) -> None:
-    public = {
-        rule.rule
-        for rule in api.app.url_map.iter_rules()
-        if api.get(rule.rule.replace("<taskId>", UNKNOWN), key=None).status_code not in {401, 405}
-    }
-    closed_to_get = {"/tasks", "/tasks/<taskId>/cancel", "/tasks/<taskId>/retry"}
+    for method, path in routes_of(api.app):
+        answer = api.call(method, path.format(UNKNOWN), key=None)
 
-    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"}
-    for path in closed_to_get:
-        assert api.post(path.replace("<taskId>", UNKNOWN), key=None).status_code == 401
+        assert (answer.status_code == 401) is ((method, path) not in PUBLIC), path
+
+
+def submitting(api: Api, cloud: Cloud) -> None:
+    key = {"Idempotency-Key": "the same"}
+    hers, his = api.submit(key=ALICE, headers=key), api.submit(key=BOB, headers=key)
+
+    assert hers.status_code == his.status_code == 201
+    assert hers.body["taskId"] != his.body["taskId"]
+    assert "Idempotent-Replayed" not in his.headers
+
+
+def reading_the_catalogue(api: Api, cloud: Cloud) -> None:
+    put_task(cloud, Phase.COMPLETED)
+
+    assert api.get("/operations", key=ALICE).data == api.get("/operations", key=BOB).data
+
+
+KEEPS_CLIENTS_APART: dict[Route, Callable[[Api, Cloud], None]] = {
+    ("POST", "/tasks"): submitting,
+    ("GET", "/operations"): reading_the_catalogue,
+}
+"""How each route that names no task is tried; a new one needs its line here."""
+
+
+def untried_routes(api: Api) -> set[Route]:
+    tried = {*PUBLIC, *routes_of_one_task(api), *KEEPS_CLIENTS_APART}
+    return set(routes_of(api.app)) ^ tried
+
+
+def test_no_route_is_forgotten(api: Api) -> None:
+    assert untried_routes(api) == set()
+
+
+def test_a_new_route_would_be_noticed(api: Api) -> None:
+    api.app.add_url_rule("/uploads/<uploadId>", view_func=public(lambda: ""), methods=["PUT"])
+
+    assert untried_routes(api) == {("PUT", "/uploads/<uploadId>")}
+
+
+@pytest.mark.parametrize("route", KEEPS_CLIENTS_APART)
+def test_a_route_that_names_no_task_keeps_clients_apart(
+    api: Api, cloud: Cloud, route: Route
+) -> None:
+    KEEPS_CLIENTS_APART[route](api, cloud)
 
 
 def test_a_client_sees_its_own(api: Api, cloud: Cloud) -> None:

@@ -1,0 +1,21 @@
+"""Every route that there is, from the application itself, so that none can be forgotten."""
+
+from flask import Flask
+
+Route = tuple[str, str]
+"""Method and path, with ``{}`` for the id of a task."""
+
+PUBLIC: set[Route] = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+}
+
+
+def routes_of(app: Flask) -> list[Route]:
+    return [
+        (method, rule.rule.replace("<taskId>", "{}"))
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
