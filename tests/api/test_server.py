@@ -17,7 +17,8 @@ from local import schema
 from local.embedded_aws import EmbeddedAws, isolated
 from local.ports import HOST
 from services.api import security_headers
-from tests.api.conftest import ALICE, KEYS, URL
+from services.common.api_key import Scope
+from tests.api.conftest import ALICE, KEYS, URL, key_entry
 from tests.api.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
 THREADS = 4
@@ -28,6 +29,12 @@ SETTINGS = {
     "API_KEYS_REFRESH_S": "1",
 }
 BODY = json.dumps({"inputImageUrl": URL}).encode()
+CAROL = "carol-1.carols-secret"
+"""Of a client who has submitted nothing yet."""
+ALL_KEYS = {
+    **KEYS,
+    "carol-1": key_entry("carol", secret="carols-secret", scopes={Scope.SUBMIT}),
+}
 
 
 def head(*headers: str, line: str = "POST /tasks HTTP/1.1") -> bytes:
@@ -52,7 +59,7 @@ class Deployment:
             s3=session.client("s3", endpoint_url=endpoint_url),
             secretsmanager=self.secretsmanager,
         )
-        self.set_keys(KEYS)
+        self.set_keys(ALL_KEYS)
 
     def set_keys(self, keys: object) -> None:
         self.secretsmanager.put_secret_value(
@@ -347,7 +354,7 @@ def test_a_revoked_key_is_refused_without_a_restart(
     try:
         wait_for_status(server, 401)
     finally:
-        deployment.set_keys(KEYS)
+        deployment.set_keys(ALL_KEYS)
     wait_for_status(server, 200)
 
 
@@ -355,6 +362,29 @@ def wait_for_status(server: Gunicorn, status: int) -> None:
     give_up = time.monotonic() + PATIENCE_S
     while (answered := server.request("GET", "/operations", key=ALICE)[0]) != status:
         assert time.monotonic() < give_up, f"still {answered}"
+
+
+def test_processes_and_their_successors_share_one_limit(deployment: Deployment) -> None:
+    limit, tries = 10, 16
+    environment = {
+        **deployment.resources.environment(),
+        **SETTINGS,
+        "API_PROCESSES": "2",
+        "SUBMISSIONS_PER_MINUTE": str(limit),
+    }
+    minutes, accepted = [], 0
+    for _ in range(2):
+        with gunicorn(deployment.endpoint_url, environment) as server:
+            minutes.append(time.time() // 60)
+            for _ in range(tries):
+                status, headers, _ = server.request(
+                    "POST", "/tasks", key=CAROL, body={"inputImageUrl": URL}
+                )
+                accepted += status == 201
+                assert status == 201 or (status == 429 and 0 < int(headers["Retry-After"]) <= 60)
+            minutes.append(time.time() // 60)
+
+    assert 0 < accepted <= limit * (1 + minutes[-1] - minutes[0])
 
 
 def test_a_request_under_way_is_finished_before_the_process_ends(own_server: Gunicorn) -> None:
