@@ -5,14 +5,14 @@ from pathlib import Path
 
 from local.fleet.deployment import Fleet
 from local.fleet.endpoints import SECRET_ACCESS_KEY
-from tests.flow.source import QUERY
+from tests.flow.source import TOKEN
 
 PRESIGNED = ("X-Amz-Signature", "X-Amz-Credential")
 
 
 def leaks(fleet: Fleet) -> Sequence[str]:
     """Where a log shows a secret, a presigned URL or the query string of a source."""
-    private = (fleet.deployment.key_secret, SECRET_ACCESS_KEY, QUERY, *PRESIGNED)
+    private = (fleet.deployment.key_secret, SECRET_ACCESS_KEY, TOKEN, *PRESIGNED)
     return [
         f"{log.name}:{number} shows {text}"
         for log in sorted(fleet.folder.glob("*.log"))

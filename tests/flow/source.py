@@ -18,8 +18,8 @@ from local.fleet.waiting import PATIENCE_S
 from local.ports import HOST
 from tests.worker.loopback_source import Answer, answer_head
 
-QUERY = "token=source-query-string-5d1c"
-"""On every URL; as private as a presigned one, so no log may show it."""
+TOKEN = "source-query-string-5d1c"
+"""In the query of every URL; as private as a presigned one, so no log may show it."""
 
 
 class Source:
@@ -40,7 +40,7 @@ class Source:
         """A new URL that gives these answers in turn, and the last of them ever after."""
         path = f"/{next(self._numbers)}/picture"
         self._answers[path] = [_as_answer(answer) for answer in answers]
-        return f"http://{HOST}:{self.port}{path}?{QUERY}"
+        return f"http://{HOST}:{self.port}{path}?token={TOKEN}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -2,10 +2,29 @@
 
 import json
 
+from urllib.parse import quote
+
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
-from tests.flow.source import QUERY, UNAVAILABLE, Source, png
-from tests.worker.loopback_source import ok
+from tests.flow.source import TOKEN, UNAVAILABLE, Source, png
+from tests.worker.loopback_source import answer_head, ok, redirect
+
+ECHOES = (
+    b"HTTP/1.1 %b OK\r\n\r\n",
+    b"HTTP/%b 200 OK\r\n\r\n",
+    b"GET /picture?token=%b HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 404 %b\r\nContent-Length: 0\r\n\r\n",
+    answer_head(200, "Transfer-Encoding: chunked") + b"token=%b\r\n",
+    answer_head(200, "Content-Encoding: %b, gzip", "Content-Length: 4") + b"none",
+    redirect("http://[%b]/"),
+    redirect("http://%b:x/"),
+    redirect("http://169.254.170.2/?token=%b"),
+    redirect("https://127.0.0.1/?token=%b"),
+    ok(b"<!doctype html>%b"),
+    ok(b"BM%b" + b"\x28\0\0\0" * 100),
+    ok(b"II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\x40\0\0\0\x1a\0\0\0\0\0\0\0%b"),
+)
+"""Answers of a source that repeats the query it was asked with, in place of ``%b``."""
 
 
 def test_the_request_id_of_a_submission_is_in_every_line_of_its_work(
@@ -44,9 +63,34 @@ def test_a_failed_attempt_is_logged_with_its_traceback_and_without_the_url(
     assert leaks(steady.fleet) == []
 
 
+def test_a_source_that_repeats_the_query_does_not_get_it_into_a_log(
+    steady: Flow, source: Source
+) -> None:
+    answers = [echo.replace(b"%b", TOKEN.encode()) for echo in ECHOES]
+    task_ids = [steady.submit(source.url(answer)) for answer in answers]
+    assert {steady.when_over(task_id)["status"] for task_id in task_ids} == {"FAILED"}
+    assert leaks(steady.fleet) == []
+
+
+def test_what_a_client_puts_in_the_wrong_place_is_in_no_log(steady: Flow, source: Source) -> None:
+    client, key = steady.client, f"local.{steady.fleet.deployment.key_secret}"
+    body = json.dumps({"inputImageUrl": source.url(ok(png()))}).encode()
+    for header in ("X-Request-Id", "X-Api-Key", "Idempotency-Key", "Cookie", "traceparent"):
+        client.post_task(body, {header: key})
+    for lost in (key, TOKEN):
+        client.post_task(lost.encode())
+        client.post_task(json.dumps({"inputImageUrl": f"https://{lost}@example.com/"}).encode())
+        client.post_task(json.dumps({"inputImageUrl": lost, lost: lost}).encode())
+        client.get(quote(lost, safe=""))
+        client.get(f"x?token={lost}")
+        client.cancel(f"{quote(source.url(ok(png())), safe='')}/{lost}")
+    client.get("x" * 20_000 + TOKEN)
+    assert leaks(steady.fleet) == []
+
+
 def test_a_leak_would_be_found(bare: Flow) -> None:
     planted = bare.fleet.folder / "planted.log"
-    planted.write_text(f"harmless\nhttp://127.0.0.1/picture?{QUERY}\n")
+    planted.write_text(f"harmless\nhttp://127.0.0.1/picture?token={TOKEN}\n")
     found = leaks(bare.fleet)
     planted.unlink()
-    assert found == [f"planted.log:2 shows {QUERY}"]
+    assert found == [f"planted.log:2 shows {TOKEN}"]
