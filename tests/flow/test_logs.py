@@ -1,7 +1,6 @@
 """What the logs tell: enough to follow a request, and nothing that is private."""
 
 import json
-
 from urllib.parse import quote
 
 from tests.flow.flow import Flow
