@@ -64,7 +64,7 @@ async def run_once(program: Program, terminal: Terminal) -> int:
             try:
                 return await process.wait()
             finally:
-                await _end(process)
+                await end(process)
                 await asyncio.wait([printing], timeout=LAST_LINES_S)
                 printing.cancel()
 
@@ -96,12 +96,16 @@ async def _print_lines(output: io.FileIO, name: str, terminal: Terminal) -> None
         transport.close()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process, *, grace_s: float = GRACE_S) -> None:
+    """SIGTERM, after `grace_s` SIGKILL; then nothing that it started is left either.
+
+    For a process that was started in a session of its own.
+    """
     elsewhere = _descendants(process.pid)
     with suppress(ProcessLookupError):
         process.terminate()
     with suppress(TimeoutError):
-        async with asyncio.timeout(GRACE_S):
+        async with asyncio.timeout(grace_s):
             await process.wait()
     # Nothing left to kill is the rule; macOS says PermissionError of a group of zombies.
     with suppress(ProcessLookupError, PermissionError):
