@@ -1,6 +1,7 @@
 """What most tests need: a clock that stands still, and our resources in moto's memory."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -74,16 +75,20 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def session() -> boto3.Session:
-    """One for all tests: reading the description of AWS takes longer than most of them."""
+def new_session() -> boto3.Session:
     return boto3.Session(
         region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )
 
 
-@pytest.fixture
-def cloud(session: boto3.Session) -> Iterator[Cloud]:
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """One for all tests: reading the description of AWS takes longer than most of them."""
+    return new_session()
+
+
+@contextmanager
+def cloud_in_memory(session: boto3.Session) -> Iterator[Cloud]:
     with mock_aws():
         yield Cloud(
             dynamodb=session.client("dynamodb"),
@@ -91,6 +96,12 @@ def cloud(session: boto3.Session) -> Iterator[Cloud]:
             s3=session.client("s3", config=Config(signature_version="s3v4")),
             secretsmanager=session.client("secretsmanager"),
         )
+
+
+@pytest.fixture
+def cloud(session: boto3.Session) -> Iterator[Cloud]:
+    with cloud_in_memory(session) as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
@@ -21,6 +22,7 @@ from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
 from services.common.task_table import TaskTable
 from tests.conftest import Clock, Cloud
+from tests.tasks import POLICY
 
 URL = "https://example.com/photo.jpg"
 
@@ -80,43 +82,41 @@ class Api:
 MakeApi = Callable[..., Api]
 
 
+def api_over(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **parts: Any) -> Api:
+    """An application over these resources; `parts` replace what it is made of."""
+    resources = cloud.resources
+    config = ApiConfig(
+        aws_region="us-east-1",
+        task_table=resources.task_table,
+        task_queue_url=resources.task_queue_url,
+        result_bucket=resources.result_bucket,
+        api_keys_secret_id=resources.api_keys_secret_id,
+    )
+    keys = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
+    keys.refresh()
+    ids = count(1)
+    defaults = {
+        "config": config,
+        "table": TaskTable(cloud.dynamodb, table=resources.task_table, retention=POLICY.retention),
+        "queue": JobQueue(cloud.sqs, url=resources.task_queue_url),
+        "bucket": ResultBucket(cloud.s3, bucket=resources.result_bucket),
+        "keys": keys,
+        "limiter": SubmissionLimiter(
+            counter=SubmissionCounter(cloud.dynamodb, table=resources.task_table),
+            limit=submissions_per_minute,
+            clock=clock,
+        ),
+        "readiness": Readiness({"table": lambda: None}),
+        "clock": clock,
+        "new_id": lambda: str(UUID(int=next(ids), version=4)),
+        "sleep": lambda _: None,
+    }
+    return Api(create_app(**{**defaults, **parts}))
+
+
 @pytest.fixture
-def make_api(
-    cloud: Cloud, table: TaskTable, queue: JobQueue, bucket: ResultBucket, clock: Clock
-) -> MakeApi:
-    """Makes an application; arguments replace its parts."""
-
-    def make(*, submissions_per_minute: int = 0, **parts: Any) -> Api:
-        resources = cloud.resources
-        config = ApiConfig(
-            aws_region="us-east-1",
-            task_table=resources.task_table,
-            task_queue_url=resources.task_queue_url,
-            result_bucket=resources.result_bucket,
-            api_keys_secret_id=resources.api_keys_secret_id,
-        )
-        keys = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
-        keys.refresh()
-        ids = count(1)
-        defaults = {
-            "config": config,
-            "table": table,
-            "queue": queue,
-            "bucket": bucket,
-            "keys": keys,
-            "limiter": SubmissionLimiter(
-                counter=SubmissionCounter(cloud.dynamodb, table=resources.task_table),
-                limit=submissions_per_minute,
-                clock=clock,
-            ),
-            "readiness": Readiness({"table": lambda: None}),
-            "clock": clock,
-            "new_id": lambda: str(UUID(int=next(ids), version=4)),
-            "sleep": lambda _: None,
-        }
-        return Api(create_app(**{**defaults, **parts}))
-
-    return make
+def make_api(cloud: Cloud, clock: Clock) -> MakeApi:
+    return partial(api_over, cloud, clock)
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ Data for more than one test, and for the figures in the docs.
 """
 # ruff: noqa: RUF001 - characters that look alike are the point
 
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Address
+
 REFUSED_ADDRESSES = {
     "loopback": "127.0.0.1 127.0.0.2 127.255.255.254 ::1",
     "unspecified and this network": "0.0.0.0 0.0.0.1 0.255.255.255 ::",
@@ -60,6 +63,31 @@ PERMITTED_ADDRESSES = {
     "ISATAP over the internet": "2001:4860:4860::200:5efe:8.8.8.8",
     "looks like ISATAP, is not": "2001:4860:4860::5eff:127.0.0.1 2001:4860:4860::1:5efe:127.0.0.1",
 }
+
+_NOT_PUBLIC = """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+    192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
+    224.0.0.0/4 240.0.0.0/4 168.63.129.16/32
+"""
+NOT_PUBLIC = [IPv4Network(network) for network in _NOT_PUBLIC.split()]
+"""Every IPv4 network that IANA gave another purpose, and one public address that is no host."""
+
+EMBEDDINGS: dict[str, Callable[[int], int]] = {
+    "IPv4-compatible": lambda ipv4: ipv4,
+    "IPv4-mapped": lambda ipv4: 0xFFFF << 32 | ipv4,
+    "SIIT": lambda ipv4: 0xFFFF << 48 | ipv4,
+    "NAT64": lambda ipv4: int(IPv6Address("64:ff9b::")) | ipv4,
+    "NAT64 of local use, /96": lambda ipv4: int(IPv6Address("64:ff9b:1::")) | ipv4,
+    "NAT64 of local use, /48": lambda ipv4: (
+        int(IPv6Address("64:ff9b:1::")) | (ipv4 >> 16) << 64 | (ipv4 & 0xFFFF) << 40
+    ),
+    "6to4": lambda ipv4: 0x2002 << 112 | ipv4 << 80 | 1,
+    "Teredo client": lambda ipv4: 0x20010000_08080808 << 64 | ipv4 ^ 0xFFFFFFFF,
+    "Teredo server": lambda ipv4: 0x20010000 << 96 | ipv4 << 64 | 0xF7F7F7F7,
+    "ISATAP": lambda ipv4: int(IPv6Address("2001:4860:4860::5efe:0:0")) | ipv4,
+    "ISATAP, universal": lambda ipv4: int(IPv6Address("2001:4860:4860::200:5efe:0:0")) | ipv4,
+}
+"""How an IPv4 address, as a number, is written as an IPv6 address."""
 
 HOSTILE_HOSTS = {
     "plain": "127.0.0.1 127.0.0.2 0.0.0.0 10.0.0.1 192.168.1.1 172.16.0.1 169.254.170.2",

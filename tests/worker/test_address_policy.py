@@ -1,44 +1,27 @@
 """No packet of ours ends up inside, however the address is wrapped; and the internet is open."""
 
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.worker.address_policy import AddressPolicy
-from tests.worker.address_forms import PERMITTED_ADDRESSES, REFUSED_ADDRESSES, words
+from tests.worker.address_forms import (
+    EMBEDDINGS,
+    NOT_PUBLIC,
+    PERMITTED_ADDRESSES,
+    REFUSED_ADDRESSES,
+    words,
+)
 
 POLICY = AddressPolicy()
 
-_NOT_PUBLIC = """
-    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
-    192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
-    224.0.0.0/4 240.0.0.0/4 168.63.129.16/32
-"""
-NOT_PUBLIC = [IPv4Network(network) for network in _NOT_PUBLIC.split()]
 IPV6_INTERNET = IPv6Network("2000::/3")
 CARRIES_IPV4 = [
     IPv6Network(network)
     for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "2001::/32", "2002::/16")
 ]
-
-EMBEDDINGS: dict[str, Callable[[int], int]] = {
-    "IPv4-compatible": lambda ipv4: ipv4,
-    "IPv4-mapped": lambda ipv4: 0xFFFF << 32 | ipv4,
-    "SIIT": lambda ipv4: 0xFFFF << 48 | ipv4,
-    "NAT64": lambda ipv4: int(IPv6Address("64:ff9b::")) | ipv4,
-    "NAT64 of local use, /96": lambda ipv4: int(IPv6Address("64:ff9b:1::")) | ipv4,
-    "NAT64 of local use, /48": lambda ipv4: (
-        int(IPv6Address("64:ff9b:1::")) | (ipv4 >> 16) << 64 | (ipv4 & 0xFFFF) << 40
-    ),
-    "6to4": lambda ipv4: 0x2002 << 112 | ipv4 << 80 | 1,
-    "Teredo client": lambda ipv4: 0x20010000_08080808 << 64 | ipv4 ^ 0xFFFFFFFF,
-    "Teredo server": lambda ipv4: 0x20010000 << 96 | ipv4 << 64 | 0xF7F7F7F7,
-    "ISATAP": lambda ipv4: int(IPv6Address("2001:4860:4860::5efe:0:0")) | ipv4,
-    "ISATAP, universal": lambda ipv4: int(IPv6Address("2001:4860:4860::200:5efe:0:0")) | ipv4,
-}
 
 inside = st.sampled_from(NOT_PUBLIC).flatmap(lambda network: st.ip_addresses(network=network))
 ipv4 = st.one_of(st.ip_addresses(v=4), inside)
