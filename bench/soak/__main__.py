@@ -33,6 +33,7 @@ FOLDER = Path(".local/soak")
 WORKERS, TASKS_AT_ONCE = 3, 32
 LEASE_S = 4
 RECONCILE_EVERY_S = 15
+TELL_EVERY_S = 5
 SETTINGS = {
     "LEASE_S": str(LEASE_S),
     "HEARTBEAT_INTERVAL_S": "1",
@@ -78,6 +79,7 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     folder = FOLDER.absolute()
+    started = time.monotonic()
     with (
         Engines(folder) as engines,
         SoakSource(seed) as source,
@@ -85,7 +87,6 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
     ):
         clients = Clients(engines.endpoints)
         deployment = deploy(clients, prefix="soak", lease_s=LEASE_S)
-        started = time.monotonic()
         with Fleet(
             deployment,
             faults.endpoints,
@@ -94,31 +95,17 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
             folder=folder,
         ) as fleet:
             client = fleet.client(connections=TASKS_AT_ONCE)
-            driver = Driver(client, source, tasks, TASKS_AT_ONCE, seed, stopped=lambda: False)
-            chaos = Chaos(
-                fleet,
-                workers=WORKERS,
-                lease_s=LEASE_S,
-                tasks=tasks,
-                seed=seed,
-                progress=lambda: len(driver.acknowledged),
-            )
-            with repeating(RECONCILE_EVERY_S, lambda: _reconcile(fleet)):
-                fleet.start_api()
-                fleet.wait_until_ready()
-                chaos.start()
-                with repeating(5, lambda: _tell(driver, chaos, started)):
-                    driver.run()
-                chaos.finish()
+            driver = Driver(client, source, tasks, TASKS_AT_ONCE, seed)
+            chaos = _strain(fleet, driver, tasks=tasks, seed=seed)
             faults.stop()
-            fleet.start_api()
-            fleet.wait_until_ready()
+            _start_api(fleet)
             verdict = Judge(client, source).verdict(driver.acknowledged)
             duplicates = duplicate_executions(clients.s3, bucket=deployment.resources.result_bucket)
-    seconds = time.monotonic() - started
     recovery = recovery_times_s(
         sorted(folder.glob("worker-*.log")), chaos.disappearances, verdict.finished_at
     )
+    print(f"AWS faults: {dict(faults.counts)}")
+    print(f"failed: {dict(verdict.failure_codes)}; {len(recovery)} tasks lost their worker")
     figures = {
         "acknowledged": len(driver.acknowledged),
         "completed": verdict.completed,
@@ -134,11 +121,35 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
         "faults": faults.counts.total(),
         "recoveryP50s": _percentile(recovery, 0.50),
         "recoveryP99s": _percentile(recovery, 0.99),
-        "seconds": round(seconds, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }
-    print(f"AWS faults: {dict(faults.counts)}")
-    print(f"failed: {dict(verdict.failure_codes)}; {len(recovery)} tasks lost their worker")
     return figures, [*chaos.complaints, *verdict.findings]
+
+
+def _strain(fleet: Fleet, driver: Driver, *, tasks: int, seed: int) -> Chaos:
+    """Load, blows and reconciler together, until every task is over or its time is up."""
+    _start_api(fleet)
+    chaos = Chaos(
+        fleet,
+        workers=WORKERS,
+        lease_s=LEASE_S,
+        tasks=tasks,
+        seed=seed,
+        progress=lambda: len(driver.acknowledged),
+    )
+    began = time.monotonic()
+    with (
+        repeating(RECONCILE_EVERY_S, lambda: _reconcile(fleet)),
+        repeating(TELL_EVERY_S, lambda: _tell(driver, chaos, began)),
+        chaos,
+    ):
+        driver.run()
+    return chaos
+
+
+def _start_api(fleet: Fleet) -> None:
+    fleet.start_api()
+    fleet.wait_until_ready()
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:
@@ -150,10 +161,10 @@ def _reconcile(fleet: Fleet) -> None:
     fleet.start_reconciler().exit_code()
 
 
-def _tell(driver: Driver, chaos: Chaos, started: float) -> None:
+def _tell(driver: Driver, chaos: Chaos, began: float) -> None:
     blows = ", ".join(f"{blow.value} {count}" for blow, count in chaos.counts.items())
     print(
-        f"{time.monotonic() - started:5.0f} s: {len(driver.acknowledged)} acknowledged, "
+        f"{time.monotonic() - began:5.0f} s: {len(driver.acknowledged)} acknowledged, "
         f"{driver.finished} over; {blows}",
         flush=True,
     )

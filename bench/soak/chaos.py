@@ -3,13 +3,14 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from local.fleet.deployment import Fleet, Worker
 from local.fleet.waiting import until
@@ -46,7 +47,8 @@ class Disappearance:
 class Chaos:
     """Keeps `workers` workers running, and strikes whenever the load has come so far.
 
-    Which blow comes when is drawn from `seed`; `progress` is the number of acknowledged tasks.
+    Runs inside a ``with``, at whose end every planned blow was struck and is over. Which blow comes
+    when is drawn from `seed`; `progress` is the number of acknowledged tasks.
     """
 
     def __init__(
@@ -71,28 +73,28 @@ class Chaos:
         self._lock = threading.Lock()
         self._workers = [fleet.start_worker() for _ in range(workers)]
         self._threads = ThreadPoolExecutor(1 + workers, thread_name_prefix="chaos")
-        self._striking: Future[None] | None = None
-        self._aftermath: list[Future[None]] = []
+        self._under_way: list[Future[None]] = []
         self._over = threading.Event()
 
-    def start(self) -> None:
-        self._striking = self._threads.submit(self._run)
+    def __enter__(self) -> Self:
+        self._under_way.append(self._threads.submit(self._run))
+        return self
 
-    def finish(self) -> None:
-        """Wait until every planned blow was struck and is over; workers then run on."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._plan.clear()
         self._over.set()
-        if self._striking is not None:
-            self._striking.result()
-        for blow in self._aftermath:
+        for blow in self._under_way:  # which grows as long as blows are struck
             blow.result()
         self._threads.shutdown()
         self._complain_of_the_dead()
 
     def _run(self) -> None:
-        for number, blow in self._plan:
-            while self._progress() < number and not self._over.wait(0.05):
-                pass
-            self._strike(blow)
+        while self._plan:
+            number, blow = self._plan[0]
+            if self._progress() >= number or self._over.wait(0.05):
+                self._plan.popleft()
+                self._strike(blow)
 
     def _strike(self, blow: Blow) -> None:
         self.counts[blow] += 1
@@ -108,12 +110,12 @@ class Chaos:
             case Blow.STOP_WORKER:
                 worker.terminate()
                 self._give_back(self._fleet.start_worker())
-                self._aftermath.append(self._threads.submit(self._see_end, worker))
+                self._under_way.append(self._threads.submit(self._see_end, worker))
             case Blow.FREEZE_WORKER:
                 self.disappearances.append(Disappearance(worker.log, utc_now()))
                 worker.freeze()
                 for_s = self._lease_s + self._random.uniform(*FREEZE_BEYOND_LEASE_S)
-                self._aftermath.append(self._threads.submit(self._thaw_later, worker, for_s))
+                self._under_way.append(self._threads.submit(self._thaw_later, worker, for_s))
 
     def _thaw_later(self, worker: Worker, for_s: float) -> None:
         time.sleep(for_s)
@@ -127,17 +129,17 @@ class Chaos:
 
     def _take_worker(self) -> Worker:
         """One that polls: what has just been started has nothing to lose yet."""
-        until(lambda: any(worker.is_polling() for worker in self._available()), "a worker polls")
+        return until(self._polling_worker, "a worker polls")
+
+    def _polling_worker(self) -> Worker | None:
+        self._complain_of_the_dead()
         with self._lock:
             polling = [worker for worker in self._workers if worker.is_polling()]
+            if not polling:
+                return None
             worker = self._random.choice(polling)
             self._workers.remove(worker)
             return worker
-
-    def _available(self) -> Sequence[Worker]:
-        self._complain_of_the_dead()
-        with self._lock:
-            return list(self._workers)
 
     def _give_back(self, worker: Worker) -> None:
         with self._lock:
@@ -151,11 +153,11 @@ class Chaos:
                 self.complaints.append(f"{worker.log.stem} ended by itself")
 
 
-def _plan(tasks: int, draw: random.Random) -> list[tuple[int, Blow]]:
+def _plan(tasks: int, draw: random.Random) -> deque[tuple[int, Blow]]:
     """At how many acknowledged tasks which blow is struck: every kind at least once."""
     plan = [
         (draw.randrange(tasks), blow)
         for blow, tasks_per_blow in TASKS_PER_BLOW.items()
         for _ in range(max(1, tasks // tasks_per_blow))
     ]
-    return sorted(plan, key=lambda entry: entry[0])
+    return deque(sorted(plan, key=lambda entry: entry[0]))

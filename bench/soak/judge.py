@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -66,7 +67,7 @@ class Judge:
                 clerks.map(lambda task: self._client.get(task.task_id), acknowledged),
                 strict=True,
             ):
-                if answer.status == 404:  # noqa: PLR2004
+                if answer.status == HTTPStatus.NOT_FOUND:
                     verdict.lost += 1
                     verdict.findings.append(f"lost: {task.task_id}")
                 else:
@@ -104,7 +105,7 @@ class Judge:
 
     def _conflicts_of_result(self, task: Acknowledged, row: Task) -> Sequence[str]:
         answer = self._client.download(row["resultUrl"])
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != HTTPStatus.OK:
             return [f"no result to be had ({answer.status})"]
         key = urlsplit(row["resultUrl"]).path
         expectations = {

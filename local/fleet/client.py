@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import urllib3
@@ -57,7 +58,7 @@ class Client:
 
     def is_ready(self) -> bool:
         try:
-            return self._http.request("GET", f"{self._url}/readyz").status == 200  # noqa: PLR2004
+            return self._http.request("GET", f"{self._url}/readyz").status == HTTPStatus.OK
         except urllib3.exceptions.HTTPError:
             return False
 

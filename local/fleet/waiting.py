@@ -15,7 +15,7 @@ class TookTooLong(AssertionError):
     pass
 
 
-def until(condition: Callable[[], T], what: str, *, within_s: float = PATIENCE_S) -> T:
+def until(condition: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S) -> T:
     """What `condition` gives as soon as that is true; raises ``TookTooLong``."""
     end = time.monotonic() + within_s
     while not (answer := condition()):

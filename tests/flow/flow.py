@@ -43,9 +43,7 @@ class Flow:
             task = self.task(task_id)
             return task if true_of(task) else None
 
-        task = until(look, f"{what}: {task_id}")
-        assert task is not None
-        return task
+        return until(look, f"{what}: {task_id}")
 
     def when_over(self, task_id: str) -> Task:
         return self.when(task_id, is_over, "the task is over")
