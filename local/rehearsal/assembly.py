@@ -1,0 +1,58 @@
+"""What the CDK's cloud assembly says about stacks and images.
+
+Source: the schemas of ``aws-cdk-lib``'s ``cloud-assembly-schema``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAsset:
+    """An image to build: from `dockerfile` in `directory`; published as `repository`:`tag`."""
+
+    directory: Path
+    dockerfile: str
+    platform: str | None
+    build_args: Mapping[str, str]
+    repository: str
+    tag: str
+
+    @property
+    def name(self) -> str:
+        """The folder of its Dockerfile."""
+        return Path(self.dockerfile).parent.name
+
+
+def stacks(assembly: Path) -> Sequence[str]:
+    """Names of the stacks."""
+    manifest = json.loads((assembly / "manifest.json").read_text())
+    return [
+        artifact["properties"].get("stackName", name)
+        for name, artifact in manifest["artifacts"].items()
+        if artifact["type"] == "aws:cloudformation:stack"
+    ]
+
+
+def image_assets(assembly: Path) -> Sequence[ImageAsset]:
+    """Each image once, however many stacks use it."""
+    return list({asset.tag: asset for asset in _image_assets(assembly)}.values())
+
+
+def _image_assets(assembly: Path) -> Iterator[ImageAsset]:
+    for manifest in sorted(assembly.glob("*.assets.json")):
+        images: Mapping[str, Any] = json.loads(manifest.read_text()).get("dockerImages", {})
+        for image in images.values():
+            source = image["source"]
+            (destination,) = image["destinations"].values()
+            yield ImageAsset(
+                directory=assembly / source["directory"],
+                dockerfile=source["dockerFile"],
+                platform=source.get("platform"),
+                build_args=source.get("dockerBuildArgs", {}),
+                repository=destination["repositoryName"],
+                tag=destination["imageTag"],
+            )

@@ -1,0 +1,65 @@
+"""``AWS::Scheduler::Schedule``."""
+
+from typing import Any, Self
+
+from moto.core.common_models import CloudFormationModel
+from moto.scheduler.models import scheduler_backends
+
+
+class Schedule(CloudFormationModel):
+    def __init__(self, name: str, group: str) -> None:
+        self.physical_resource_id = name
+        self._group = group
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Scheduler::Schedule"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+        **_: Any,
+    ) -> Self:
+        properties = cloudformation_json["Properties"]
+        schedule = scheduler_backends[account_id][region_name].create_schedule(
+            name=resource_name,
+            group_name=properties.get("GroupName", "default"),
+            description=properties.get("Description"),
+            schedule_expression=properties["ScheduleExpression"],
+            schedule_expression_timezone=properties.get("ScheduleExpressionTimezone"),
+            flexible_time_window=properties["FlexibleTimeWindow"],
+            start_date=properties.get("StartDate"),
+            end_date=properties.get("EndDate"),
+            state=properties.get("State"),
+            target=properties["Target"],
+            kms_key_arn="",
+            action_after_completion=None,
+        )
+        return cls(schedule.name, schedule.group_name)
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Self,
+        new_resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+    ) -> Self:
+        original_resource.delete(account_id, region_name)
+        return cls.create_from_cloudformation_json(
+            original_resource.physical_resource_id, cloudformation_json, account_id, region_name
+        )
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        scheduler_backends[account_id][region_name].delete_schedule(
+            self._group, self.physical_resource_id
+        )

@@ -1,0 +1,56 @@
+"""Starts tasks as ECS does: container, address, credentials."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from local.rehearsal.changes import Changes
+from local.rehearsal.ecs.credentials import CredentialsEndpoint
+from local.rehearsal.ecs.definitions import TaskDefinition
+from local.rehearsal.ecs.engine import ContainerOrder, Engine
+from local.rehearsal.ecs.task import Task
+
+
+class Launcher:
+    """`additions` go to the environment of every container, beside what is deployed."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        credentials: CredentialsEndpoint,
+        addresses: Iterator[str],
+        additions: Mapping[str, str],
+        logs: Path,
+        changes: Changes,
+    ) -> None:
+        self._engine = engine
+        self._credentials = credentials
+        self._addresses = addresses
+        self._additions = additions
+        self._logs = logs
+        self._changes = changes
+
+    async def launch(self, definition: TaskDefinition) -> Task:
+        """Raises ``Failed`` when ECS could not start it either."""
+        name = f"{definition.family}-{secrets.token_hex(3)}"
+        address = next(self._addresses)
+        environment = {
+            **definition.environment,
+            **self._additions,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": self._credentials.uri_for(
+                definition.task_role_arn
+            ),
+        }
+        if definition.port is not None:
+            environment["API_HOST"] = address
+        log = self._logs / f"{name}.log"
+        container = await self._engine.start(ContainerOrder(name, definition, environment, log))
+        return Task(
+            name=name,
+            definition=definition,
+            container=container,
+            address=address,
+            log=log,
+            changes=self._changes,
+        )

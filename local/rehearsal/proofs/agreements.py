@@ -1,0 +1,61 @@
+"""What the deployed parts must agree on, compared before anything is started.
+
+The settings class refuses the same at synthesis; this looks at what was deployed.
+"""
+
+from collections.abc import Iterator
+
+from local.rehearsal.ecs.definitions import TaskDefinition
+from local.rehearsal.failure import Failed
+from local.rehearsal.stage import Stage
+
+
+def agree(stage: Stage) -> None:
+    """Raises ``Failed`` with everything that is at odds."""
+    with stage.report.step("Queue, environment and timeouts agree with each other"):
+        worker = stage.player.definition(stage.worker.task_definition_arn)
+        api = stage.player.definition(stage.api.task_definition_arn)
+        visibility_s = int(
+            stage.clients.sqs.get_queue_attributes(
+                QueueUrl=worker.environment["TASK_QUEUE_URL"],
+                AttributeNames=["VisibilityTimeout"],
+            )["Attributes"]["VisibilityTimeout"]
+        )
+        wrong = [*_worker(worker, visibility_s), *_api(stage, api)]
+        if wrong:
+            raise Failed(" ".join(wrong))
+
+
+def _worker(worker: TaskDefinition, visibility_s: int) -> Iterator[str]:
+    lease_s, heartbeat_s, budget_s = (
+        float(worker.environment[name])
+        for name in ("LEASE_S", "HEARTBEAT_INTERVAL_S", "PROCESSING_BUDGET_S")
+    )
+    if visibility_s != lease_s:
+        yield (
+            f"The queue hides a message for {visibility_s} s, and the lease on its task is "
+            f"{lease_s:g} s (LEASE_S): a running task would be received again."
+        )
+    if visibility_s < 2 * heartbeat_s:
+        yield (
+            f"The queue hides a message for {visibility_s} s, and a worker prolongs that every "
+            f"{heartbeat_s:g} s only (HEARTBEAT_INTERVAL_S): one late heartbeat loses the task "
+            f"within its budget of {budget_s:g} s."
+        )
+    if budget_s >= worker.stop_timeout_s:
+        yield (
+            f"An attempt may take {budget_s:g} s (PROCESSING_BUDGET_S), and a leaving worker is "
+            f"killed after {worker.stop_timeout_s} s."
+        )
+
+
+def _api(stage: Stage, api: TaskDefinition) -> Iterator[str]:
+    graceful_s = int(api.environment["API_STOP_TIMEOUT_S"])
+    if graceful_s >= api.stop_timeout_s:
+        yield (
+            f"The API finishes requests for {graceful_s} s (API_STOP_TIMEOUT_S), and is killed "
+            f"after {api.stop_timeout_s} s."
+        )
+    port = stage.api.target_port
+    if int(api.environment["API_PORT"]) != port or api.port != port:
+        yield f"The load balancer sends to port {port}, where the API does not listen."

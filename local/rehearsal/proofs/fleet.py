@@ -1,0 +1,76 @@
+"""Workers come and go, and no task is lost."""
+
+from local.rehearsal.failure import Failed
+from local.rehearsal.stage import Stage
+from local.rehearsal.tasks import TaskClient
+
+BURST = 24
+"""Tasks that wait while no worker runs."""
+MOST_WORKERS = 3
+
+DRAINING = "worker draining"
+"""What a worker says once it has stopped to receive."""
+
+
+async def drain(stage: Stage, tasks: TaskClient) -> list[str]:
+    """SIGTERM in the middle of a task. Returns the ids of tasks that came when no worker ran."""
+    async with stage.proof("A worker that is told to go finishes its task, and receives no more"):
+        scheduler = stage.player.scheduler(stage.worker)
+        (leaving,) = scheduler.tasks
+        stage.pictures.hold()
+        task_id = await tasks.submit(stage.pictures.held_url())
+        await stage.pictures.holds(1)
+        stage.order_workers(0)
+        await stage.changes.until(lambda: leaving.told_to_stop)
+        # Each new message ends a poll that is under way: the leaving worker must put it back.
+        waiting = [await tasks.submit(stage.pictures.url()) for _ in range(BURST)]
+        await leaving.says(DRAINING)
+        stage.pictures.release()
+        task = await tasks.over(task_id, status="COMPLETED")
+        if task["attempt"] != 1:
+            raise Failed(f"The task took {task['attempt']} attempts.")
+        await stage.player.steady(stage.worker)
+        await _nothing_begun(tasks, waiting)
+        stage.report.figures.tasksCompleted += 1
+    return waiting
+
+
+async def _nothing_begun(tasks: TaskClient, waiting: list[str]) -> None:
+    for task_id in waiting:
+        task = await tasks.look(task_id)
+        if task["status"] != "PENDING":
+            raise Failed(f"Task {task_id} is {task['status']} although no worker runs.")
+
+
+async def scaling(stage: Stage, tasks: TaskClient, waiting: list[str]) -> None:
+    """From 0 to 3 workers for the `waiting` tasks, and to 0 again in the middle of the work."""
+    async with stage.proof("0 → 3 → 0 → 1 workers, and no task is lost") as told:
+        stage.order_workers(MOST_WORKERS)
+        await tasks.completed(waiting)
+        await stage.player.steady(stage.worker)
+        stage.pictures.hold()
+        leaving = [await tasks.submit(stage.pictures.held_url()) for _ in range(MOST_WORKERS)]
+        leaving += [await tasks.submit(stage.pictures.url()) for _ in range(BURST)]
+        stage.order_workers(0)
+        scheduler = stage.player.scheduler(stage.worker)
+        await stage.changes.until(lambda: all(task.told_to_stop for task in scheduler.tasks))
+        stage.pictures.release()
+        # Those that leave have up to their stop timeout; a new one need not wait for that.
+        stage.order_workers(1)
+        await tasks.completed(leaving)
+        stage.report.figures.tasksCompleted += len(waiting) + len(leaving)
+        told.append(f"{len(waiting) + len(leaving)} tasks are COMPLETED.")
+
+
+async def farewells(stage: Stage) -> None:
+    """Every worker that was told to go by now has ended well, and in time."""
+    async with stage.proof("Every worker that was told to go ended by itself, in time") as told:
+        await stage.player.steady(stage.worker)
+        stopped = stage.player.scheduler(stage.worker).stopped
+        for task, exit_code in stopped:
+            if exit_code != 0:
+                raise Failed(
+                    f"{task.name} ended with exit code {exit_code}.",
+                    details=tuple(task.last_lines()),
+                )
+        told.append(f"{len(stopped)} ended with exit code 0.")

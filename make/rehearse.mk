@@ -1,0 +1,9 @@
+# The deploy rehearsal: what would be deployed, deployed to an emulated AWS and tried out.
+
+# auto, docker or processes
+ENGINE ?= auto
+
+.PHONY: rehearse
+rehearse: $(CDK_CLI) ## Deploy PROFILE= to an emulated AWS, prove that it works, destroy it (ENGINE=auto)
+	@$(PY) -m local.rehearsal --profile $(PROFILE) --engine $(ENGINE) \
+		$(addprefix --setting ,$(SETTINGS))
