@@ -2,8 +2,8 @@
 
 The way of a picture: ``pool`` finds a free child, ``child`` gives it the open file over ``wire``;
 ``inside`` the child, fenced in by ``sandbox`` and ``seccomp``, ``picture`` does the work: it lets
-``sniff`` say what the file is, ``decode`` open it (with ``color``), the operations change it and
-``encode`` write it. The result comes back over ``wire``.
+``sniff`` say what the file is, ``decode`` open it (with ``color`` and ``scans``), the operations
+change it and ``encode`` write it. The result comes back over ``wire``.
 
 Pillow is loaded in the children only.
 """

@@ -7,9 +7,11 @@ from typing import Final
 
 from PIL import Image, ImageFile
 
-from services.common.errors import PictureDamaged, PictureTooLarge
+from services.common.errors import PictureDamaged, PictureTooComplex, PictureTooLarge
 from services.common.operations import Format, Size
 from services.worker.imaging.color import foreign_profile, to_srgb
+from services.worker.imaging.limits import JPEG_MAX_SCANS
+from services.worker.imaging.scans import has_more_scans
 
 PILLOW_NAMES: Final[dict[Format, str]] = {
     "jpeg": "JPEG",
@@ -60,7 +62,7 @@ class OpenedPicture:
     """A picture of which only the header has been read. Of an animation, the first frame."""
 
     def __init__(self, content: bytes, source_format: Format, *, max_pixels: int) -> None:
-        """Raises ``PictureTooLarge`` or ``PictureDamaged``."""
+        """Raises ``PictureTooLarge``, ``PictureTooComplex`` or ``PictureDamaged``."""
         self._image = _open(content, source_format, max_pixels)
         # Pillow's TIFF decoder turns the picture upright itself.
         self._orientation = 1 if source_format == "tiff" else _orientation(self._image)
@@ -105,6 +107,8 @@ def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.I
     width, height = image.size
     if width * height > max_pixels:
         raise _too_large(max_pixels)
+    if source_format == "jpeg" and has_more_scans(content, JPEG_MAX_SCANS):
+        raise PictureTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
     return image
 
 

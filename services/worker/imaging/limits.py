@@ -26,6 +26,11 @@ class ImagingLimits:
     """The parent holds the result in its memory until it is stored."""
 
 
+JPEG_MAX_SCANS: Final = 100
+"""Encoders write ten. Of 50 megapixels each takes 30 ms, and 75 bytes of the file: 300 KB would
+use up all of the CPU time. libtiff has the same limit for JPEGs in TIFFs
+(``max_allowed_scan_number`` in its tif_jpeg.c)."""
+
 ENCODER_MAX_PIXELS: Final[Mapping[Format, int]] = {"avif": 25_000_000, "webp": 25_000_000}
 """For the encoders that cannot do 50 megapixels within 1 GiB and 30 s with room for a slower
 machine. Measured on an x86 core of 2026, beside the 4 bytes a pixel that the picture itself has:

@@ -162,6 +162,14 @@ def bombs() -> Iterator[tuple[Format, bytes]]:
     yield "bmp", bytes(bmp)
 
 
+def jpeg_with_scans(scans: int, *, side: int = 64) -> bytes:
+    """A JPEG of one grey whose last scan is written again and again; each takes 75 bytes."""
+    once = file_of(Image.new("L", (side, side), 128), "jpeg", progressive=True)
+    last = once.rindex(b"\xff\xda")
+    written = once.count(b"\xff\xda")
+    return once[:-2] + once[last:-2] * (scans - written) + once[-2:]
+
+
 def png_with_text_bomb() -> bytes:
     """Compressed text that becomes 200 MB, in a picture of one pixel."""
     text = b"Comment\0\0" + zlib.compress(bytes(2_000_000))

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 from services.common.errors import (
     OperationInvalid,
     PictureDamaged,
+    PictureTooComplex,
     PictureTooLarge,
     ResultTooLarge,
 )
@@ -32,6 +33,7 @@ from tests.worker.imaging.pictures import (
     file_of,
     gradient,
     gray_profile,
+    jpeg_with_scans,
     opened,
     png_with_text_bomb,
     png_without_its_palette,
@@ -334,6 +336,12 @@ def test_the_pixel_cap_is_exact(file_format: Format) -> None:
     assert done(picture, *GRAYSCALE, limits=ImagingLimits(max_pixels=1200)).width == 40
     with pytest.raises(PictureTooLarge):
         done(picture, *GRAYSCALE, limits=ImagingLimits(max_pixels=1199))
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_any_is_decoded() -> None:
+    with pytest.raises(PictureTooComplex, match="100 scans"):
+        done(jpeg_with_scans(101), *GRAYSCALE)
+    assert done(jpeg_with_scans(100), *GRAYSCALE).width == 64
 
 
 def test_compressed_text_is_not_unpacked_without_end() -> None:
