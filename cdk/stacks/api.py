@@ -30,7 +30,7 @@ from cdk.hardened_task import HardenedTask
 from cdk.images import ServiceImage
 from cdk.settings import Settings
 from cdk.stacks.network import NetworkStack, egress_group
-from cdk.stacks.state import OWNER_INDEX, RESULTS, StateStack
+from cdk.stacks.state import RESULTS, StateStack
 from cdk.web_acl import WebAcl
 
 PORT = 8080
@@ -181,10 +181,6 @@ class ApiStack(Stack):
                 PolicyStatement(
                     actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
                     resources=[state.table.table_arn],
-                ),
-                PolicyStatement(
-                    actions=["dynamodb:Query"],
-                    resources=[f"{state.table.table_arn}/index/{OWNER_INDEX}"],
                 ),
                 PolicyStatement(
                     actions=["sqs:GetQueueAttributes", "sqs:SendMessage"],

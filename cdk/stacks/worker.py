@@ -97,7 +97,7 @@ class WorkerStack(Stack):
             },
             statements=[
                 PolicyStatement(
-                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    actions=["dynamodb:UpdateItem"],
                     resources=[state.table.table_arn],
                 ),
                 PolicyStatement(
