@@ -119,6 +119,7 @@ def test_a_picture_that_ends_with_the_connection_arrives_whole() -> None:
         ("deflate", zlib.compress(PICTURE)),
         ("gzip, gzip", gzip.compress(gzip.compress(PICTURE))),
     ],
+    ids=["gzip", "deflate", "gzip twice"],
 )
 def test_a_content_encoding_that_nobody_asked_for_is_undone(encoding: str, body: bytes) -> None:
     with serving(ok(body, f"Content-Encoding: {encoding}")) as source:
