@@ -2,10 +2,13 @@
 # ruff: noqa: N999 - gunicorn's own name for this file
 
 import logging
+from typing import cast
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from services.api import cores
 from services.api.server import ApiWorker
 from services.common import telemetry
 from services.common.config import ApiConfig
@@ -29,6 +32,16 @@ class StructuredLogger(Logger):
 
 class Worker(ApiWorker):
     transfer_timeout_s = _config.api_transfer_timeout_s
+    core: int | None = None
+
+
+def pre_fork(arbiter: Arbiter, worker: Worker) -> None:
+    taken = [cast("Worker", other).core for other in arbiter.WORKERS.values()]
+    worker.core = cores.choose(cores.usable(), taken=taken)
+
+
+def post_fork(_arbiter: Arbiter, worker: Worker) -> None:
+    cores.keep_to(worker.core)
 
 
 wsgi_app = "services.api.wsgi:create_wsgi_app()"

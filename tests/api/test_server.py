@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import boto3
+import psutil
 import pytest
 
 from local import schema
@@ -385,6 +386,23 @@ def test_processes_and_their_successors_share_one_limit(deployment: Deployment) 
             minutes.append(time.time() // 60)
 
     assert 0 < accepted <= limit * (1 + minutes[-1] - minutes[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to a core")
+def test_each_process_keeps_to_one_core_and_two_share_none_without_need(
+    deployment: Deployment,
+) -> None:
+    environment = {**deployment.resources.environment(), **SETTINGS, "API_PROCESSES": "2"}
+    with gunicorn(deployment.endpoint_url, environment) as server:
+        master = psutil.Process(server.process.pid)
+        give_up = time.monotonic() + PATIENCE_S
+        cores: list[list[int]] = []
+        while [len(of_one) for of_one in cores] != [1, 1]:
+            assert time.monotonic() < give_up, f"still {cores}"
+            cores = [process.cpu_affinity() for process in master.children()]
+
+    usable = len(os.sched_getaffinity(0))
+    assert len({core for of_one in cores for core in of_one}) == min(2, usable)
 
 
 def test_a_request_under_way_is_finished_before_the_process_ends(own_server: Gunicorn) -> None:
