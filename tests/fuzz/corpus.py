@@ -1,12 +1,14 @@
-"""Small pictures of every kind that the accepted formats have, to be damaged."""
+"""Small pictures of every kind that the accepted formats have, to be damaged; and the largest."""
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Final
+from math import isqrt
+from typing import Any, Final
 
 from PIL import Image
 
 from services.common.operations import FORMATS, Format
+from services.worker.imaging.limits import ENCODER_MAX_PIXELS, ImagingLimits
 from tests.worker.imaging.pictures import (
     MODES,
     PHOTOGRAPHS,
@@ -62,3 +64,24 @@ def _features() -> Iterator[bytes]:
     several = BytesIO()
     picture.save(several, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     yield several.getvalue()
+
+
+LARGEST: Final[dict[Format, str]] = {
+    "jpeg": "CMYK",
+    "png": "RGBA",
+    "gif": "P",
+    "tiff": "CMYK",
+    "bmp": "1",
+}
+"""The mode that takes the most memory, of formats that are quick to write and hold one so large."""
+
+
+def largest() -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Pictures with as many pixels as are allowed, and the output that they are to get."""
+    side = isqrt(ImagingLimits().max_pixels)
+    for file_format, mode in LARGEST.items():
+        options = {"compression": "tiff_lzw"} if file_format == "tiff" else {}
+        yield file_of(Image.new(mode, (side, side)), file_format, **options), None
+    for result_format, pixels in ENCODER_MAX_PIXELS.items():
+        side = isqrt(pixels)
+        yield file_of(Image.new("RGB", (side, side)), "jpeg"), {"format": result_format}
