@@ -1,4 +1,4 @@
-"""The command line for operators: ``python -m taskctl keys create | list | revoke``, ``doctor``.
+"""The command line for operators: ``python -m taskctl keys | dlq | doctor``.
 
 Credentials, region and endpoint are those that boto3 finds (``AWS_PROFILE``, ``AWS_REGION``,
 ``AWS_ENDPOINT_URL``).
@@ -6,6 +6,7 @@ Credentials, region and endpoint are those that boto3 finds (``AWS_PROFILE``, ``
 
 import click
 
+from taskctl.dlq import dlq
 from taskctl.doctor import doctor
 from taskctl.keys import keys
 
@@ -16,4 +17,5 @@ def cli() -> None:
 
 
 cli.add_command(keys)
+cli.add_command(dlq)
 cli.add_command(doctor)

@@ -1,4 +1,4 @@
-"""Where a deployment keeps its API keys and answers: read from its CloudFormation outputs."""
+"""Where the parts of a deployment are: read from its CloudFormation outputs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +22,25 @@ def find_deployment(client: "CloudFormationClient", *, environment: str) -> Depl
     return Deployment(
         api_keys_secret_id=_output(client, f"taskfleet-{environment}-state", "ApiKeysSecretId"),
         api_url=_output(client, f"taskfleet-{environment}-api", "Url"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResources:
+    """The names that the services know them by."""
+
+    task_table: str
+    task_queue_url: str
+    dead_letter_queue_url: str
+
+
+def find_task_resources(client: "CloudFormationClient", *, environment: str) -> TaskResources:
+    """Those of what the CDK made with this `environment`; raises ``OperatorError``."""
+    stack = f"taskfleet-{environment}-state"
+    return TaskResources(
+        task_table=_output(client, stack, "TaskTable"),
+        task_queue_url=_output(client, stack, "TaskQueueUrl"),
+        dead_letter_queue_url=_output(client, stack, "DeadLetterQueueUrl"),
     )
 
 
