@@ -15,6 +15,7 @@ from local import schema
 from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
 from services.common.task_table import TaskTable
+from tests import hypothesis_profiles
 from tests.tasks import NOW, POLICY
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
+
+
+hypothesis_profiles.register()
 
 
 @dataclass

@@ -1,0 +1,19 @@
+"""How long Hypothesis looks for a failure of the model: ``pytest --hypothesis-profile=nightly``."""
+
+from hypothesis import Phase, settings
+
+
+def register() -> None:
+    settings.register_profile(
+        "fast", max_examples=80, stateful_step_count=60, deadline=None, derandomize=True
+    )
+    settings.register_profile(
+        "nightly", max_examples=3_000, stateful_step_count=120, deadline=None, print_blob=True
+    )
+    # For who only wants to know whether anything is found.
+    settings.register_profile(
+        "unshrunk",
+        settings.get_profile("fast"),
+        max_examples=300,
+        phases=[Phase.explicit, Phase.generate],
+    )
