@@ -1,0 +1,31 @@
+"""The machine on which figures were measured."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+
+def description() -> Mapping[str, object]:
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {
+            name: version(name) for name in ("boto3", "flask", "gunicorn", "pillow", "urllib3")
+        },
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _cpu() -> str:
+    """Linux tells the model in a file only."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,25 @@
+"""What the measured programs are told of the stub AWS."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from bench.overhead.stub_aws import StubAws
+from local.embedded_aws import isolated
+from local.processes import Program
+
+
+def environment(aws: StubAws) -> Mapping[str, str]:
+    """Everything that a program needs to use the stub; with the logs of production."""
+    return {
+        **isolated(os.environ, endpoint_url=aws.endpoint_url),
+        "TASK_TABLE": "tasks",
+        "TASK_QUEUE_URL": f"{aws.endpoint_url}/000000000000/tasks",
+        "RESULT_BUCKET": "results",
+        "API_KEYS_SECRET_ID": "api-keys",
+        "LOG_FORMAT": "json",
+    }
+
+
+def floor(module: str, environment: Mapping[str, str]) -> Program:
+    return Program(module, (sys.executable, "-m", f"bench.overhead.{module}"), environment)
