@@ -1,4 +1,4 @@
-"""A queue of SQS. What is received stays hidden: no round is as long as a visibility timeout."""
+"""A queue of SQS. What is received stays hidden for good: nobody that is measured dies."""
 
 import hashlib
 import threading
