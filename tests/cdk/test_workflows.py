@@ -85,6 +85,7 @@ def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
         "deploy.yml": {"id-token"},
         "deploy-environment.yml": {"id-token"},
         "dependencies.yml": {"contents", "pull-requests"},
+        "security.yml": set(),
     }
 
     assert read(path)["permissions"] == {"contents": "read"}
@@ -143,6 +144,22 @@ def test_dependencies_are_updated_weekly() -> None:
     (schedule,) = triggers(ROOT / ".github/workflows/dependencies.yml")["schedule"]
 
     assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+
+
+def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_every_change_and_weekly() -> (
+    None
+):
+    path = ROOT / ".github/workflows/security.yml"
+    found = list(steps(path))
+    scans = [step for step in found if step.get("uses", "").startswith("anchore/scan-action@")]
+
+    assert triggers(path).keys() >= {"pull_request", "schedule"}
+    assert {"make audit", "make sbom"} <= {step.get("run") for step in found}
+    assert {scan["with"]["image"] for scan in scans} == {
+        "taskfleet-test-api",
+        "taskfleet-test-worker",
+    }
+    assert all(scan["with"]["severity-cutoff"] == "high" for scan in scans)
 
 
 @workflows

@@ -1,0 +1,23 @@
+# What is attacked, and what is known to be in the images.
+
+WRAPPED ?= 1000
+EXAMPLES ?= 150
+SBOM_FOLDER ?= .local/sbom
+
+.PHONY: security
+security: .venv/.synced ## Attack everything; figures in docs/security.md (PICTURES=, EXAMPLES=, WRAPPED=, SEED=)
+	@$(PY) -m tests.security --wrapped $(WRAPPED) --pictures $(PICTURES) --examples $(EXAMPLES) \
+		$(SEED:%=--seed %) --results bench/results/security.json
+	@$(PY) -m docs.security_figures
+
+.PHONY: sbom
+sbom: .venv/.synced ## Write a bill of materials (CycloneDX) for each image (SBOM_FOLDER=)
+	@mkdir -p $(SBOM_FOLDER)
+	@for service in api worker; do $(UV) export --frozen --quiet --no-default-groups \
+		--no-emit-project --group $$service --format cyclonedx1.5 \
+		--output-file $(SBOM_FOLDER)/$$service.cdx.json > /dev/null; done
+
+.PHONY: audit
+audit: .venv/.synced ## Look for known vulnerabilities in what the images install (asks PyPI)
+	@for service in api worker; do $(PY) -m pip_audit --strict --disable-pip --require-hashes \
+		--requirement services/$$service/requirements.txt || exit 1; done
