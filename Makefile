@@ -3,7 +3,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 UV := .tools/bin/uv
-UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
@@ -17,12 +16,14 @@ help: ## List the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort -u \
 		| awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-$(UV):
+$(UV): make/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Taskfleet needs Python 3.11 or newer; choose one with PYTHON=python3.x" >&2; exit 1; }
 	@$(PYTHON) -m venv .tools \
 		|| { echo "Python's venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement make/uv.txt
+	@touch $@
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --quiet --frozen --python $(PYTHON)
