@@ -7,3 +7,7 @@ ENGINE ?= auto
 rehearse: $(CDK_CLI) ## Deploy PROFILE= to an emulated AWS, prove that it works, destroy it (ENGINE=auto)
 	@$(PY) -m local.rehearsal --profile $(PROFILE) --engine $(ENGINE) \
 		$(addprefix --setting ,$(SETTINGS))
+
+.PHONY: test-rehearsal
+test-rehearsal: $(CDK_CLI) ## Show that the rehearsal catches what is broken on purpose
+	@$(PY) -m pytest -m rehearsal tests/rehearsal

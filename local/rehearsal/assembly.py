@@ -4,7 +4,7 @@ Source: the schemas of ``aws-cdk-lib``'s ``cloud-assembly-schema``.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,15 @@ def stacks(assembly: Path) -> Sequence[str]:
         for name, artifact in manifest["artifacts"].items()
         if artifact["type"] == "aws:cloudformation:stack"
     ]
+
+
+def resource_types(assembly: Path) -> Collection[str]:
+    """The types of all resources in all templates."""
+    return {
+        resource["Type"]
+        for template in assembly.glob("*.template.json")
+        for resource in json.loads(template.read_text())["Resources"].values()
+    }
 
 
 def image_assets(assembly: Path) -> Sequence[ImageAsset]:

@@ -1,7 +1,7 @@
 """The deployment under rehearsal: made, changed and deleted by the CDK's command line."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from local.embedded_aws import REGION
@@ -48,6 +48,11 @@ class Deployment:
             for stack in stacks
             if stack["StackName"] in self.stacks
         )
+
+    @property
+    def resource_types(self) -> Collection[str]:
+        """Those that its templates name."""
+        return assembly.resource_types(self._assembly)
 
     async def create(self) -> None:
         """Synthesise, bootstrap, build the images, deploy; raises ``Failed``."""

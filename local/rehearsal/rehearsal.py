@@ -2,31 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from local.embedded_aws import REGION, isolated
-from local.ports import HOST
 from local.rehearsal.aws.emulator import EmulatedAws
-from local.rehearsal.balancer.load_balancer import LoadBalancer
-from local.rehearsal.balancer.settings import read_load_balancer, read_target_groups
 from local.rehearsal.cdk_cli import CdkCli
 from local.rehearsal.certificate import Certificate
-from local.rehearsal.changes import Changes
 from local.rehearsal.clients import Clients
 from local.rehearsal.deployment import Deployment
 from local.rehearsal.ecs import docker_engine
-from local.rehearsal.ecs.addresses import loopback_addresses
-from local.rehearsal.ecs.credentials import CredentialsEndpoint
+from local.rehearsal.ecs.addresses import Addresses
 from local.rehearsal.ecs.engine import Engine
-from local.rehearsal.ecs.launcher import Launcher
-from local.rehearsal.ecs.player import EcsPlayer, set_desired_counts
+from local.rehearsal.ecs.player import set_desired_counts
 from local.rehearsal.ecs.process_engine import ProcessEngine
 from local.rehearsal.failure import Failed
 from local.rehearsal.options import Options
-from local.rehearsal.pictures import PictureSource
 from local.rehearsal.proofs import (
     agreements,
     client,
@@ -40,99 +33,89 @@ from local.rehearsal.proofs import (
 from local.rehearsal.report import Report
 from local.rehearsal.roles import deployed_roles
 from local.rehearsal.stage import Stage
+from local.rehearsal.staging import staged
 from local.rehearsal.tasks import TaskClient
 
+WITHOUT_CERTIFICATE = "dev"
+"""The profile that speaks plain HTTP."""
+
 NOT_PROVEN = (
-    "scaling policies, alarms, dashboard: that they do at the right time what they say",
-    "the firewall's rules, security groups, NAT, endpoints: no packet passes them here",
-    "resource policies (TLS only), bootstrap roles: only the roles of the services are judged",
-    "the real load balancer, Fargate and Spot: their own delays and failures",
+    "scaling policies, alarms and dashboard: that they do what they say, and when",
+    "firewall, security groups, NAT and endpoints: no packet passes them here",
+    "resource policies, such as TLS only, and the roles of the CDK's bootstrap",
+    "the real load balancer, Fargate and Spot: their delays, and how they fail",
 )
 
 
 async def rehearse(options: Options, report: Report) -> None:
     """Raises ``Failed``, alone or in a group, at the first step that fails."""
     surroundings = dict(os.environ)
-    with (
-        TemporaryDirectory(prefix="taskfleet-rehearsal-") as folder,
-        EmulatedAws() as aws,
-    ):
-        scratch = Path(folder)
+    with TemporaryDirectory(prefix="taskfleet-rehearsal-") as folder, EmulatedAws() as aws:
+        scratch, addresses = Path(folder), Addresses()
         environment = _environment(aws)
         # From here on this process, too, knows no other AWS.
         os.environ.clear()
         os.environ.update(environment)
+        clients = Clients(endpoint_url=aws.endpoint_url)
         engine = await _engine(options, surroundings, scratch)
         report.say(f"Services run as {engine.sentence}.\n")
-        addresses = loopback_addresses()
-        balancer_address = next(addresses)
-        clients = Clients(endpoint_url=aws.endpoint_url)
-        context, certificate = {"profile": options.profile, **options.context}, None
-        if options.profile != "dev":
-            certificate = Certificate(address=balancer_address, clients=clients, folder=scratch)
-            context["certificate_arn"] = certificate.arn
+        certificate = None
+        if options.profile != WITHOUT_CERTIFICATE:
+            certificate = Certificate(
+                address=addresses.of_load_balancer, clients=clients, folder=scratch
+            )
         deployment = Deployment(
-            cdk=CdkCli(environment=environment, context=context, app=options.app),
+            cdk=CdkCli(
+                environment=environment, context=_context(options, certificate), app=options.app
+            ),
             clients=clients,
             gate=aws.gate,
             engine=engine,
             environment_name=options.environment_name,
             scratch=scratch,
         )
-        with report.step("cdk bootstrap and cdk deploy --all, with both images built") as told:
-            await deployment.create()
-            resources = deployment.resources()
-            report.figures.stacks = len(resources)
-            report.figures.resources = sum(map(len, resources.values()))
-            told.append(f"{report.figures.stacks} stacks, {report.figures.resources} resources.")
-        async with AsyncExitStack() as stack:
-            changes = Changes()
-            balancer = await stack.enter_async_context(
-                LoadBalancer(
-                    read_load_balancer(clients.elbv2),
-                    groups=read_target_groups(clients.elbv2),
-                    address=balancer_address,
-                    certificates={certificate.arn: certificate.context} if certificate else {},
-                    changes=changes,
-                )
-            )
-            credentials = await stack.enter_async_context(CredentialsEndpoint(clients, aws.gate))
-            pictures = await stack.enter_async_context(PictureSource(changes))
-            launcher = Launcher(
-                engine=engine,
-                credentials=credentials,
-                addresses=addresses,
-                additions=_additions(aws, pictures),
-                logs=scratch,
-                changes=changes,
-            )
-            player = EcsPlayer(
-                clients=clients, launcher=launcher, balancer=balancer, changes=changes
-            )
-            stage = Stage(
-                deployment=deployment,
-                clients=clients,
-                gate=aws.gate,
-                launcher=launcher,
-                player=player,
-                balancer=balancer,
-                pictures=pictures,
-                changes=changes,
-                report=report,
-                ca_file=certificate.ca_file if certificate else None,
-            )
+        skipped = await _deploy(deployment, report)
+        async with staged(
+            deployment=deployment,
+            aws=aws,
+            clients=clients,
+            engine=engine,
+            addresses=addresses,
+            certificate=certificate,
+            report=report,
+            logs=scratch,
+        ) as stage:
             agreements.agree(stage)
-            async with asyncio.TaskGroup() as background:
-                following = background.create_task(player.run())
-                try:
-                    await _prove(stage, environment)
-                finally:
-                    for sentence in permissions.refused(stage, deployed_roles(stage)):
-                        report.find(sentence)
-                _fence(stage)
-                await teardown.destroy(deployment, clients, report)
-                following.cancel()
-        report.list("An emulation cannot prove:", NOT_PROVEN)
+            await _play(stage, environment)
+    report.list(
+        "An emulation cannot prove:",
+        [*NOT_PROVEN, f"what moto skips: {', '.join(skipped)}"],
+    )
+
+
+async def _deploy(deployment: Deployment, report: Report) -> Sequence[str]:
+    """Returns the types of which moto made no resource."""
+    with report.step("cdk bootstrap and cdk deploy --all, with both images") as told:
+        await deployment.create()
+        created = deployment.resources()
+        report.figures.stacks = len(created)
+        report.figures.resources = sum(map(len, created.values()))
+        told.append(f"{report.figures.stacks} stacks, {report.figures.resources} resources.")
+    return sorted({*deployment.resource_types} - {*chain.from_iterable(created.values())})
+
+
+async def _play(stage: Stage, environment: Mapping[str, str]) -> None:
+    """With ECS played in the background, until everything is deleted again."""
+    async with asyncio.TaskGroup() as background:
+        playing = background.create_task(stage.player.run())
+        roles = deployed_roles(stage)
+        watching = background.create_task(permissions.watch(stage, roles))
+        await _prove(stage, environment)
+        watching.cancel()
+        permissions.compare(stage, roles)
+        fences.try_all(stage, roles)
+        await teardown.destroy(stage.deployment, stage.clients, stage.report)
+        playing.cancel()
 
 
 async def _prove(stage: Stage, environment: Mapping[str, str]) -> None:
@@ -157,13 +140,6 @@ async def _prove(stage: Stage, environment: Mapping[str, str]) -> None:
     await fleet.farewells(stage)
 
 
-def _fence(stage: Stage) -> None:
-    roles = deployed_roles(stage)
-    permissions.compare(stage, roles)
-    stage.report.say("")
-    fences.try_all(stage, roles)
-
-
 def _environment(aws: EmulatedAws) -> dict[str, str]:
     """Of the CDK's and of our own command line."""
     environment = isolated(os.environ, endpoint_url=aws.endpoint_url)
@@ -177,24 +153,22 @@ def _environment(aws: EmulatedAws) -> dict[str, str]:
     }
 
 
-def _additions(aws: EmulatedAws, pictures: PictureSource) -> Mapping[str, str]:
-    """What every container is told beyond what is deployed."""
-    return {
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "FETCH_ALLOWED_NETWORKS": f"{HOST}/32",
-        "FETCH_ALLOWED_PORTS": f"80,443,{pictures.port}",
-    }
+def _context(options: Options, certificate: Certificate | None) -> Mapping[str, str]:
+    """What the CDK is told with ``-c``."""
+    context = {"profile": options.profile}
+    if certificate is not None:
+        context["certificate_arn"] = certificate.arn
+    return {**context, **options.context}
 
 
 async def _engine(options: Options, surroundings: Mapping[str, str], scratch: Path) -> Engine:
     if options.engine == "processes":
-        return ProcessEngine(scratch)
+        return ProcessEngine(scratch, reason="as asked for")
     if await docker_engine.is_available(surroundings):
         return docker_engine.DockerEngine(surroundings)
     if options.engine == "docker":
         raise Failed("No Docker engine answers.")
-    return ProcessEngine(scratch)
+    return ProcessEngine(scratch, reason="since no Docker engine answers")
 
 
 def failures(error: BaseException) -> Iterator[Failed]:

@@ -4,11 +4,18 @@ All of 127.0.0.0/8 is loopback on Linux: tasks can share the host's network and 
 """
 
 import random
-from collections.abc import Iterator
 
 
-def loopback_addresses() -> Iterator[str]:
-    """From a network that most likely no other rehearsal on this machine uses."""
-    network = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"  # noqa: S311 - no secret
-    for host in range(1, 255):
-        yield f"{network}.{host}"
+class Addresses:
+    """Of one network, which most likely no other rehearsal on this machine uses."""
+
+    def __init__(self) -> None:
+        first, second = random.randint(16, 250), random.randint(0, 255)  # noqa: S311 - no secret
+        self._network = f"127.{first}.{second}"
+        self._last = 1
+        self.of_load_balancer = f"{self._network}.{self._last}"
+
+    def next(self) -> str:
+        """One that no task has had."""
+        self._last += 1
+        return f"{self._network}.{self._last}"

@@ -1,10 +1,11 @@
 """Starts tasks as ECS does: container, address, credentials."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from local.rehearsal.changes import Changes
+from local.rehearsal.ecs.addresses import Addresses
 from local.rehearsal.ecs.credentials import CredentialsEndpoint
 from local.rehearsal.ecs.definitions import TaskDefinition
 from local.rehearsal.ecs.engine import ContainerOrder, Engine
@@ -19,7 +20,7 @@ class Launcher:
         *,
         engine: Engine,
         credentials: CredentialsEndpoint,
-        addresses: Iterator[str],
+        addresses: Addresses,
         additions: Mapping[str, str],
         logs: Path,
         changes: Changes,
@@ -34,7 +35,7 @@ class Launcher:
     async def launch(self, definition: TaskDefinition) -> Task:
         """Raises ``Failed`` when ECS could not start it either."""
         name = f"{definition.family}-{secrets.token_hex(3)}"
-        address = next(self._addresses)
+        address = self._addresses.next()
         environment = {
             **definition.environment,
             **self._additions,

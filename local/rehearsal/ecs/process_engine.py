@@ -66,10 +66,10 @@ class ProcessContainer:
 
 
 class ProcessEngine:
-    """`scratch` is where the processes' files go."""
+    """`scratch` is where the processes' files go, `reason` why there are no containers."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.sentence = "processes, since no Docker engine answers: no user, no read-only root"
+    def __init__(self, scratch: Path, *, reason: str) -> None:
+        self.sentence = f"processes, {reason}: their user, root and sizes are not as deployed"
         self._scratch = scratch
         self._images: dict[str, _Image] = {}
 

@@ -140,7 +140,7 @@ class ServiceScheduler:
         else:
             self._failures.append(
                 Failed(
-                    f"{task.name} ended by itself (exit code {exit_code}).",
+                    f"{task.name} ended by itself (exit code {exit_code}): {task.last_words()}",
                     details=tuple(task.last_lines()),
                 )
             )

@@ -55,6 +55,10 @@ class Task:
         with self._log.open(errors="replace") as lines:
             return [f"{self.name}: {line.rstrip()}" for line in deque(lines, LAST_LINES)]
 
+    def last_words(self) -> str:
+        """The last line that it printed."""
+        return next(reversed(self.last_lines()), "it said nothing").removeprefix(f"{self.name}: ")
+
     async def says(self, text: str) -> None:
         """Wait until it has printed `text`."""
         # A file tells nobody that it has grown.

@@ -17,7 +17,7 @@ def agree(stage: Stage) -> None:
         api = stage.player.definition(stage.api.task_definition_arn)
         visibility_s = int(
             stage.clients.sqs.get_queue_attributes(
-                QueueUrl=worker.environment["TASK_QUEUE_URL"],
+                QueueUrl=stage.deployment.output("state", "TaskQueueUrl"),
                 AttributeNames=["VisibilityTimeout"],
             )["Attributes"]["VisibilityTimeout"]
         )
@@ -28,7 +28,7 @@ def agree(stage: Stage) -> None:
 
 def _worker(worker: TaskDefinition, visibility_s: int) -> Iterator[str]:
     lease_s, heartbeat_s, budget_s = (
-        float(worker.environment[name])
+        _told(worker, name)
         for name in ("LEASE_S", "HEARTBEAT_INTERVAL_S", "PROCESSING_BUDGET_S")
     )
     if visibility_s != lease_s:
@@ -50,12 +50,19 @@ def _worker(worker: TaskDefinition, visibility_s: int) -> Iterator[str]:
 
 
 def _api(stage: Stage, api: TaskDefinition) -> Iterator[str]:
-    graceful_s = int(api.environment["API_STOP_TIMEOUT_S"])
+    graceful_s = _told(api, "API_STOP_TIMEOUT_S")
     if graceful_s >= api.stop_timeout_s:
         yield (
-            f"The API finishes requests for {graceful_s} s (API_STOP_TIMEOUT_S), and is killed "
+            f"The API finishes requests for {graceful_s:g} s (API_STOP_TIMEOUT_S), and is killed "
             f"after {api.stop_timeout_s} s."
         )
     port = stage.api.target_port
-    if int(api.environment["API_PORT"]) != port or api.port != port:
+    if _told(api, "API_PORT") != port or api.port != port:
         yield f"The load balancer sends to port {port}, where the API does not listen."
+
+
+def _told(definition: TaskDefinition, name: str) -> float:
+    """A number of the environment; raises ``Failed`` where it is missing."""
+    if name not in definition.environment:
+        raise Failed(f"The containers of {definition.family} are not told {name}.")
+    return float(definition.environment[name])

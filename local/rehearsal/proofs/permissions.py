@@ -1,12 +1,23 @@
 """What the services did beside what they may: nothing was refused, nothing is allowed in vain."""
 
-from collections import Counter
+import asyncio
 from collections.abc import Mapping, Sequence
 
-from local.rehearsal.aws.calls import Call
 from local.rehearsal.aws.policies import Grant
+from local.rehearsal.failure import Failed
 from local.rehearsal.roles import DeployedRole
 from local.rehearsal.stage import Stage
+
+LOOK_EVERY_S = 0.5
+
+
+async def watch(stage: Stage, roles: Mapping[str, DeployedRole]) -> None:
+    """Until cancelled; raises ``Failed`` as soon as a service is refused what it wants to do."""
+    while True:
+        for part, role in roles.items():
+            if denied := stage.gate.denied(role.name):
+                raise Failed(f"The {part} may not {next(iter(denied))}, and tries to.")
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def compare(stage: Stage, roles: Mapping[str, DeployedRole]) -> None:
@@ -22,20 +33,8 @@ def compare(stage: Stage, roles: Mapping[str, DeployedRole]) -> None:
             if not times:
                 stage.report.figures.unusedPermissions += 1
                 stage.report.find(f"The {part} may {grant}, and never did.")
-
-
-def refused(stage: Stage, roles: Mapping[str, DeployedRole]) -> Sequence[str]:
-    """What a service wanted and was not allowed, in a sentence each."""
-    return [
-        f"The {part} may not {call}, and tried {times} times."
-        for part, role in roles.items()
-        for call, times in sorted(_plain(stage.gate.denied(role.name)).items())
-    ]
+    stage.report.say("")
 
 
 def _table(uses: Mapping[Grant, int]) -> Sequence[str]:
     return [f"{times or 'never':>6} x {grant}" for grant, times in uses.items()]
-
-
-def _plain(calls: Counter[Call]) -> Counter[str]:
-    return Counter({str(call): times for call, times in calls.items()})

@@ -1,0 +1,86 @@
+"""The project's CDK app with one thing broken in what it synthesises.
+
+    cdk synth --app "python -m tests.rehearsal.broken_app missing-permission"
+
+A breakage changes the templates behind the back of the settings, which refuse some of them.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import app
+
+Properties = dict[str, Any]
+
+
+def _resources(templates: Mapping[Path, Any], kind: str, *, stack: str) -> Iterator[Properties]:
+    """The properties of every resource of a type (without ``AWS::``) in a stack."""
+    for path, template in templates.items():
+        if path.name.endswith(f"-{stack}.template.json"):
+            for resource in template["Resources"].values():
+                if resource["Type"] == f"AWS::{kind}":
+                    yield resource["Properties"]
+
+
+def wrong_environment_name(templates: Mapping[Path, Any]) -> None:
+    for definition in _resources(templates, "ECS::TaskDefinition", stack="worker"):
+        for variable in definition["ContainerDefinitions"][0]["Environment"]:
+            if variable["Name"] == "TASK_QUEUE_URL":
+                variable["Name"] = "QUEUE_URL"
+
+
+def missing_permission(templates: Mapping[Path, Any]) -> None:
+    for policy in _resources(templates, "IAM::Policy", stack="worker"):
+        document = policy["PolicyDocument"]
+        document["Statement"] = [
+            statement
+            for statement in document["Statement"]
+            if statement["Action"] != "s3:PutObject"
+        ]
+
+
+def wrong_health_path(templates: Mapping[Path, Any]) -> None:
+    for group in _resources(templates, "ElasticLoadBalancingV2::TargetGroup", stack="api"):
+        group["HealthCheckPath"] = "/health"
+
+
+def short_visibility(templates: Mapping[Path, Any]) -> None:
+    for queue in _resources(templates, "SQS::Queue", stack="state"):
+        if "VisibilityTimeout" in queue:
+            queue["VisibilityTimeout"] = 30
+
+
+def unused_permission(templates: Mapping[Path, Any]) -> None:
+    for policy in _resources(templates, "IAM::Policy", stack="api"):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Action"] == "s3:GetObject":
+                statement["Action"] = ["s3:GetObject", "s3:DeleteObject"]
+
+
+BREAKAGES: Mapping[str, Callable[[Mapping[Path, Any]], None]] = {
+    "wrong-environment-name": wrong_environment_name,
+    "missing-permission": missing_permission,
+    "wrong-health-path": wrong_health_path,
+    "short-visibility": short_visibility,
+    "unused-permission": unused_permission,
+}
+
+
+def main(breakage: str) -> None:
+    app.main()
+    folder = Path(os.environ["CDK_OUTDIR"])
+    templates = {path: json.loads(path.read_text()) for path in folder.glob("*.template.json")}
+    before = json.dumps(list(templates.values()))
+    BREAKAGES[breakage](templates)
+    if json.dumps(list(templates.values())) == before:
+        sys.exit(f"{breakage} has found nothing to break")
+    for path, template in templates.items():
+        path.write_text(json.dumps(template))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
