@@ -87,14 +87,14 @@ def _rows(name: str, figures: Figures) -> Iterator[tuple[str, ...]]:
     match name:
         case "task":
             for picture, compared in figures.items():
-                yield _compared(f"CPU time of the worker for {picture}", compared)
+                yield _compared(f"CPU per task, {picture}", compared)
         case "submission":
-            yield _compared("CPU time of the API for a submission", figures)
+            yield _compared("CPU per submission", figures)
         case "latency":
             median, p95 = figures["median_ms"], figures["p95_ms"]
             aim = f"{_verdict(median <= MAX_MEDIAN_MS)}: {MAX_MEDIAN_MS} ms"
-            yield "from submission to COMPLETED, median", f"{median:.0f} ms", "", "", aim
-            yield "the same, 95th percentile", f"{p95:.0f} ms", "", "", ""
+            yield "wait for COMPLETED, median", f"{median:.0f} ms", "", "", aim
+            yield "wait for COMPLETED, 95 %", f"{p95:.0f} ms", "", "", ""
 
 
 def _compared(label: str, compared: Figures) -> tuple[str, ...]:
