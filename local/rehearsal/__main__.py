@@ -39,8 +39,13 @@ def main() -> int:
 async def _until_stopped(options: Options, report: Report) -> None:
     """Until done, or a signal; either way nothing is left running."""
     rehearsal = asyncio.create_task(rehearse(options, report))
+
+    def stop() -> None:
+        if not rehearsal.cancelling():  # a second signal must not cut the cleaning up short
+            rehearsal.cancel()
+
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(signum, rehearsal.cancel)
+        asyncio.get_running_loop().add_signal_handler(signum, stop)
     await rehearsal
 
 

@@ -1,12 +1,11 @@
 """The images, built as the CDK would build them, and put where it looks before it does."""
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from local.rehearsal import commands
 from local.rehearsal.assembly import ImageAsset
+from local.rehearsal.docker_cli import DockerCli
 
 if TYPE_CHECKING:
     from types_boto3_ecr import ECRClient
@@ -17,20 +16,14 @@ def local_name(asset: ImageAsset) -> str:
     return f"taskfleet-rehearsal-{asset.name}:{asset.tag[:32]}"
 
 
-async def build(asset: ImageAsset, environment: Mapping[str, str]) -> None:
+async def build(asset: ImageAsset, docker: DockerCli) -> None:
     """Build from the asset's own directory and file. The engine's cache makes a repeat cheap."""
-    platform = ("--platform", asset.platform) if asset.platform else ()
-    arguments = [
-        part
-        for name, value in asset.build_args.items()
-        for part in ("--build-arg", f"{name}={value}")
-    ]
-    await commands.run(
-        (
-            *("docker", "build", "--quiet", "--tag", local_name(asset), *platform, *arguments),
-            *("--file", asset.directory / asset.dockerfile, asset.directory),
-        ),
-        environment=environment,
+    platform = (f"--platform={asset.platform}",) if asset.platform else ()
+    await docker.run(
+        *("build", "--quiet", f"--tag={local_name(asset)}", *platform),
+        *(f"--build-arg={name}={value}" for name, value in asset.build_args.items()),
+        f"--file={asset.directory / asset.dockerfile}",
+        str(asset.directory),
         purpose=f"Building the image of {asset.dockerfile}",
     )
 

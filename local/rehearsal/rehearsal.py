@@ -13,6 +13,7 @@ from local.rehearsal.cdk_cli import CdkCli
 from local.rehearsal.certificate import Certificate
 from local.rehearsal.clients import Clients
 from local.rehearsal.deployment import Deployment
+from local.rehearsal.docker_cli import DockerCli
 from local.rehearsal.ecs import docker_engine
 from local.rehearsal.ecs.addresses import Addresses
 from local.rehearsal.ecs.engine import Engine
@@ -101,6 +102,9 @@ async def _deploy(deployment: Deployment, report: Report) -> Sequence[str]:
         report.figures.stacks = len(created)
         report.figures.resources = sum(map(len, created.values()))
         told.append(f"{report.figures.stacks} stacks, {report.figures.resources} resources.")
+    report.list(
+        "Deployed:", [f"{stack}: {len(types)} resources" for stack, types in created.items()]
+    )
     return sorted({*deployment.resource_types} - {*chain.from_iterable(created.values())})
 
 
@@ -164,8 +168,10 @@ def _context(options: Options, certificate: Certificate | None) -> Mapping[str, 
 async def _engine(options: Options, surroundings: Mapping[str, str], scratch: Path) -> Engine:
     if options.engine == "processes":
         return ProcessEngine(scratch, reason="as asked for")
-    if await docker_engine.is_available(surroundings):
-        return docker_engine.DockerEngine(surroundings)
+    docker = DockerCli(surroundings)
+    if await docker_engine.is_available(docker):
+        await docker_engine.remove_orphans(docker)
+        return docker_engine.DockerEngine(docker)
     if options.engine == "docker":
         raise Failed("No Docker engine answers.")
     return ProcessEngine(scratch, reason="since no Docker engine answers")

@@ -14,9 +14,11 @@ from local.rehearsal.clients import Clients
 from local.rehearsal.deployment import Deployment
 from local.rehearsal.ecs.addresses import Addresses
 from local.rehearsal.ecs.credentials import CredentialsEndpoint
+from local.rehearsal.ecs.definitions import read_services
 from local.rehearsal.ecs.engine import Engine
 from local.rehearsal.ecs.launcher import Launcher
 from local.rehearsal.ecs.player import EcsPlayer
+from local.rehearsal.ecs.schedule import read_schedule
 from local.rehearsal.pictures import PictureSource
 from local.rehearsal.report import Report
 from local.rehearsal.stage import Stage
@@ -58,14 +60,14 @@ async def staged(
             logs=logs,
             changes=changes,
         )
+        player = EcsPlayer(clients=clients, launcher=launcher, balancer=balancer, changes=changes)
+        _tell_tasks(report, player, clients)
         yield Stage(
             deployment=deployment,
             clients=clients,
             gate=aws.gate,
             launcher=launcher,
-            player=EcsPlayer(
-                clients=clients, launcher=launcher, balancer=balancer, changes=changes
-            ),
+            player=player,
             balancer=balancer,
             pictures=pictures,
             changes=changes,
@@ -95,4 +97,10 @@ def _tell(report: Report, balancer: LoadBalancer, additions: Mapping[str, str]) 
         "role's credentials are, and that workers may fetch the rehearsal's own pictures:",
         [*(f"{name}={value}" for name, value in additions.items()), *moved],
     )
+
+
+def _tell_tasks(report: Report, player: EcsPlayer, clients: Clients) -> None:
+    arns = [service.task_definition_arn for service in read_services(clients.ecs)]
+    arns.append(read_schedule(clients).task_definition_arn)
+    report.list("Containers are started as deployed:", [str(player.definition(a)) for a in arns])
     report.say("")

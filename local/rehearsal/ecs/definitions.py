@@ -51,6 +51,15 @@ class TaskDefinition:
         """The name of the role."""
         return self.task_role_arn.rpartition("/")[2]
 
+    def __str__(self) -> str:
+        dropped = ", ".join(self.dropped_capabilities) or "none"
+        health = " ".join(self.health_check.command) if self.health_check else "none"
+        return (
+            f"{self.family}: {self.cpu_units} CPU units, {self.memory_mib} MiB, user {self.user}, "
+            f"{'read-only' if self.read_only_root else 'writable'} root, capabilities dropped: "
+            f"{dropped}, stop timeout {self.stop_timeout_s} s, health check: {health}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -1,4 +1,4 @@
-"""Containers in Docker, through its command line, as the CDK builds images too.
+"""Containers in Docker.
 
 They share the host's network: what they reach and what reaches them is loopback.
 """
@@ -7,9 +7,12 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
+import psutil
+
 from local.processes import end
-from local.rehearsal import commands, images
+from local.rehearsal import images
 from local.rehearsal.assembly import ImageAsset
+from local.rehearsal.docker_cli import DockerCli
 from local.rehearsal.ecs.definitions import TaskDefinition
 from local.rehearsal.ecs.engine import ContainerOrder
 
@@ -21,101 +24,67 @@ LABEL = "taskfleet.rehearsal"
 
 
 class DockerContainer:
+    """`attached` is the command that shows its output and ends with its exit code."""
+
     def __init__(
-        self,
-        name: str,
-        attached: asyncio.subprocess.Process,
-        *,
-        stop_signal: str,
-        environment: Mapping[str, str],
+        self, name: str, *, attached: asyncio.subprocess.Process, stop_signal: str, cli: DockerCli
     ) -> None:
         self._name = name
-        self._stop_signal = stop_signal
         self._attached = attached
-        self._environment = environment
+        self._stop_signal = stop_signal
+        self._cli = cli
 
     async def wait(self) -> int:
         return await self._attached.wait()
 
     async def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *("docker", "exec", self._name, *command),
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            output, _ = await process.communicate()
-        finally:
-            await end(process)
-        return process.returncode or 0, output.decode(errors="replace").strip()
+        return await self._cli.attempt("exec", self._name, *command)
 
     async def ask_to_stop(self) -> None:
-        await self._docker("kill", f"--signal={self._stop_signal}", self._name)
+        await self._cli.attempt("kill", f"--signal={self._stop_signal}", self._name)
 
     async def remove(self) -> None:
-        await self._docker("rm", "--force", "--volumes", self._name)
+        await _remove(self._cli, self._name)
         await end(self._attached)
-
-    async def _docker(self, *arguments: str) -> None:
-        """Whether the container still is there does not matter."""
-        process = await asyncio.create_subprocess_exec(
-            *("docker", *arguments),
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        await process.wait()
 
 
 class DockerEngine:
-    """`environment` is that of the command line."""
+    sentence = "containers in Docker"
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.sentence = "containers in Docker"
-        self._environment = environment
+    def __init__(self, cli: DockerCli) -> None:
+        self._cli = cli
         self._images: dict[str, str] = {}
 
     async def provide(self, asset: ImageAsset) -> None:
-        await images.build(asset, self._environment)
+        await images.build(asset, self._cli)
         self._images[asset.tag] = images.local_name(asset)
 
     async def start(self, order: ContainerOrder) -> DockerContainer:
+        try:
+            return await self._start(order)
+        except BaseException:
+            await _remove(self._cli, order.name)
+            raise
+
+    async def _start(self, order: ContainerOrder) -> DockerContainer:
         definition = order.definition
-        await commands.run(
-            (
-                *("docker", "create", "--name", order.name, "--network", "host"),
-                *("--label", f"{LABEL}={os.getpid()}"),
-                *_restrictions(definition),
-                *_environment_options(order.environment),
-                *(self._images[definition.image_tag], *definition.command),
-            ),
-            environment=self._environment,
+        await self._cli.run(
+            *("create", f"--name={order.name}", f"--label={LABEL}={os.getpid()}"),
+            *("--network=host", *_restrictions(definition), *_told(order.environment)),
+            *(self._images[definition.image_tag], *definition.command),
             purpose=f"Creating a container of {definition.family}",
         )
-        stop_signal = await commands.run(
-            ("docker", "inspect", "--format", "{{.Config.StopSignal}}", order.name),
-            environment=self._environment,
+        stop_signal = await self._cli.run(
+            *("inspect", "--format={{.Config.StopSignal}}", order.name),
             purpose="Looking for the stop signal",
         )
         with order.log.open("wb") as log:
-            attached = await asyncio.create_subprocess_exec(
-                *("docker", "start", "--attach", order.name),
-                env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
+            attached = await self._cli.attach("start", "--attach", order.name, log=log.fileno())
         return DockerContainer(
             order.name,
-            attached,
+            attached=attached,
             stop_signal=stop_signal.strip() or "SIGTERM",
-            environment=self._environment,
+            cli=self._cli,
         )
 
 
@@ -135,20 +104,33 @@ def _restrictions(definition: TaskDefinition) -> Sequence[str]:
     return options
 
 
-def _environment_options(environment: Mapping[str, str]) -> Sequence[str]:
+def _told(environment: Mapping[str, str]) -> Sequence[str]:
     return [f"--env={name}={value}" for name, value in environment.items()]
 
 
-async def is_available(environment: Mapping[str, str]) -> bool:
+async def _remove(cli: DockerCli, name: str) -> None:
+    """Whether it is there or not."""
+    await cli.attempt("rm", "--force", "--volumes", name)
+
+
+async def is_available(cli: DockerCli) -> bool:
     """Whether there is an engine that answers."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *("docker", "info"),
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        return False
-    return await process.wait() == 0
+    exit_code, _ = await cli.attempt("info")
+    return exit_code == 0
+
+
+async def remove_orphans(cli: DockerCli) -> None:
+    """Remove the containers of rehearsals that were killed before they could do it themselves."""
+    listed = await cli.run(
+        *(
+            "ps",
+            "--all",
+            f"--filter=label={LABEL}",
+            f'--format={{{{.ID}}}} {{{{.Label "{LABEL}"}}}}',
+        ),
+        purpose="Looking for containers that were left behind",
+    )
+    for line in listed.splitlines():
+        container, process = line.split()
+        if not psutil.pid_exists(int(process)):
+            await _remove(cli, container)

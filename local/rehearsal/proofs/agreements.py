@@ -28,8 +28,7 @@ def agree(stage: Stage) -> None:
 
 def _worker(worker: TaskDefinition, visibility_s: int) -> Iterator[str]:
     lease_s, heartbeat_s, budget_s = (
-        _told(worker, name)
-        for name in ("LEASE_S", "HEARTBEAT_INTERVAL_S", "PROCESSING_BUDGET_S")
+        _told(worker, name) for name in ("LEASE_S", "HEARTBEAT_INTERVAL_S", "PROCESSING_BUDGET_S")
     )
     if visibility_s != lease_s:
         yield (
