@@ -55,6 +55,7 @@ async def staged(
         launcher = Launcher(
             engine=engine,
             credentials=credentials,
+            gate=aws.gate,
             addresses=addresses,
             additions=additions,
             logs=logs,

@@ -30,6 +30,7 @@ class TaskDefinition:
 
     arn: str
     family: str
+    repository: str
     image_tag: str
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -45,11 +46,17 @@ class TaskDefinition:
     memory_mib: int
     task_role_arn: str
     execution_role_arn: str
+    log_group: str
 
     @property
     def task_role(self) -> str:
         """The name of the role."""
         return self.task_role_arn.rpartition("/")[2]
+
+    @property
+    def execution_role(self) -> str:
+        """The name of the role."""
+        return self.execution_role_arn.rpartition("/")[2]
 
     def __str__(self) -> str:
         dropped = ", ".join(self.dropped_capabilities) or "none"
@@ -95,11 +102,13 @@ def read_task_definition(ecs: "ECSClient", arn: str) -> TaskDefinition:
     if container.get("secrets") or container.get("entryPoint"):
         raise Failed(f"{family} has secrets or an entry point, which the rehearsal cannot play.")
     linux = container.get("linuxParameters", {})
+    repository, _, tag = container["image"].rpartition(":")
     ports = [mapping["containerPort"] for mapping in container["portMappings"]]
     return TaskDefinition(
         arn=arn,
         family=family,
-        image_tag=container["image"].rpartition(":")[2],
+        repository=repository.partition("/")[2],
+        image_tag=tag,
         command=container.get("command", []),
         environment={pair["name"]: pair["value"] for pair in container["environment"]},
         user=container.get("user"),
@@ -118,6 +127,7 @@ def read_task_definition(ecs: "ECSClient", arn: str) -> TaskDefinition:
         memory_mib=int(described["memory"]),
         task_role_arn=described["taskRoleArn"],
         execution_role_arn=described["executionRoleArn"],
+        log_group=container["logConfiguration"]["options"]["awslogs-group"],
     )
 
 

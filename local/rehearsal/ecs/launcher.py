@@ -4,7 +4,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from local.rehearsal.aws.gate import Gate
 from local.rehearsal.changes import Changes
+from local.rehearsal.ecs import agent
 from local.rehearsal.ecs.addresses import Addresses
 from local.rehearsal.ecs.credentials import CredentialsEndpoint
 from local.rehearsal.ecs.definitions import TaskDefinition
@@ -20,6 +22,7 @@ class Launcher:
         *,
         engine: Engine,
         credentials: CredentialsEndpoint,
+        gate: Gate,
         addresses: Addresses,
         additions: Mapping[str, str],
         logs: Path,
@@ -27,6 +30,7 @@ class Launcher:
     ) -> None:
         self._engine = engine
         self._credentials = credentials
+        self._gate = gate
         self._addresses = addresses
         self._additions = additions
         self._logs = logs
@@ -34,6 +38,7 @@ class Launcher:
 
     async def launch(self, definition: TaskDefinition) -> Task:
         """Raises ``Failed`` when ECS could not start it either."""
+        agent.permit_start(definition, self._gate)
         name = f"{definition.family}-{secrets.token_hex(3)}"
         address = self._addresses.next()
         environment = {
