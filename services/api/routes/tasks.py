@@ -1,6 +1,7 @@
 """The routes of tasks: HTTP on the outside, `TaskService` on the inside."""
 
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -21,6 +22,8 @@ from services.common.task import Task
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
+PRINTABLE = "^[!-~]([ -~]*[!-~])?$"
+"""ASCII, with spaces inside only: those around a header's value are not part of it."""
 
 SHORTEST_POLL_S = 1
 LONGEST_POLL_S = 30
@@ -36,7 +39,7 @@ _IDEMPOTENCY_KEY_PARAMETER = {
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
-        "pattern": "^[!-~]+$",
+        "pattern": PRINTABLE,
     },
 }
 
@@ -147,7 +150,7 @@ def _idempotency_key() -> str | None:
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
         return None
-    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH or not (key.isascii() and key.isprintable()):
+    if len(key) > MAX_IDEMPOTENCY_KEY_LENGTH or not re.fullmatch(PRINTABLE, key):
         message = f"Should be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters"
         raise InvalidRequest([FieldError(IDEMPOTENCY_KEY, message)])
     return key
