@@ -1,0 +1,90 @@
+"""Attack everything once more, and make the figures that docs/security.md shows: `make security`.
+
+Prints a table and one JSON object, and writes that to `--results`. The exit code is 1 when one of
+the figures that have to be 0 is not. The same seed and lengths try the same things.
+"""
+
+import argparse
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from docs.security_figures import HAVE_TO_BE_ZERO, rows
+from tests.api.conformance import conformance
+from tests.api.conftest import api_over
+from tests.conftest import Clock, cloud_in_memory, new_session
+from tests.security.addresses import try_addresses
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.security", description=__doc__)
+    parser.add_argument("--wrapped", type=int, default=1_000, help="addresses at random")
+    parser.add_argument("--pictures", type=int, default=20_000, help="damaged pictures")
+    parser.add_argument("--examples", type=int, default=300, help="requests a route and kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", type=Path, help="where to write the figures")
+    arguments = parser.parse_args(argv)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    figures = {
+        "python": platform.python_version(),
+        **_addresses(wrapped=arguments.wrapped, seed=arguments.seed),
+        **_pictures(count=arguments.pictures, seed=arguments.seed),
+        **_requests(examples=arguments.examples),
+    }
+    for name, value in rows(figures):
+        print(f"{name:.<60} {value}")
+    line = json.dumps(figures)
+    if arguments.results:
+        arguments.results.write_text(f"{line}\n")
+    print(line)
+    return 1 if any(figures[name] for name in HAVE_TO_BE_ZERO) else 0
+
+
+def _addresses(*, wrapped: int, seed: int) -> Mapping[str, Any]:
+    found = try_addresses(wrapped=wrapped, seed=seed)
+    _complain(found.reached + found.public_refused)
+    return {
+        "address_forms_tried": found.tried,
+        "address_forms_reached": len(found.reached),
+        "public_forms_tried": found.public_tried,
+        "public_forms_refused": len(found.public_refused),
+    }
+
+
+def _pictures(*, count: int, seed: int) -> Mapping[str, Any]:
+    """In a process of its own, whose children are imaging children and nothing else."""
+    lengths = ("--pictures", str(count), "--seed", str(seed), "--largest")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.imaging", *lengths, "--keep", ".local/fuzz"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    figures: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _requests(*, examples: int) -> Mapping[str, Any]:
+    with cloud_in_memory(new_session()) as cloud:
+        found = conformance(api_over(cloud, Clock()), cloud, examples=examples)
+    _complain(found.failures)
+    return {
+        "schemathesis_cases": found.statuses.total(),
+        "schemathesis_failures": len(found.failures),
+    }
+
+
+def _complain(breaches: Sequence[str]) -> None:
+    for breach in breaches:
+        print(breach, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
