@@ -35,7 +35,7 @@ run: .venv/.synced ## Start the whole system on this machine (PORT=8080, SAMPLES
 
 .PHONY: test
 test: .venv/.synced lint types ## Lint, types and the fast suite
-	@$(PY) -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+	@$(PY) -m pytest -n 4 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: lint
 lint: .venv/.synced ## Lint and check the format
