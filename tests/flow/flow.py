@@ -53,6 +53,7 @@ class Flow:
         answer = self.client.download(task["resultUrl"])
         assert answer.status == 200, answer.data
         assert answer.headers["Content-Type"] == task["result"]["contentType"]
+        assert answer.headers["Content-Disposition"].startswith("attachment; ")
         assert hashlib.sha256(answer.data).hexdigest() == task["result"]["sha256"]
         return answer.data
 
