@@ -16,7 +16,7 @@ TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"
 
 ERRORS: dict[str, tuple[str, str, int, str]] = {
     "unknown route": ("GET", "/nothing/here", 404, "not_found"),
-    "slashes twice": ("GET", "//healthz", 404, "not_found"),
+    "slashes twice": ("GET", "/tasks//x", 404, "not_found"),
     "unknown route, another method": ("DELETE", "/nothing", 404, "not_found"),
     "slash at the end": ("GET", "/healthz/", 404, "not_found"),
     "method": ("PUT", "/tasks", 405, "method_not_allowed"),
