@@ -27,7 +27,7 @@ def test_metadata_is_skipped(metadata: str) -> None:
 
 
 def test_what_follows_the_picture_is_none_of_it() -> None:
-    assert not has_more_scans(file_of(gradient(), "jpeg") + jpeg_with_scans(40), 1)
+    assert not has_more_scans(file_of(gradient(), "jpeg") + bytes(2) + jpeg_with_scans(40), 1)
 
 
 @pytest.mark.parametrize(
