@@ -120,6 +120,8 @@ class Settings(BaseModel):
     """Requests per container and minute that scaling aims at."""
     api_processes: PositiveInt = 2
     """Processes of gunicorn in a container."""
+    submissions_per_minute: NonNegativeInt = 6_000
+    """Tasks that one client may submit in a minute, over all containers; 0 is no limit."""
     api_graceful_timeout_s: PositiveInt = 25
     """After SIGTERM, for the requests under way."""
     api_stop_timeout_s: Annotated[int, Field(le=120)] = 30

@@ -99,6 +99,12 @@ def test_no_address_that_is_not_public_may_be_fetched_from(deployment: Deploymen
     assert set(told.fetch_allowed_ports) == {80, 443}
 
 
+def test_the_limit_on_submissions_is_that_of_the_settings(deployment: Deployment) -> None:
+    assert environment(deployment, "api")["SUBMISSIONS_PER_MINUTE"] == str(
+        deployment.settings.submissions_per_minute
+    )
+
+
 # ── Timing ────────────────────────────────────────────────────────────────────────────────────
 
 
