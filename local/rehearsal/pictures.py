@@ -27,7 +27,7 @@ class PictureSource:
         """Downloads that are held."""
 
     async def __aenter__(self) -> Self:
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, HOST, 0).start()

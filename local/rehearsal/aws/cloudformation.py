@@ -21,17 +21,18 @@ class CompletedCloudFormation:
 
     def __init__(self, app: "WSGIApplication", *, account: str) -> None:
         self._app = app
-        self._backend = cloudformation_backends[account][REGION]
+        self._account = account
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        for deleted in list(self._backend.deleted_stacks.values()):
+        backend = cloudformation_backends[self._account][REGION]
+        for deleted in list(backend.deleted_stacks.values()):
             # Asked for its outputs, moto would make the resources behind them anew.
             deleted.output_map = OutputMap(deleted.resource_map, {}, deleted.stack_id)
         if environ.get("CONTENT_TYPE", "").startswith(_FORM):
             form = parse_qs(read_body(environ).decode())
-            stack = self._stack(form.get("StackName", [""])[0])
+            stack = _find(backend.stacks.values(), form.get("StackName", [""])[0])
             match form.get("Action"), stack:
                 case ["UpdateTerminationProtection"], Stack():
                     protect = form["EnableTerminationProtection"] == ["true"]
@@ -50,9 +51,9 @@ class CompletedCloudFormation:
                     )
         return self._app(environ, start_response)
 
-    def _stack(self, name_or_id: str) -> Stack | None:
-        stacks = self._backend.stacks.values()
-        return next((s for s in stacks if name_or_id in {s.name, s.stack_id}), None)
+
+def _find(stacks: Iterable[Stack], name_or_id: str) -> Stack | None:
+    return next((each for each in stacks if name_or_id in {each.name, each.stack_id}), None)
 
 
 def _answer(

@@ -106,7 +106,7 @@ class LoadBalancer:
             if arn not in self._certificates:
                 raise Failed(f"The listener of port {listener.port} has no certificate.")
             context = self._certificates[arn]
-        runner = ServerRunner(Server(handle, access_log=None))
+        runner = ServerRunner(Server(handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         free = why_unusable(listener.port, host=self.address) is None

@@ -63,7 +63,7 @@ class TargetGroup:
     ) -> None:
         self.settings = settings
         self._session = session
-        self._changes = changes
+        self.changes = changes
         self._targets: dict[str, Target] = {}
         self._turn = count()
 
@@ -90,29 +90,29 @@ class TargetGroup:
         finally:
             check.cancel()
             del self._targets[address]
-            self._changes.note()
+            self.changes.note()
 
     async def drain(self, address: str) -> None:
         """Give the target no new request, and wait for those under way, up to the delay."""
         target = self._targets[address]
         target.health = Health.DRAINING
-        self._changes.note()
+        self.changes.note()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.deregistration_delay_s):
-                await self._changes.until(lambda: target.in_flight == 0)
+                await self.changes.until(lambda: target.in_flight == 0)
 
     def request_begins(self, target: Target) -> None:
         target.in_flight += 1
 
     def request_ends(self, target: Target) -> None:
         target.in_flight -= 1
-        self._changes.note()
+        self.changes.note()
 
     async def _check(self, target: Target) -> None:
         reason = await self._ask(target)
         if target.health is not Health.DRAINING:
             target.note_check(reason, self.settings)
-            self._changes.note()
+            self.changes.note()
 
     async def _ask(self, target: Target) -> str | None:
         """Why the target is not healthy; None when it is."""

@@ -18,10 +18,10 @@ class HealthCheck:
     """``command`` is in exec form. Defaults are those of the ECS API."""
 
     command: Sequence[str]
-    interval_s: int
-    timeout_s: int
+    interval_s: float
+    timeout_s: float
     retries: int
-    start_period_s: int
+    start_period_s: float
 
 
 @dataclass(frozen=True, slots=True)

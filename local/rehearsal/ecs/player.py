@@ -98,7 +98,7 @@ class EcsPlayer:
     def _scheduler(self, service: Service) -> ServiceScheduler:
         arn = service.target_group_arn
         return ServiceScheduler(
-            launcher=self._launcher,
+            launch=self._launcher.launch,
             group=self._balancer.group(arn) if arn else None,
             changes=self._changes,
         )

@@ -7,39 +7,45 @@ requests under way finish, then stop.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from local.rehearsal.balancer.target_group import Health, Target, TargetGroup
 from local.rehearsal.changes import Changes
 from local.rehearsal.ecs.definitions import Service, TaskDefinition
-from local.rehearsal.ecs.launcher import Launcher
 from local.rehearsal.ecs.task import ContainerHealth, Task
 from local.rehearsal.failure import Failed
 
-FAILURES_ALLOWED = 3
-"""So many tasks in a row that end or turn unhealthy, and the deployment has failed: the least that
-ECS's deployment circuit breaker waits for."""
+CRASHES_ALLOWED = 3
+"""So many, and no more task is started: the least that ECS's deployment circuit breaker waits for.
+"""
+
+
+Launch = Callable[[TaskDefinition], Awaitable[Task]]
+"""Starts a task; raises ``Failed`` when that cannot be."""
 
 
 class ServiceScheduler:
     """`run` it, and say with `order` what the service shall be."""
 
-    def __init__(self, *, launcher: Launcher, group: TargetGroup | None, changes: Changes) -> None:
+    def __init__(self, *, launch: Launch, group: TargetGroup | None, changes: Changes) -> None:
         self.tasks: list[Task] = []
         """Those that run, the leaving ones among them."""
         self.stopped: list[tuple[Task, int]] = []
         """Those that were stopped, and their exit codes."""
-        self._launcher = launcher
+        self.crashes: list[Failed] = []
+        """Those that ended by themselves."""
+        self._launch = launch
         self._group = group
         self._changes = changes
         self._service: Service | None = None
         self._definition: TaskDefinition | None = None
-        self._failures: list[Failed] = []
+        self._earlier_crashes = 0
+        """Of other definitions than the ordered one."""
         self._starting = 0
 
     def order(self, service: Service, definition: TaskDefinition) -> None:
         if definition != self._definition:
-            self._failures.clear()
+            self._earlier_crashes = len(self.crashes)
         self._service, self._definition = service, definition
         self._changes.note()
 
@@ -56,10 +62,10 @@ class ServiceScheduler:
     @property
     def failure(self) -> Failed | None:
         """Why the ordered tasks will not become healthy."""
-        if len(self._failures) >= FAILURES_ALLOWED:
-            return self._failures[-1]
+        if self._is_given_up:
+            return self.crashes[-1]
         for task in self.tasks:
-            if reason := self._why_unhealthy(task):
+            if not task.stopping and (reason := self._why_unhealthy(task)):
                 return Failed(
                     f"{task.name} is not healthy: {reason}", details=tuple(task.last_lines())
                 )
@@ -96,7 +102,7 @@ class ServiceScheduler:
 
     def _to_start(self, service: Service) -> int:
         """How many tasks to start now."""
-        if len(self._failures) >= FAILURES_ALLOWED:
+        if self._is_given_up:
             return 0
         staying = [task for task in self.tasks if not task.stopping]
         current = sum(map(self._is_current, staying)) + self._starting
@@ -121,7 +127,7 @@ class ServiceScheduler:
     async def _live(self, definition: TaskDefinition) -> None:
         """One task, from its start to its end."""
         try:
-            task = await self._launcher.launch(definition)
+            task = await self._launch(definition)
         finally:
             self._starting -= 1
         self.tasks.append(task)
@@ -138,7 +144,7 @@ class ServiceScheduler:
         if task.stopping:
             self.stopped.append((task, exit_code))
         else:
-            self._failures.append(
+            self.crashes.append(
                 Failed(
                     f"{task.name} ended by itself (exit code {exit_code}): {task.last_words()}",
                     details=tuple(task.last_lines()),
@@ -166,6 +172,10 @@ class ServiceScheduler:
                 await self._changes.until(lambda: task not in self.tasks)
         except TimeoutError:
             await task.container.remove()
+
+    @property
+    def _is_given_up(self) -> bool:
+        return len(self.crashes) - self._earlier_crashes >= CRASHES_ALLOWED
 
     def _is_current(self, task: Task) -> bool:
         return self._definition is not None and task.definition.arn == self._definition.arn

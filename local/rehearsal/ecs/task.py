@@ -88,5 +88,5 @@ class Task:
             async with asyncio.timeout(check.timeout_s):
                 exit_code, output = await self.container.execute(check.command)
         except TimeoutError:
-            return f"its health check takes more than {check.timeout_s} s"
+            return f"its health check takes more than {check.timeout_s:g} s"
         return None if exit_code == 0 else f"its health check says: {output or exit_code}"

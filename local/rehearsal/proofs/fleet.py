@@ -63,14 +63,19 @@ async def scaling(stage: Stage, tasks: TaskClient, waiting: list[str]) -> None:
 
 
 async def farewells(stage: Stage) -> None:
-    """Every worker that was told to go by now has ended well, and in time."""
-    async with stage.proof("Every worker that was told to go ended by itself, in time") as told:
+    """Every task that has ended by now was told to, and did it well and in time."""
+    async with stage.proof("Whatever ended was told to, and ended well") as told:
         await stage.player.steady(stage.worker)
-        stopped = stage.player.scheduler(stage.worker).stopped
-        for task, exit_code in stopped:
-            if exit_code != 0:
-                raise Failed(
-                    f"{task.name} ended with exit code {exit_code}.",
-                    details=tuple(task.last_lines()),
-                )
-        told.append(f"{len(stopped)} ended with exit code 0.")
+        counts = []
+        for service in (stage.api, stage.worker):
+            scheduler = stage.player.scheduler(service)
+            for crash in scheduler.crashes:
+                raise crash
+            for task, exit_code in scheduler.stopped:
+                if exit_code != 0:
+                    raise Failed(
+                        f"{task.name} was told to stop and ended with exit code {exit_code}.",
+                        details=tuple(task.last_lines()),
+                    )
+            counts.append(len(scheduler.stopped))
+        told.append(f"{counts[0]} containers of the API, {counts[1]} of the worker.")

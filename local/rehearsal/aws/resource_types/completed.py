@@ -106,9 +106,10 @@ def _service(service: Any, properties: Mapping[str, Any]) -> None:
 
 
 def _delete_service(arn: str, _json: Mapping[str, Any], account_id: str, region: str) -> None:
-    """With its tasks, as CloudFormation does it."""
-    cluster, name = arn.split("/")[-2:]
-    ecs_backends[account_id][region].delete_service(cluster, name, force=True)
+    """By its state alone: moto may have deleted its cluster before."""
+    for service in ecs_backends[account_id][region].services.values():
+        if service.arn == arn:
+            service.status = "INACTIVE"
 
 
 def _target_group(group: FakeTargetGroup, properties: Mapping[str, Any]) -> None:

@@ -1,0 +1,91 @@
+"""What a role may do, judged as IAM does."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.rehearsal.aws.calls import Call
+from local.rehearsal.aws.policies import Policy, read_policy
+from local.rehearsal.failure import Failed
+
+if TYPE_CHECKING:
+    from types_boto3_iam import IAMClient
+
+ROLE = "worker"
+PASSED = "arn:aws:iam::123456789012:role/task"
+TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks"
+
+
+@pytest.fixture
+def iam(session: boto3.Session) -> Iterator["IAMClient"]:
+    with mock_aws():
+        client = session.client("iam")
+        client.create_role(RoleName=ROLE, AssumeRolePolicyDocument="{}")
+        yield client
+
+
+def allowing(iam: "IAMClient", *statements: dict[str, Any]) -> Policy:
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    iam.put_role_policy(RoleName=ROLE, PolicyName="one", PolicyDocument=json.dumps(document))
+    return read_policy(iam, ROLE)
+
+
+def statement(action: str | list[str], resource: str | list[str], **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def test_only_what_is_allowed_is(iam: "IAMClient") -> None:
+    policy = allowing(iam, statement(["dynamodb:GetItem", "dynamodb:PutItem"], TABLE))
+
+    assert policy.allows(Call("dynamodb:PutItem", TABLE))
+    assert not policy.allows(Call("dynamodb:Scan", TABLE))
+    assert not policy.allows(Call("dynamodb:GetItem", f"{TABLE}2"))
+    assert not policy.allows(Call("dynamodb:GetItem", "*"))
+
+
+def test_a_role_without_a_policy_may_nothing(iam: "IAMClient") -> None:
+    assert not read_policy(iam, ROLE).allows(Call("sqs:SendMessage", "*"))
+
+
+def test_a_wildcard_covers_what_it_stands_for(iam: "IAMClient") -> None:
+    policy = allowing(iam, statement("s3:PutObject", "arn:aws:s3:::b/results/*"))
+
+    assert policy.allows(Call("s3:PutObject", "arn:aws:s3:::b/results/a/1.jpg"))
+    assert not policy.allows(Call("s3:PutObject", "arn:aws:s3:::b/uploads/a"))
+
+
+def test_a_denial_overrides(iam: "IAMClient") -> None:
+    policy = allowing(
+        iam, statement("sqs:*", "*"), statement("sqs:SendMessage", "*", Effect="Deny")
+    )
+
+    assert policy.allows(Call("sqs:ReceiveMessage", "arn:aws:sqs:us-east-1:1:q"))
+    assert not policy.allows(Call("sqs:SendMessage", "arn:aws:sqs:us-east-1:1:q"))
+
+
+def test_a_role_is_passed_only_to_whom_it_may_be(iam: "IAMClient") -> None:
+    condition = {"StringLike": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    policy = allowing(iam, statement("iam:PassRole", PASSED, Condition=condition))
+
+    assert policy.allows(Call("iam:PassRole", PASSED, "ecs-tasks.amazonaws.com"))
+    assert not policy.allows(Call("iam:PassRole", PASSED, "ec2.amazonaws.com"))
+
+
+def test_a_condition_that_cannot_be_judged_is_not_passed_over(iam: "IAMClient") -> None:
+    condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+
+    with pytest.raises(Failed, match="SourceIp"):
+        allowing(iam, statement("sqs:SendMessage", "*", Condition=condition))
+
+
+def test_an_attached_policy_is_not_passed_over(iam: "IAMClient") -> None:
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement("s3:*", "*")]})
+    arn = iam.create_policy(PolicyName="wide", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=ROLE, PolicyArn=arn)
+
+    with pytest.raises(Failed, match="wide"):
+        read_policy(iam, ROLE)
