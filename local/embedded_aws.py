@@ -1,11 +1,20 @@
 """An AWS of one's own: moto's server in this process, on a loopback port that nobody else uses."""
 
-from collections.abc import Mapping
-from typing import Self
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Self
 
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from local.ports import HOST
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REGION = "us-east-1"
 
@@ -14,19 +23,42 @@ class EmbeddedAws:
     """Runs inside a ``with``; what was stored is forgotten afterwards."""
 
     def __init__(self) -> None:
-        self._server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+        app = _AtomicTables(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(HOST, 0, app, threaded=True, request_handler=MotoRequestHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:
-        self._server.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
     @property
     def endpoint_url(self) -> str:
-        _, port = self._server.get_host_and_port()
-        return f"http://{HOST}:{port}"
+        return f"http://{HOST}:{self._server.port}"
+
+
+class _AtomicTables:
+    """One call to DynamoDB at a time.
+
+    moto checks a condition and writes in two steps, and readers see halves of a write; DynamoDB
+    does each at once, and everything rests on that.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB"):
+            return self._app(environ, start_response)
+        with self._lock:
+            return list(self._app(environ, start_response))
 
 
 def isolated(environment: Mapping[str, str], *, endpoint_url: str) -> dict[str, str]:
