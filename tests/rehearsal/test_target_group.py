@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from local.rehearsal.balancer.settings import HealthCheckSettings, TargetGroupSettings
-from local.rehearsal.balancer.target_group import Health, Target, TargetGroup
+from local.rehearsal.balancer.target_group import CheckedHealth, Health, Target, TargetGroup
 from local.rehearsal.changes import Changes
 from tests.rehearsal.loopback import HOST, serving
 
@@ -27,8 +27,8 @@ SETTINGS = TargetGroupSettings(
 WELL, ILL = None, "answers 500"
 
 
-def checked(*reasons: str | None) -> Target:
-    target = Target(HOST, 80)
+def checked(*reasons: str | None) -> CheckedHealth:
+    target = CheckedHealth()
     for reason in reasons:
         target.note_check(reason, SETTINGS)
     return target
@@ -61,10 +61,8 @@ async def healthz(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=200 if request.path == "/healthz" else 404)
 
 
-@asynccontextmanager
-async def group(settings: TargetGroupSettings = SETTINGS) -> AsyncIterator[TargetGroup]:
-    async with ClientSession() as session:
-        yield TargetGroup(settings, session=session, changes=Changes())
+def group() -> TargetGroup:
+    return TargetGroup(SETTINGS, idle_timeout_s=60, changes=Changes())
 
 
 @asynccontextmanager
@@ -90,7 +88,8 @@ async def registered(group: TargetGroup, address: str, port: int) -> AsyncIterat
 
 def test_a_target_is_asked_at_the_deployed_path() -> None:
     async def check() -> None:
-        async with serving(healthz) as port, group() as targets:
+        targets = group()
+        async with serving(healthz) as port:
             async with registered(targets, HOST, port) as target:
                 assert target.health is Health.HEALTHY
             assert targets.target(HOST) is None
@@ -103,9 +102,9 @@ def test_a_wrong_answer_is_told() -> None:
         return web.Response(status=404)
 
     async def check() -> None:
+        targets = group()
         async with (
             serving(always_404) as port,
-            group() as targets,
             registered(targets, HOST, port) as target,
         ):
             assert target.health is Health.INITIAL
@@ -116,9 +115,9 @@ def test_a_wrong_answer_is_told() -> None:
 
 def test_healthy_targets_take_turns_and_without_one_all_are_tried() -> None:
     async def check() -> None:
+        targets = group()
         async with (
             serving(healthz) as port,
-            group() as targets,
             registered(targets, "127.0.0.1", port) as one,
             registered(targets, "127.0.0.2", port) as unreachable,
         ):
@@ -131,9 +130,9 @@ def test_healthy_targets_take_turns_and_without_one_all_are_tried() -> None:
 
 def test_a_leaving_target_gets_no_request_and_goes_when_those_under_way_are_done() -> None:
     async def check() -> None:
+        targets = group()
         async with (
             serving(healthz) as port,
-            group() as targets,
             registered(targets, HOST, port) as target,
         ):
             targets.request_begins(target)
@@ -149,13 +148,44 @@ def test_a_leaving_target_gets_no_request_and_goes_when_those_under_way_are_done
 
 def test_a_request_that_does_not_end_holds_a_leaving_target_up_only_so_long() -> None:
     async def check() -> None:
+        targets = group()
         async with (
             serving(healthz) as port,
-            group() as targets,
             registered(targets, HOST, port) as target,
         ):
             targets.request_begins(target)
             await targets.drain(HOST)  # ends, after the deregistration delay
             assert target.in_flight == 1
+
+    asyncio.run(check())
+
+
+def test_connections_to_a_target_that_left_are_closed() -> None:
+    closed = asyncio.Event()
+
+    class Connection(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.kept = b"/kept" in data
+
+        def connection_lost(self, error: Exception | None) -> None:
+            if self.kept:
+                closed.set()
+
+    async def check() -> None:
+        targets = group()
+        server = await asyncio.get_running_loop().create_server(Connection, HOST, 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, registered(targets, HOST, port) as target:
+            async with target.session.get(f"{target.url}/kept"):
+                pass
+            assert not closed.is_set()
+            await targets.drain(HOST)
+            async with asyncio.timeout(10):
+                await closed.wait()
 
     asyncio.run(check())

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Self
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientError, web
 from aiohttp.web import BaseRequest, Response, Server, ServerRunner, TCPSite
 from multidict import CIMultiDict
 
@@ -54,25 +54,14 @@ class LoadBalancer:
         """Where each listener's port is really found."""
         self.own_errors: Counter[int] = Counter()
         """Answers that no target gave."""
-        self._group_settings = groups
         self._certificates = certificates
-        self._changes = changes
-        self._groups: dict[str, TargetGroup] = {}
+        self._groups = {
+            group.arn: TargetGroup(group, idle_timeout_s=settings.idle_timeout_s, changes=changes)
+            for group in groups
+        }
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        idle_timeout_s = self.settings.idle_timeout_s
-        self._session = await self._stack.enter_async_context(
-            ClientSession(
-                connector=TCPConnector(limit=0, keepalive_timeout=idle_timeout_s),
-                timeout=ClientTimeout(total=None, sock_read=idle_timeout_s),
-                auto_decompress=False,
-            )
-        )
-        for group in self._group_settings:
-            self._groups[group.arn] = TargetGroup(
-                group, session=self._session, changes=self._changes
-            )
         for listener in self.settings.listeners:
             await self._listen(listener)
         return self
@@ -137,7 +126,7 @@ class LoadBalancer:
         headers["X-Forwarded-For"] = request.remote or self.address
         headers["X-Forwarded-Proto"] = listener.protocol.lower()
         headers["X-Forwarded-Port"] = str(listener.port)
-        async with self._session.request(
+        async with target.session.request(
             request.method,
             target.url + request.path_qs,
             headers=headers,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from enum import StrEnum
 from itertools import count
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from local.rehearsal.balancer.settings import TargetGroupSettings
 from local.rehearsal.changes import Changes
@@ -23,21 +23,14 @@ class Health(StrEnum):
     DRAINING = "draining"
 
 
-class Target:
-    """One container's address. `reason` is what its last failed check found."""
+class CheckedHealth:
+    """What came out of the checks so far. `reason` is what the last failed one found."""
 
-    def __init__(self, address: str, port: int) -> None:
-        self.address = address
-        self.port = port
+    def __init__(self) -> None:
         self.health = Health.INITIAL
         self.reason = ""
-        self.in_flight = 0
         self._successes = 0
         self._failures = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.address}:{self.port}"
 
     def note_check(self, reason: str | None, settings: TargetGroupSettings) -> None:
         """Take account of one check; `reason` is why it failed."""
@@ -55,15 +48,26 @@ class Target:
                 self.health = Health.UNHEALTHY
 
 
+class Target(CheckedHealth):
+    """One container's address; `session` keeps connections to it."""
+
+    def __init__(self, address: str, port: int, *, session: ClientSession) -> None:
+        super().__init__()
+        self.port = port
+        self.url = f"http://{address}:{port}"
+        self.session = session
+        self.in_flight = 0
+
+
 class TargetGroup:
     """Checks its targets for as long as they are registered."""
 
     def __init__(
-        self, settings: TargetGroupSettings, *, session: ClientSession, changes: Changes
+        self, settings: TargetGroupSettings, *, idle_timeout_s: int, changes: Changes
     ) -> None:
         self.settings = settings
-        self._session = session
         self.changes = changes
+        self._idle_timeout_s = idle_timeout_s
         self._targets: dict[str, Target] = {}
         self._turn = count()
 
@@ -80,7 +84,12 @@ class TargetGroup:
 
     async def keep_checking(self, address: str, port: int) -> None:
         """Register the target, and check it until cancelled; then it is gone at once."""
-        target = self._targets[address] = Target(address, port)
+        session = ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=self._idle_timeout_s),
+            timeout=ClientTimeout(total=None, sock_read=self._idle_timeout_s),
+            auto_decompress=False,
+        )
+        target = self._targets[address] = Target(address, port, session=session)
         try:
             while True:
                 check = asyncio.create_task(self._check(target))
@@ -91,15 +100,17 @@ class TargetGroup:
             check.cancel()
             del self._targets[address]
             self.changes.note()
+            await session.close()
 
     async def drain(self, address: str) -> None:
-        """Give the target no new request, and wait for those under way, up to the delay."""
+        """Give the target no new request, await those under way, up to the delay, and hang up."""
         target = self._targets[address]
         target.health = Health.DRAINING
         self.changes.note()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.deregistration_delay_s):
                 await self.changes.until(lambda: target.in_flight == 0)
+        await target.session.close()
 
     def request_begins(self, target: Target) -> None:
         target.in_flight += 1
@@ -118,7 +129,7 @@ class TargetGroup:
         """Why the target is not healthy; None when it is."""
         check = self.settings.health_check
         try:
-            async with self._session.get(
+            async with target.session.get(
                 target.url + check.path,
                 timeout=ClientTimeout(total=check.timeout_s),
                 allow_redirects=False,
