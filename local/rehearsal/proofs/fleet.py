@@ -22,9 +22,11 @@ async def drain(stage: Stage, tasks: TaskClient) -> list[str]:
         await stage.pictures.holds(1)
         stage.order_workers(0)
         await stage.changes.until(lambda: leaving.told_to_stop)
-        # Each new message ends a poll that is under way: the leaving worker must put it back.
-        waiting = [await tasks.submit(stage.pictures.url()) for _ in range(BURST)]
+        # Ends the poll that is under way. It may just be begun: the signal passes the container's
+        # init process first.
+        ends_poll = await tasks.submit(stage.pictures.url())
         await leaving.says(DRAINING)
+        waiting = [await tasks.submit(stage.pictures.url()) for _ in range(BURST - 1)]
         stage.pictures.release()
         task = await tasks.over(task_id, status="COMPLETED")
         if task["attempt"] != 1:
@@ -32,7 +34,7 @@ async def drain(stage: Stage, tasks: TaskClient) -> list[str]:
         await stage.player.steady(stage.worker)
         await _nothing_begun(tasks, waiting)
         stage.report.figures.tasksCompleted += 1
-    return waiting
+    return [ends_poll, *waiting]
 
 
 async def _nothing_begun(tasks: TaskClient, waiting: list[str]) -> None:
