@@ -5,10 +5,10 @@ from hypothesis import Phase, settings
 
 def register() -> None:
     settings.register_profile(
-        "fast", max_examples=80, stateful_step_count=60, deadline=None, derandomize=True
+        "fast", max_examples=120, stateful_step_count=60, deadline=None, derandomize=True
     )
     settings.register_profile(
-        "nightly", max_examples=3_000, stateful_step_count=120, deadline=None, print_blob=True
+        "nightly", max_examples=2_000, stateful_step_count=100, deadline=None, print_blob=True
     )
     # For who only wants to know whether anything is found.
     settings.register_profile(

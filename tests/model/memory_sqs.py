@@ -45,7 +45,7 @@ class Delivery:
 
 
 class MemorySqs:
-    """Queues by their URLs. `on_delete` sees every message that is deleted."""
+    """Queues by their URLs. `on_send` and `on_delete` see every message before it comes or goes."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class MemorySqs:
         clock: Callable[[], datetime],
         outdated_receipts_work: bool = False,
         on_send: Callable[[Sent], None] = lambda _: None,
-        on_delete: Callable[[Sent], None] = lambda _: None,
+        on_delete: Callable[[str, Sent], None] = lambda _url, _sent: None,
     ) -> None:
         self.queues = queues
         self.delivery = Delivery()
@@ -134,7 +134,7 @@ class MemorySqs:
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> Mapping[str, Any]:  # noqa: N803
         sent = self._found(QueueUrl, ReceiptHandle)
         if sent is not None:
-            self._on_delete(sent)
+            self._on_delete(QueueUrl, sent)
             self.queues[QueueUrl].messages.remove(sent)
         return {}
 

@@ -53,7 +53,7 @@ def outcome(table: TaskTable, move: Move, task: Task) -> tuple[str, Task | None]
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(task=tasks)
 def test_a_move_has_the_same_outcome(cloud: Cloud, task: Task) -> None:

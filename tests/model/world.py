@@ -32,7 +32,7 @@ from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconcile import ReconcilePolicy, Reconciler
 from tests.conftest import Clock
 from tests.model.actor import Actor, Crash, Fate, Line
-from tests.model.judge import Judge
+from tests.model.judge import DEAD_LETTER_QUEUE_URL, QUEUE_URL, Judge
 from tests.model.memory_dynamodb import MemoryDynamoDB
 from tests.model.memory_sqs import Delivery, MemorySqs, Queue
 from tests.tasks import LEASE, POLICY
@@ -51,7 +51,7 @@ REFUSALS = (TaskNotFound, TaskStateConflict, IdempotencyKeyReused)
 """Of the API, to a client that asks for what cannot be."""
 
 OWNER = "alice"
-QUEUE_URL, DEAD_LETTER_QUEUE_URL, TABLE, BUCKET = "queue", "dead letters", "table", "bucket"
+TABLE, BUCKET = "table", "bucket"
 SUBMISSION = Submission.model_validate({"inputImageUrl": "https://example.com/a.jpg"})
 
 

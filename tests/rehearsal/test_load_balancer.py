@@ -172,3 +172,12 @@ def test_https_is_spoken_with_the_deployed_certificate() -> None:
             assert seen["headers"]["x-forwarded-proto"] == "https"
 
     asyncio.run(check())
+
+
+def test_a_port_that_is_taken_is_replaced_and_told() -> None:
+    async def check() -> None:
+        async with serving(echo) as taken, balancing([replace(FORWARD, port=taken)]) as balancer:
+            assert balancer.ports[taken] != taken
+            assert str(balancer.ports[taken]) in balancer.url
+
+    asyncio.run(check())
