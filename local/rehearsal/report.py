@@ -49,7 +49,11 @@ class Report:
         except Failed:
             self._line("✗", purpose, colour="red")
             raise
-        self._line("✓", " ".join([f"{purpose}.", *sentences]), colour="green")
+        self.done(" ".join([f"{purpose}.", *sentences]))
+
+    def done(self, text: str) -> None:
+        """Something is as it must be."""
+        self._line("✓", text, colour="green")
 
     def fail(self, failed: Failed) -> None:
         self.wrong.append(str(failed))

@@ -6,13 +6,19 @@ Services run as processes, which is faster; ``make test-rehearsal``.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from tests.local.gone import are_gone
 
 pytestmark = pytest.mark.rehearsal
 
@@ -56,6 +62,21 @@ def rehearse(*arguments: str) -> Rehearsal:
     return Rehearsal(done.returncode, done.stdout)
 
 
+@contextmanager
+def running() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local.rehearsal", "--engine", "processes"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def broken(breakage: str) -> Rehearsal:
     rehearsal = rehearse("--app", f"{sys.executable} -m tests.rehearsal.broken_app {breakage}")
     assert rehearsal.exit_code == 1, rehearsal.output
@@ -96,11 +117,13 @@ def test_the_settings_refuse_such_a_visibility_timeout_first() -> None:
     assert "visibility_timeout_s (30) must be at least twice" in rehearsal.output
 
 
-def test_a_permission_that_nothing_uses_is_named_and_everything_else_is_well() -> None:
+def test_a_permission_too_many_is_named_and_everything_else_is_well() -> None:
     rehearsal = broken("unused-permission")
 
-    (wrong,) = re.findall("✗ (.*)", rehearsal.wrong)
-    assert wrong.startswith("The api may s3:DeleteObject on arn:aws:s3:::")
+    unused, unfenced = re.findall("✗ (.*)", rehearsal.wrong)
+    assert unused.startswith("The api may s3:DeleteObject on arn:aws:s3:::")
+    assert unused.endswith("and never did.")
+    assert unfenced == "The api can delete results."
     figures = rehearsal.figures
     assert figures["unusedPermissions"] == 1
     assert figures["stacks"] == 5
@@ -109,3 +132,21 @@ def test_a_permission_that_nothing_uses_is_named_and_everything_else_is_well() -
     assert figures["requestsDuringRollout"] > 0
     assert figures["failedDuringRollout"] == 0
     assert figures["leftAfterDestroy"] == 0
+
+
+def test_ctrl_c_leaves_nothing_running() -> None:
+    with running() as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "The services start as deployed" in line:
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        started = [child.pid for child in children]
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=WITHIN_S)
+
+    assert process.returncode == 1
+    assert json.loads(output.splitlines()[-1]).keys() == MEMBERS
+    assert "stopped before its end" in output
+    assert started
+    assert are_gone(started)

@@ -15,8 +15,9 @@ DRAINING = "worker draining"
 async def drain(stage: Stage, tasks: TaskClient) -> list[str]:
     """SIGTERM in the middle of a task. Returns the ids of tasks that came when no worker ran."""
     async with stage.proof("A worker that is told to go finishes its task, and receives no more"):
-        scheduler = stage.player.scheduler(stage.worker)
-        (leaving,) = scheduler.tasks
+        stage.order_workers(1)
+        await stage.player.steady(stage.worker)
+        (leaving,) = stage.player.scheduler(stage.worker).tasks
         stage.pictures.hold()
         task_id = await tasks.submit(stage.pictures.held_url())
         await stage.pictures.holds(1)
