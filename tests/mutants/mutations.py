@@ -49,7 +49,7 @@ MUTATIONS: Sequence[Mutation] = (
         TABLE,
         '_claim_holds = "attempt = :attempt AND leaseOwner = :leaseOwner"',
         '_claim_holds = "attempt >= :attempt"',
-        (MODEL,),
+        (MODEL, ON_TABLE),
     ),
     Mutation(
         "claim under a lease that holds",
@@ -101,7 +101,7 @@ MUTATIONS: Sequence[Mutation] = (
         PROCESSOR,
         '            log.warning("work dropped", reason=str(lost))\n',
         "            self._queue.delete(message)\n",
-        (MODEL,),
+        (MODEL, ON_PROCESSOR),
     ),
     Mutation(
         "delete a dead letter before its task is retried",
