@@ -26,6 +26,8 @@ from local.rehearsal.proofs import (
     client,
     fences,
     fleet,
+    keys,
+    operations,
     permissions,
     reconciler,
     rollout,
@@ -124,14 +126,14 @@ async def _play(stage: Stage, environment: Mapping[str, str]) -> None:
 
 async def _prove(stage: Stage, environment: Mapping[str, str]) -> None:
     """As a client, through the load balancer."""
-    tasks = TaskClient(await client.create_key(stage, environment))
+    tasks = TaskClient(await keys.create(stage, environment, which="a"))
     async with stage.proof("The services start as deployed, and are healthy"):
         set_desired_counts(stage.clients)
         await stage.player.steady(stage.api)
         await stage.player.steady(stage.worker)
-    late = await client.create_key(stage, environment)
+    late = await keys.create(stage, environment, which="another")
     await client.examine(stage, tasks)
-    await client.every_operation(stage, tasks)
+    await operations.every_operation(stage, tasks)
     await client.wrong_pictures(stage, tasks)
     await client.recovering_source(stage, tasks)
     await client.cancel_and_retry(stage, tasks)
@@ -139,7 +141,7 @@ async def _prove(stage: Stage, environment: Mapping[str, str]) -> None:
     waiting = await fleet.drain(stage, tasks)
     await fleet.scaling(stage, tasks, waiting)
     await reconciler.reconcile(stage, tasks, unsent)
-    await client.late_key(stage, late)
+    await keys.known_without_restart(stage, late)
     await rollout.rollout(stage, tasks)
     await fleet.farewells(stage)
 

@@ -9,6 +9,7 @@ from local.rehearsal.clients import Clients
 from local.rehearsal.ecs.credentials import assume_role
 from local.rehearsal.roles import DeployedRole
 from local.rehearsal.stage import Stage
+from services.common.task_table import OPEN_TASKS_INDEX
 
 REFUSED = frozenset({"AccessDenied", "AccessDeniedException"})
 
@@ -49,7 +50,7 @@ LIST_OPEN_TASKS = _Forbidden(
     "read the index of open tasks",
     lambda aws, on: aws.dynamodb.query(
         TableName=on.table,
-        IndexName="OpenTasks",
+        IndexName=OPEN_TASKS_INDEX,
         KeyConditionExpression="openShard = :shard",
         ExpressionAttributeValues={":shard": {"N": "0"}},
     ),

@@ -41,7 +41,7 @@ class _Load:
 
     async def _client(self) -> None:
         for number in itertools.count():
-            if number % SUBMIT_EVERY == 0:
+            if number % SUBMIT_EVERY == 0 or not self.task_ids:
                 await self._ask("POST", "/tasks", {"inputImageUrl": self._stage.pictures.url()})
             else:
                 await self._ask("GET", f"/tasks/{self.task_ids[-1]}")
