@@ -1,24 +1,26 @@
 """Processes in place of containers: what they run, what they are told, and how they end."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from local.rehearsal.assembly import ImageAsset
 from local.rehearsal.ecs.engine import Container, ContainerOrder
 from local.rehearsal.ecs.process_engine import ProcessEngine
 from local.rehearsal.failure import Failed
+from tests.local.gone import are_gone
 from tests.rehearsal.test_scheduler import FIRST
 
 PROGRAM = """
 import json, os, sys, time
-print(json.dumps({"environment": dict(os.environ), "arguments": sys.argv[1:]}), flush=True)
+said = {"environment": dict(os.environ), "arguments": sys.argv[1:], "pid": os.getpid()}
+print(json.dumps(said), flush=True)
 time.sleep(600)
 """
 WITHIN_S = 20
@@ -104,10 +106,10 @@ def test_a_command_runs_beside_it(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_what_is_removed(tmp_path: Path) -> None:
     async def check() -> None:
-        async with started(tmp_path) as (container, _):
-            children = psutil.Process().children()
+        async with started(tmp_path) as (container, log):
+            process = json.loads(log.read_text())["pid"]
             await container.remove()
-            assert not any(child.is_running() for child in children)
+            assert are_gone([process])
 
     asyncio.run(check())
 
