@@ -154,4 +154,10 @@ class HealthView(_View):
 
 
 class TaskPath(BaseModel):
-    task_id: Annotated[str, Field(alias="taskId")]
+    task_id: Annotated[
+        str,
+        Field(
+            alias="taskId",
+            json_schema_extra={"example": "b2bfce99-4099-43fd-85b6-57d6615e93ee"},
+        ),
+    ]

@@ -39,7 +39,9 @@ class Conformance:
 def conformance(api: Api, cloud: Cloud, *, examples: int) -> Conformance:
     """Try `api`, which has a task in every phase; `examples` for each route and kind of request.
 
-    The same examples every time.
+    The same examples every time in a process of its own. In a shared one they vary, since
+    Hypothesis also draws constants of the modules that are loaded; only the document's own examples
+    are always among them.
     """
     for number, phase in enumerate(Phase):
         put_task(cloud, phase, task_id=f"6e1f7a4e-0000-4000-8000-{number:012}")
