@@ -2,7 +2,7 @@
 
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 from services.common.config import ApiConfig
 
@@ -10,17 +10,20 @@ TIMEOUT_S = 3
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - only compared with
 
 
-def main() -> int:
-    config = ApiConfig()
-    host = "127.0.0.1" if config.api_host == ANY_ADDRESS else config.api_host
-    connection = HTTPConnection(host, config.api_port, timeout=TIMEOUT_S)
+def check(host: str, port: int) -> int:
+    """0 when the server that listens there says that it is alive."""
+    host = "127.0.0.1" if host == ANY_ADDRESS else host
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
         return 0 if connection.getresponse().status == HTTPStatus.OK else 1
-    except OSError as failed:
+    except (OSError, HTTPException) as failed:
         print(f"unhealthy: {failed}", file=sys.stderr)
         return 1
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    config = ApiConfig()
+    sys.exit(check(config.api_host, config.api_port))

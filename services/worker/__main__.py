@@ -4,6 +4,7 @@ import argparse
 import random
 import secrets
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,11 +27,6 @@ log = structlog.get_logger()
 
 def reconcile(config: ReconcilerConfig) -> int:
     """One run of the reconciler; 1 when AWS failed it on the way."""
-    telemetry.configure(
-        service="reconciler",
-        environment=config.taskfleet_environment,
-        log_format=config.log_format,
-    )
     aws = Aws(region=config.aws_region)
     sqs = aws.sqs()
     reconciler = Reconciler(
@@ -69,14 +65,21 @@ def health(config: WorkerConfig) -> int:
     return 0
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    """The exit code; 2 when the command or the environment is wrong."""
     parser = argparse.ArgumentParser(prog="python -m services.worker")
     parser.add_argument("command", choices=["run", "reconcile", "health"])
-    command = parser.parse_args().command
+    command = parser.parse_args(arguments).command
     try:
         match command:
             case "reconcile":
-                return reconcile(ReconcilerConfig())
+                config = ReconcilerConfig()
+                telemetry.configure(
+                    service="reconciler",
+                    environment=config.taskfleet_environment,
+                    log_format=config.log_format,
+                )
+                return reconcile(config)
             case "health":
                 return health(WorkerConfig())
             case _:
@@ -89,4 +92,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

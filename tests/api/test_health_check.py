@@ -1,0 +1,57 @@
+"""The container's health check against servers that are well, ill, mute and absent."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from services.api.health import ANY_ADDRESS, check
+
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def server_that_answers(response: bytes) -> Iterator[int]:
+    """One connection long; its port."""
+    with socket.create_server((HOST, 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(response)
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        yield listening.getsockname()[1]
+        serving.join()
+
+
+@pytest.mark.parametrize("host", [HOST, ANY_ADDRESS])
+def test_a_server_that_is_alive_is_healthy_whatever_address_it_listens_on(host: str) -> None:
+    with server_that_answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
+        assert check(host, port) == 0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", id="503"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
+    ],
+)
+def test_any_other_answer_is_unhealthy(response: bytes) -> None:
+    with server_that_answers(response) as port:
+        assert check(HOST, port) == 1
+
+
+def test_where_nobody_listens_it_is_unhealthy_and_says_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server((HOST, 0)) as unused:
+        port = unused.getsockname()[1]
+    assert check(HOST, port) == 1
+    assert "unhealthy: [Errno 111] Connection refused" in capsys.readouterr().err
