@@ -1,0 +1,66 @@
+"""What the environment may say, and what is refused before anything starts."""
+
+from collections.abc import Callable
+from ipaddress import ip_network
+
+import pytest
+from pydantic import ValidationError
+
+from services.common.config import WorkerConfig
+
+REQUIRED = {
+    "AWS_REGION": "us-east-1",
+    "TASK_TABLE": "tasks",
+    "TASK_QUEUE_URL": "https://sqs.example/queue",
+    "RESULT_BUCKET": "results",
+}
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerConfig]:
+    """Reads an environment that has what is required, and what a test adds."""
+
+    def read(**more: str) -> WorkerConfig:
+        for name, value in {**REQUIRED, **more}.items():
+            monkeypatch.setenv(name, value)
+        return WorkerConfig()
+
+    return read
+
+
+def test_lists_are_given_with_commas(worker: Callable[..., WorkerConfig]) -> None:
+    config = worker(FETCH_ALLOWED_PORTS="80, 8443,", FETCH_ALLOWED_NETWORKS="127.0.0.0/8,::1/128")
+    assert config.fetch_allowed_ports == (80, 8443)
+    assert config.fetch_allowed_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_without_a_choice_only_the_web_s_ports_and_no_private_network(
+    worker: Callable[..., WorkerConfig],
+) -> None:
+    config = worker()
+    assert (config.fetch_allowed_ports, config.fetch_allowed_networks) == ((80, 443), ())
+
+
+def test_a_lease_that_one_missed_heartbeat_would_cost_is_refused(
+    worker: Callable[..., WorkerConfig],
+) -> None:
+    assert worker(LEASE_S="40", HEARTBEAT_INTERVAL_S="20").lease_s == 40
+    with pytest.raises(ValidationError, match="LEASE_S must be at least twice HEARTBEAT_INTERVAL"):
+        worker(LEASE_S="39", HEARTBEAT_INTERVAL_S="20")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEASE_S", "0"),
+        ("WORKER_CONCURRENCY", "-1"),
+        ("RECEIVE_WAIT_S", "21"),
+        ("FETCH_ALLOWED_PORTS", "http"),
+        ("FETCH_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_named(worker: Callable[..., WorkerConfig], name: str, value: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        worker(**{name: value})
+    assert {error["loc"][0] for error in refused.value.errors()} == {name.lower()}

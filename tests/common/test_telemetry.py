@@ -1,0 +1,121 @@
+"""Every line of the log: JSON that CloudWatch reads metrics from, or a sentence for people."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from services.common import telemetry
+from services.common.telemetry import Metric
+
+
+def fail() -> None:
+    secret = "to be seen nowhere"
+    raise OSError(f"disk full, {len(secret)}")
+
+
+@pytest.fixture
+def configure() -> Iterator[Callable[[str], io.StringIO]]:
+    """Configures this process's logs to go to a stream; everything is as before afterwards."""
+    before = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []  # `configure` closes those that it finds
+
+    def to_stream(log_format: Any) -> io.StringIO:
+        stream = io.StringIO()
+        telemetry.configure(
+            service="worker", environment="blue", log_format=log_format, stream=stream
+        )
+        return stream
+
+    yield to_stream
+    structlog.configure(**before)
+    root.handlers, root.level = handlers, level
+
+
+def test_a_line_with_metrics_is_a_document_in_the_embedded_metric_format(
+    configure: Callable[[str], io.StringIO],
+) -> None:
+    stream = configure("json")
+    structlog.get_logger().info(
+        "attempt failed",
+        task_id="t",
+        metrics={Metric.TASKS_FAILED: 1},
+        dimensions={"FailureCode": "source_not_found"},
+    )
+    [line] = stream.getvalue().splitlines()
+    document = json.loads(line)
+    [directive] = document["_aws"]["CloudWatchMetrics"]
+    assert directive == {
+        "Namespace": "Taskfleet",
+        "Dimensions": [["Service", "Environment"], ["Service", "Environment", "FailureCode"]],
+        "Metrics": [{"Name": "TasksFailed", "Unit": "Count"}],
+    }
+    # Whatever a directive names has to be a member of the document itself.
+    named = {name for names in directive["Dimensions"] for name in names} | {"TasksFailed"}
+    assert {name: document[name] for name in named} == {
+        "Service": "worker",
+        "Environment": "blue",
+        "FailureCode": "source_not_found",
+        "TasksFailed": 1,
+    }
+    assert (document["message"], document["task_id"]) == ("attempt failed", "t")
+
+
+def test_a_line_without_metrics_is_no_metric_document(
+    configure: Callable[[str], io.StringIO],
+) -> None:
+    stream = configure("json")
+    structlog.get_logger().info("worker started")
+    assert "_aws" not in json.loads(stream.getvalue())
+
+
+def test_an_exception_is_one_line_with_its_stack_trace(
+    configure: Callable[[str], io.StringIO],
+) -> None:
+    stream = configure("json")
+    try:
+        fail()
+    except OSError:
+        structlog.get_logger().exception("round not noted")
+    [line] = stream.getvalue().splitlines()
+    trace = json.loads(line)["exception"]
+    assert trace.startswith("Traceback")
+    assert trace.endswith("OSError: disk full, 18")
+
+
+def test_a_library_s_warning_is_json_too_and_its_chatter_is_left_out(
+    configure: Callable[[str], io.StringIO],
+) -> None:
+    stream = configure("json")
+    library = logging.getLogger("a.library")
+    library.info("opened a connection")
+    library.warning("connection %s lost", 7)
+    [line] = stream.getvalue().splitlines()
+    said = json.loads(line)
+    assert (said["message"], said["logger"], said["level"]) == (
+        "connection 7 lost",
+        "a.library",
+        "warning",
+    )
+
+
+def test_people_see_no_metrics_and_no_variables_of_a_stack_trace(
+    configure: Callable[[str], io.StringIO],
+) -> None:
+    stream = configure("console")
+    log = structlog.get_logger()
+    log.info("task submitted", metrics={Metric.TASKS_SUBMITTED: 1}, dimensions={"Client": "b"})
+    try:
+        fail()
+    except OSError:
+        log.exception("attempt failed")
+    submitted, *failed = stream.getvalue().splitlines()
+    assert submitted.endswith("task submitted")
+    assert failed[-1] == "OSError: disk full, 18"
+    assert "to be seen nowhere" not in stream.getvalue()
