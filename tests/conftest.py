@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -51,13 +51,15 @@ class Cloud:
     s3: "S3Client"
     secretsmanager: "SecretsManagerClient"
     resources: schema.Resources = field(init=False)
+    prefix: InitVar[str] = "taskfleet"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, prefix: str) -> None:
         resources = schema.create(
             dynamodb=self.dynamodb,
             sqs=self.sqs,
             s3=self.s3,
             secretsmanager=self.secretsmanager,
+            prefix=prefix,
         )
         object.__setattr__(self, "resources", resources)
 

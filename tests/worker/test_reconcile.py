@@ -2,12 +2,16 @@
 
 import random
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 
+from local.embedded_aws import EmbeddedAws
 from services.common.errors import QueueUnavailable
 from services.common.job_queue import Backlog, JobQueue
 from services.common.task import Phase, Status, Task
@@ -76,36 +80,38 @@ def test_nothing_happens_before_a_task_is_due(
     assert cloud.messages()["queue"] == 0
 
 
-class OneWriteAtATime(TaskTable):
-    """DynamoDB evaluates a condition and writes in one step; moto lets threads come between."""
-
-    one = threading.Lock()
-
-    def move_check(self, *task: Any, **look: Any) -> bool:
-        with self.one:
-            return super().move_check(*task, **look)
+@pytest.fixture
+def cloud_of_many(session: boto3.Session) -> Iterator[Cloud]:
+    """For threads at once: its table evaluates a condition and writes in one step."""
+    with EmbeddedAws() as aws:
+        yield Cloud(
+            dynamodb=session.client("dynamodb", endpoint_url=aws.endpoint_url),
+            sqs=session.client("sqs", endpoint_url=aws.endpoint_url),
+            s3=session.client("s3", endpoint_url=aws.endpoint_url),
+            secretsmanager=session.client("secretsmanager", endpoint_url=aws.endpoint_url),
+            prefix="at-once",
+        )
 
 
 def test_many_reconcilers_at_once_send_one_message_for_each_task(
-    cloud: Cloud, queue: JobQueue, dead_letters: JobQueue, clock: Clock
+    cloud_of_many: Cloud, clock: Clock
 ) -> None:
-    table = OneWriteAtATime(
-        cloud.dynamodb, table=cloud.resources.task_table, retention=POLICY.retention
-    )
+    cloud, resources = cloud_of_many, cloud_of_many.resources
+    table = TaskTable(cloud.dynamodb, table=resources.task_table, retention=POLICY.retention)
+    queue = JobQueue(cloud.sqs, url=resources.task_queue_url)
+    dead_letters = JobQueue(cloud.sqs, url=resources.dead_letter_queue_url)
     for number in range(20):
         table.create(new_task(f"task-{number}"))
     clock.forward(POLICY.first_check)
     start = threading.Barrier(3)
 
-    def run() -> None:
+    def run() -> Report:
         start.wait()
-        make_reconciler(table, queue, dead_letters, clock).run()
+        return make_reconciler(table, queue, dead_letters, clock).run()
 
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as reconcilers:
+        reports = [report.result() for report in [reconcilers.submit(run) for _ in range(3)]]
+    assert sum(report.resent for report in reports) == 20
     assert cloud.messages()["queue"] == 20
 
 
