@@ -19,8 +19,8 @@ from tests.local.free_port import free_port
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody listens on."""
-    with socket.create_server((HOST, free_port())) as server:
+    """A port that somebody listens on; those beside it are free."""
+    with socket.create_server((HOST, free_port() + 1)) as server:
         yield server.getsockname()[1]
 
 
