@@ -5,6 +5,7 @@ decoder, the worker no web framework, and neither knows how it is deployed.
 """
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -118,3 +119,13 @@ def test_clients_of_aws_have_one_maker() -> None:
         edge.module for edge in ALL if within(edge.module, "services") and edge.imported == "boto3"
     }
     assert makers == {"services.common.aws"}
+
+
+def test_the_type_checker_reads_whatever_we_import_of_the_cdk() -> None:
+    """What it skips is ``Any`` to it, and then nothing of ours that uses it is checked."""
+    overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    [skipped, read] = overrides
+    assert (skipped["module"], skipped["follow_imports"]) == (["aws_cdk.*"], "skip")
+    assert read["follow_imports"] == "normal"
+    used = {edge.imported for edge in ALL if within(edge.imported, "aws_cdk")}
+    assert used | {"aws_cdk", "aws_cdk.interfaces.*"} == set(read["module"])
