@@ -28,6 +28,18 @@ from cdk.stacks.worker import WorkerStack
 
 FIVE_MINUTES = Duration.minutes(5)
 
+ERROR_RATE_PERCENT = (
+    "100 * (FILL(ours, 0) + FILL(balancers, 0)) "
+    "/ MAX([FILL(requests, 1), FILL(ours, 0) + FILL(balancers, 0)])"
+)
+"""Defined without a single healthy container too, when the load balancer answers everything itself.
+
+RequestCount leaves out what no target was chosen for, so there are at least as many requests as
+errors. MAX takes series only, hence 1 by FILL.
+
+Source: "CloudWatch metrics for your Application Load Balancer", Elastic Load Balancing User Guide.
+"""
+
 
 class ObservabilityStack(Stack):
     """Offers `topic` and `alarms`; each alarm's description says what to do."""
@@ -129,7 +141,7 @@ class ObservabilityStack(Stack):
         self._alarm(
             "ApiErrors",
             metric=MathExpression(
-                expression="100 * (FILL(ours, 0) + FILL(balancers, 0)) / requests",
+                expression=ERROR_RATE_PERCENT,
                 using_metrics={
                     "ours": balancer.http_code_target(
                         HttpCodeTarget.TARGET_5XX_COUNT, period=FIVE_MINUTES
@@ -146,6 +158,20 @@ class ObservabilityStack(Stack):
             periods=2,
             description="The API answers with 5xx. /readyz names the dependency that fails; the "
             "API's log has a traceback by request id. After a deploy, roll back first.",
+        )
+        self._alarm(
+            "ApiDown",
+            # Of the zones, of which each counts its own, the one with most.
+            metric=self._api.target_group.metrics.healthy_host_count(
+                period=MINUTE, statistic="Maximum"
+            ),
+            threshold=1,
+            periods=2,
+            comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
+            missing=TreatMissingData.BREACHING,
+            description="No API container is healthy, so every request is answered with 503. Look "
+            "at the API service's events and stopped tasks for why containers do not start, and at "
+            "the API's log for why /healthz fails. After a deploy, roll back first.",
         )
         self._alarm(
             "ApiLatency",

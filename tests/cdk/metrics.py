@@ -1,4 +1,4 @@
-"""The metrics that a deployment's alarms and dashboard read."""
+"""The metrics that a deployment's alarms and dashboard read, and what is made of them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -47,3 +47,20 @@ def widgets(deployment: Deployment) -> list[dict[str, Any]]:
     text = "".join(part if isinstance(part, str) else "reference" for part in parts)
     found: list[dict[str, Any]] = json.loads(text)["widgets"]
     return found
+
+
+def evaluate(expression: str, **series: float | None) -> float:
+    """What CloudWatch's metric math makes of one moment; None is a missing datapoint."""
+
+    def fill(value: float | None, otherwise: float) -> float:
+        return otherwise if value is None else value
+
+    def choose(condition: bool, then: float | None, otherwise: float) -> float:  # noqa: FBT001
+        assert not condition or then is not None, "the value would be missing"
+        return then if condition and then is not None else otherwise
+
+    result = eval(  # noqa: S307 - our own expression, in its Python reading
+        expression.replace("IF(", "choose("),
+        {"FILL": fill, "MAX": max, "choose": choose, **series},
+    )
+    return float(result)

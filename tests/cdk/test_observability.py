@@ -3,7 +3,7 @@
 import pytest
 
 from cdk.reading.templates import Deployment, Resource
-from tests.cdk.metrics import metrics_of, widgets
+from tests.cdk.metrics import evaluate, metrics_of, widgets
 
 ALARMS = {
     "dead letters": {"ApproximateNumberOfMessagesVisible"},
@@ -13,6 +13,7 @@ ALARMS = {
         "NumberOfMessagesDeleted",
     },
     "errors": {"HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count", "RequestCount"},
+    "the API is down": {"HealthyHostCount"},
     "latency": {"TargetResponseTime"},
     "workers at their maximum": {"RunningTaskCount"},
     "the reconciler is silent": {"ReconcileRuns"},
@@ -73,7 +74,7 @@ def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Deploymen
 
 
 def test_silence_of_everything_else_is_peace(deployment: Deployment) -> None:
-    quiet = [name for name in ALARMS if name != "the reconciler is silent"]
+    quiet = [name for name in ALARMS if name not in {"the reconciler is silent", "the API is down"}]
 
     assert {alarm(deployment, name)["TreatMissingData"] for name in quiet} == {"notBreaching"}
 
@@ -98,6 +99,34 @@ def test_slow_and_failing_answers_are_noticed(deployment: Deployment) -> None:
     assert alarm(deployment, "errors")["Threshold"] == settings.api_error_rate_alarm_percent
     assert alarm(deployment, "latency")["Threshold"] == settings.api_p99_latency_alarm_s
     assert alarm(deployment, "latency")["ExtendedStatistic"] == "p99"
+
+
+def test_errors_are_noticed_although_no_container_is_left_to_make_them(
+    deployment: Deployment,
+) -> None:
+    found = alarm(deployment, "errors")
+    (expression,) = (m["Expression"] for m in found["Metrics"] if m["ReturnData"])
+
+    assert evaluate(expression, ours=None, balancers=500, requests=None) == 100
+    assert evaluate(expression, ours=None, balancers=90, requests=10) == 100
+    assert evaluate(expression, ours=4, balancers=6, requests=1_000) == 1
+    assert evaluate(expression, ours=None, balancers=None, requests=1_000) == 0
+    assert evaluate(expression, ours=None, balancers=None, requests=None) == 0
+
+
+def test_an_api_without_a_healthy_container_is_noticed_even_when_none_is_registered(
+    deployment: Deployment,
+) -> None:
+    found = alarm(deployment, "the API is down")
+
+    assert found["Threshold"] == 1
+    assert found["ComparisonOperator"] == "LessThanThreshold"
+    assert found["Statistic"] == "Maximum"
+    assert found["TreatMissingData"] == "breaching"
+    assert found["EvaluationPeriods"] * found["Period"] <= 120
+    assert deployment.one("ElasticLoadBalancingV2::TargetGroup") in deployment.targets(
+        found["Dimensions"], stack="observability"
+    )
 
 
 def test_the_topic_is_reached_by_tls_only(deployment: Deployment) -> None:

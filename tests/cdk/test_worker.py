@@ -3,6 +3,7 @@
 from typing import Any
 
 from cdk.reading.templates import Deployment, Resource
+from tests.cdk.metrics import evaluate
 
 
 def policies(deployment: Deployment) -> dict[str, Resource]:
@@ -24,22 +25,6 @@ def from_zero_alarm(deployment: Deployment) -> Resource:
     return deployment.one(
         "CloudWatch::Alarm", stack="worker", AlarmActions=[{"Ref": step.logical_id}]
     )
-
-
-def evaluate(expression: str, **series: float | None) -> float:
-    """What CloudWatch's metric math makes of one moment; None is a missing datapoint."""
-
-    def fill(value: float | None, otherwise: float) -> float:
-        return otherwise if value is None else value
-
-    def choose(condition: bool, then: float | None, otherwise: float) -> float:  # noqa: FBT001
-        assert not condition or then is not None, "the value would be missing"
-        return then if condition and then is not None else otherwise
-
-    result = eval(  # noqa: S307 - our own expression, in its Python reading
-        expression.replace("IF(", "choose("), {"FILL": fill, "choose": choose, **series}
-    )
-    return float(result)
 
 
 def test_a_deployment_never_resets_the_number_of_containers(deployment: Deployment) -> None:
