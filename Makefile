@@ -63,4 +63,5 @@ bench: .venv/.synced ## Measure CPU per task and per submit beside a bare loop
 
 .PHONY: clean
 clean: ## Remove everything that the targets made
-	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .local cdk.out
+	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .local cdk.out \
+		cdk/cli/node_modules
