@@ -21,6 +21,7 @@ help: ## List the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort -u \
 		| awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
+# uv installs everything else by the hashes of uv.lock, and is itself installed by its own.
 $(UV): make/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Taskfleet needs Python 3.11 or newer; choose one with PYTHON=python3.x" >&2; exit 1; }

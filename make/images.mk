@@ -7,9 +7,11 @@ requirements: .venv/.synced ## Export the lock to the images' requirements
 		--output-file services/$$service/requirements.txt; done
 
 .PHONY: upgrade
-upgrade: .venv/.synced ## Raise every dependency to its newest version that pyproject.toml allows
+upgrade: .venv/.synced ## Raise Python's packages, as far as pyproject.toml allows, and uv itself
 	@$(UV) lock --upgrade
 	@$(MAKE) --no-print-directory requirements
+	@echo uv | $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header \
+		--no-annotate --output-file make/uv.txt -
 
 .PHONY: test-images
 test-images: .venv/.synced ## Build both images and run them locked down (needs Docker)
