@@ -14,6 +14,8 @@ from tests.cdk.deployment import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
+WEEKLY = r"\d+ \d+ \* \* [0-6]"
+
 workflows = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
 
@@ -27,9 +29,20 @@ def triggers(path: Path) -> dict[str, Any]:
     return found
 
 
+def jobs(name: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read(ROOT / ".github/workflows" / name)["jobs"]
+    return found
+
+
 def steps(path: Path) -> Iterator[dict[str, Any]]:
-    for job in read(path)["jobs"].values():
+    for job in jobs(path.name).values():
         yield from job.get("steps", [])
+
+
+def uses(step: dict[str, Any]) -> str:
+    """The action, without its version."""
+    action: str = step.get("uses", "").partition("@")[0]
+    return action
 
 
 def permissions(path: Path) -> Iterator[dict[str, str]]:
@@ -99,6 +112,32 @@ def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
 
 
 @workflows
+def test_a_checkout_leaves_no_credentials_behind(path: Path) -> None:
+    checkouts = [step for step in steps(path) if uses(step) == "actions/checkout"]
+
+    assert [step for step in checkouts if step["with"]["persist-credentials"] is not False] == []
+
+
+@workflows
+def test_who_may_write_to_the_repository_runs_none_of_its_code(path: Path) -> None:
+    for job in jobs(path.name).values():
+        writable = {
+            scope for scope, access in job.get("permissions", {}).items() if access == "write"
+        }
+        if writable <= {"id-token"}:
+            continue
+        commands = " ".join(step.get("run", "") for step in job["steps"])
+        assert {uses(step) for step in job["steps"]} <= {
+            "actions/checkout",
+            "actions/download-artifact",
+            "",
+        }
+        assert set(re.findall(r"^ *(\w+)", commands, re.MULTILINE)) <= {
+            *("for", "cp", "done", "if", "branch", "git", "gh"),
+        }
+
+
+@workflows
 def test_no_stored_key_is_used(path: Path) -> None:
     assert "secrets." not in path.read_text()
 
@@ -143,7 +182,34 @@ def test_a_deployment_runs_in_githubs_environment_of_its_name_one_at_a_time() ->
 def test_dependencies_are_updated_weekly() -> None:
     (schedule,) = triggers(ROOT / ".github/workflows/dependencies.yml")["schedule"]
 
-    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+    assert re.fullmatch(WEEKLY, schedule["cron"])
+
+
+def test_an_update_is_audited_and_tested_before_it_is_proposed() -> None:
+    found = jobs("dependencies.yml")
+    done = [step.get("run", uses(step)) for step in found["upgrade"]["steps"]]
+
+    assert done[-4:] == ["make upgrade", "make audit", "actions/upload-artifact", ".ci/run"]
+    assert "permissions" not in found["upgrade"]
+    assert found["propose"]["needs"] == "upgrade"
+
+
+def test_of_an_update_nothing_but_the_locks_is_proposed() -> None:
+    path = ROOT / ".github/workflows/dependencies.yml"
+    (upload,) = (step for step in steps(path) if uses(step) == "actions/upload-artifact")
+    (download,) = (step for step in steps(path) if uses(step) == "actions/download-artifact")
+    propose = jobs(path.name)["propose"]["steps"][-1]["run"]
+
+    assert read(path)["env"]["LOCKS"].split() == [
+        "uv.lock",
+        "make/uv.txt",
+        "services/api/requirements.txt",
+        "services/worker/requirements.txt",
+    ]
+    assert upload["with"]["path"] == "${{ env.LOCKS }}"
+    assert download["with"]["name"] == upload["with"]["name"]
+    assert download["with"]["path"] == "${{ runner.temp }}/locks"  # not into the checkout
+    assert propose.startswith("for file in $LOCKS; do\n  cp --no-dereference ")
 
 
 def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_every_change_and_weekly() -> (
