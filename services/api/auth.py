@@ -23,9 +23,9 @@ ANY_SCOPE = frozenset(Scope)
 _MARK = "scopes_of_which_one_is_required"
 
 
-def requires(*scopes: Scope) -> Callable[[View], View]:
-    """Mark a view as open to keys that have one of `scopes`."""
-    return lambda view: _mark(view, frozenset(scopes))
+def requires(scope: Scope, *others: Scope) -> Callable[[View], View]:
+    """Mark a view as open to keys that have one of these scopes."""
+    return lambda view: _mark(view, frozenset({scope, *others}))
 
 
 def public(view: View) -> View:

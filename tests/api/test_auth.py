@@ -10,10 +10,12 @@ from services.api.auth import Authenticator, public
 from services.api.key_ring import KeyRing
 from services.common.api_key import Scope
 from services.common.task import Phase
+from services.common.task_table import TaskTable
 from tests.api.conftest import ALICE, KEYS, Api, MakeApi, key_entry
 from tests.api.route_table import PUBLIC, routes_of
 from tests.api.rows import put_task
-from tests.conftest import Cloud
+from tests.conftest import Clock, Cloud
+from tests.tasks import LEASE, RESULT
 
 REFUSED = {
     "no header": None,
@@ -93,6 +95,20 @@ def test_a_scope_opens_its_routes_and_no_other(
     else:
         assert answer.status_code == 403
         assert answer.body["code"] == "forbidden"
+
+
+def test_a_key_that_only_submits_sees_no_result_by_submitting_again(
+    api: Api, table: TaskTable, clock: Clock
+) -> None:
+    again = {"headers": {"Idempotency-Key": "k"}, "key": "submit-only.alices-secret"}
+    task_id = api.submit(**again).body["taskId"]
+    claim = table.claim(task_id, lease_owner="w", lease_until=clock.now + LEASE, now=clock.now)
+    table.complete(claim, RESULT, now=clock.now)
+
+    repeated = api.submit(**again).body
+    assert (repeated["taskId"], repeated["status"]) == (task_id, "COMPLETED")
+    assert "resultUrl" not in repeated
+    assert "resultUrl" in api.get(f"/tasks/{task_id}").body
 
 
 def test_a_key_without_scopes_opens_nothing(make_api: MakeApi, cloud: Cloud) -> None:

@@ -131,7 +131,9 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         return response
 
     def _show(task: Task, status: HTTPStatus) -> Response:
-        view = TaskView.of(task, result_url=service.result_url(task))
+        # A key that may only submit sees the picture of no repeated submission either.
+        may_read = Scope.READ in current_caller().scopes
+        view = TaskView.of(task, result_url=service.result_url(task) if may_read else None)
         body = view.model_dump_json(by_alias=True, exclude_none=True)
         response = Response(body, status, content_type="application/json")
         if not task.is_terminal():
