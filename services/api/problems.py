@@ -11,7 +11,7 @@ import structlog
 from flask import Flask, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from services.api.request_id import current_request_id
 from services.common.errors import (
@@ -71,6 +71,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(AwsError, _answer_aws_error)
     app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_bug)
 
 
 def problem(status: int, code: str, detail: str, *, request_id: str, **more: Any) -> str:
@@ -141,13 +142,18 @@ def _answer_aws_error(error: AwsError) -> Response:
 
 
 def _answer_http_error(error: HTTPException) -> Response:
-    """Also of a bug: Flask logs it with its traceback and wraps it into a 500."""
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
     code = HTTP_CODES.get(status, "http_error")
     return _response(status, code, error.description or "", headers=headers)
+
+
+def _answer_bug(bug: Exception) -> Response:
+    # Logged here because Flask's own line has the path as it was sent.
+    log.error("unexpected error", exc_info=bug)
+    return _answer_http_error(InternalServerError())
 
 
 def _response(

@@ -7,6 +7,7 @@ from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
 from services.common.task_table import TaskTable
 
+BUG = "secret details"
 REASON = "PutItem: internal-endpoint-10-0-0-7"
 
 
@@ -19,6 +20,18 @@ class BrokenTable(TaskTable):
 
     def create(self, *_: Any) -> NoReturn:
         raise TableUnavailable(REASON)
+
+
+class BuggyTable(TaskTable):
+    """Not AWS's fault but ours."""
+
+    def __init__(self) -> None:
+        pass
+
+    def get(self, *_: Any) -> NoReturn:
+        raise ZeroDivisionError(BUG)
+
+    create = get
 
 
 class BrokenQueue(JobQueue):
