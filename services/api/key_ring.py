@@ -67,10 +67,14 @@ class KeyRing:
         self._valid_until = started + self._max_age_s
 
     def find(self, key_id: str) -> ApiKey | None:
-        """The key of that id; raises ``SecretUnavailable`` when what is in memory is too old."""
+        """The key of that id; raises ``SecretUnavailable`` like `require_valid`."""
+        self.require_valid()
+        return self._keys.get(key_id)
+
+    def require_valid(self) -> None:
+        """Raise ``SecretUnavailable`` when what is in memory is too old to let anybody in."""
         if self._valid_until is None or self._monotonic() > self._valid_until:
             raise SecretUnavailable("The API keys could not be read for too long.")
-        return self._keys.get(key_id)
 
 
 def _parse(text: str) -> dict[str, ApiKey]:

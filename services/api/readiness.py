@@ -1,4 +1,4 @@
-"""Whether everything that a submission needs answers, asked at most once a second."""
+"""Whether everything is there that a submission needs, asked at most once a second."""
 
 import threading
 import time

@@ -44,7 +44,11 @@ def create_wsgi_app() -> OpenAPI:
             clock=utc_now,
         ),
         readiness=Readiness(
-            {"table": lambda: table.get(NO_TASK), "queue": queue.backlog, "secret": secret.read}
+            {
+                "table": lambda: table.get(NO_TASK),
+                "queue": queue.backlog,
+                "secret": keys.require_valid,
+            }
         ),
         clock=utc_now,
         new_id=lambda: str(uuid4()),
