@@ -179,7 +179,7 @@ class TaskService:
             return
         try:
             self._table.move_check(
-                task, check_at=check_at, gap=self._unsent_check, checked_by=task.request_id
+                task, check_at=check_at, gap=self._unsent_check, checked_by=self._new_id()
             )
         except TableUnavailable as failed:
             log.warning("check not drawn near", task_id=task.task_id, reason=str(failed))
