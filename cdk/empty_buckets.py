@@ -7,7 +7,8 @@ one of them arriving would be enough for the deletion to fail.
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -20,15 +21,25 @@ if TYPE_CHECKING:
 BUCKETS = ("ResultBucket", "LogBucket")
 """Outputs of the state stack."""
 
+CLOSED = "ClosedForDeletion"
+"""The statement in a bucket's policy that lets nothing in any more."""
+
 
 class NotDisposable(Exception):
-    """The environment is protected against deletion."""
+    """The environment was not deployed as one whose data goes with it."""
+
+
+class NotEmptied(Exception):
+    """S3 refused to delete some objects."""
 
 
 def empty_buckets(
     *, cloudformation: "CloudFormationClient", s3: "S3Client", environment: str
 ) -> None:
-    """Raises :class:`NotDisposable`; does nothing where there is no such environment."""
+    """Does nothing where there is no such environment, or its creation was rolled back.
+
+    Raises :class:`NotDisposable` before anything is changed, and :class:`NotEmptied`.
+    """
     name = f"taskfleet-{environment}-state"
     try:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
@@ -36,30 +47,47 @@ def empty_buckets(
         if error.response["Error"]["Code"] == "ValidationError":  # there is no such stack
             return
         raise
-    if stack.get("EnableTerminationProtection"):
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    if not outputs:  # rolled back: its buckets are gone already
+        return
+    if stack.get("EnableTerminationProtection") or outputs.get("Disposable") != "true":
         raise NotDisposable(
-            f"{environment} keeps its data: its stacks are protected against deletion. "
-            "Lift the protection of network, state and load balancer by hand if you mean it."
+            f"{environment} keeps its data: it was not deployed with disposable=true. "
+            "Deploy it once more with that among the same SETTINGS if you mean it."
         )
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    partition = stack["StackId"].split(":")[1]
     for bucket in BUCKETS:
-        _close(s3, outputs[bucket])
-        _empty(s3, outputs[bucket])
+        try:
+            _close(s3, outputs[bucket], partition=partition)
+            _empty(s3, outputs[bucket])
+        except s3.exceptions.NoSuchBucket:  # an earlier deletion of the stack got so far
+            continue
 
 
-def _close(s3: "S3Client", bucket: str) -> None:
-    nobody_writes = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:PutObject",
-                "Resource": f"arn:aws:s3:::{bucket}/*",
-            }
-        ],
+def _close(s3: "S3Client", bucket: str, *, partition: str) -> None:
+    """Deny writing on top of what the policy says already."""
+    policy = _policy(s3, bucket)
+    closed = {
+        "Sid": CLOSED,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:{partition}:s3:::{bucket}/*",
     }
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(nobody_writes))
+    others = [each for each in policy["Statement"] if each.get("Sid") != CLOSED]
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps({**policy, "Statement": [*others, closed]})
+    )
+
+
+def _policy(s3: "S3Client", bucket: str) -> dict[str, Any]:
+    try:
+        policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchBucketPolicy":
+            return {"Version": "2012-10-17", "Statement": []}
+        raise
+    return policy
 
 
 def _empty(s3: "S3Client", bucket: str) -> None:
@@ -68,20 +96,25 @@ def _empty(s3: "S3Client", bucket: str) -> None:
             {"Key": item["Key"]} for item in page.get("Contents", [])
         ]
         if keys:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            for error in deleted.get("Errors", []):
+                raise NotEmptied(
+                    f"{error.get('Key')} in {bucket} was not deleted: {error.get('Message')}"
+                )
 
 
-def main() -> None:
-    (environment,) = sys.argv[1:]
+def main(arguments: Sequence[str]) -> None:
+    (environment,) = arguments
+    session = boto3.Session()
     try:
         empty_buckets(
-            cloudformation=boto3.client("cloudformation"),
-            s3=boto3.client("s3"),
+            cloudformation=session.client("cloudformation"),
+            s3=session.client("s3"),
             environment=environment,
         )
-    except NotDisposable as error:
+    except (NotDisposable, NotEmptied) as error:
         sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

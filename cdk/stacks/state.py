@@ -55,6 +55,7 @@ class StateStack(Stack):
         self.bucket = self._result_bucket()
         self.api_keys = self._api_keys()
 
+        CfnOutput(self, "Disposable", value=str(settings.disposable).lower())
         CfnOutput(self, "TaskTable", value=self.table.table_name)
         CfnOutput(self, "TaskQueueUrl", value=self.queue.queue_url)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letter_queue.queue_url)

@@ -1,7 +1,7 @@
 """An environment's buckets, made ready to be deleted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import boto3
@@ -9,23 +9,34 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from cdk.empty_buckets import NotDisposable, empty_buckets
+from cdk.empty_buckets import NotDisposable, NotEmptied, empty_buckets, main
+from cdk.reading.templates import Deployment
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_s3 import S3Client
 
-TEMPLATE = {
-    "Resources": {
+BUCKETS = ("dev-results", "dev-logs")
+TLS_ONLY = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "s3:GetObject",  # of all actions the one that no test uses: moto reads no conditions
+    "Resource": "*",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+
+
+def template(*, disposable: bool) -> str:
+    resources = {
         name: {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"dev-{name.lower()}"}}
         for name in ("Results", "Logs")
-    },
-    "Outputs": {
+    }
+    outputs = {
+        "Disposable": {"Value": str(disposable).lower()},
         "ResultBucket": {"Value": {"Ref": "Results"}},
         "LogBucket": {"Value": {"Ref": "Logs"}},
-    },
-}
-BUCKETS = ("dev-results", "dev-logs")
+    }
+    return json.dumps({"Resources": resources, "Outputs": outputs})
 
 
 class Account:
@@ -34,18 +45,25 @@ class Account:
         self.cloudformation: CloudFormationClient = session.client("cloudformation")
         self.s3: S3Client = session.client("s3")
 
-    def deploy(self, *, protected: bool) -> None:
+    def deploy(self, *, disposable: bool = True, protected: bool = False) -> None:
         self.cloudformation.create_stack(
             StackName="taskfleet-dev-state",
-            TemplateBody=json.dumps(TEMPLATE),
+            TemplateBody=template(disposable=disposable),
             EnableTerminationProtection=protected,
         )
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [TLS_ONLY]})
         for bucket in BUCKETS:
+            self.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
             for number in range(3):
                 self.s3.put_object(Bucket=bucket, Key=f"results/{number}", Body=b"x")
 
     def objects(self) -> int:
         return sum(self.s3.list_objects_v2(Bucket=bucket)["KeyCount"] for bucket in BUCKETS)
+
+    def statements(self, bucket: str) -> list[dict[str, object]]:
+        policy = json.loads(self.s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        found: list[dict[str, object]] = policy["Statement"]
+        return found
 
     def empty(self) -> None:
         empty_buckets(cloudformation=self.cloudformation, s3=self.s3, environment="dev")
@@ -58,7 +76,7 @@ def account() -> Iterator[Account]:
 
 
 def test_a_disposable_environment_loses_every_object(account: Account) -> None:
-    account.deploy(protected=False)
+    account.deploy()
 
     account.empty()
 
@@ -66,26 +84,77 @@ def test_a_disposable_environment_loses_every_object(account: Account) -> None:
 
 
 def test_nothing_can_arrive_afterwards(account: Account) -> None:
-    account.deploy(protected=False)
+    account.deploy()
 
     account.empty()
 
     for bucket in BUCKETS:
-        policy = json.loads(account.s3.get_bucket_policy(Bucket=bucket)["Policy"])
-        (statement,) = policy["Statement"]
-        assert statement["Effect"] == "Deny"
-        assert statement["Action"] == "s3:PutObject"
-        assert statement["Principal"] == "*"
-        assert statement["Resource"] == f"arn:aws:s3:::{bucket}/*"
+        closed = account.statements(bucket)[-1]
+        assert closed["Effect"] == "Deny"
+        assert closed["Action"] == "s3:PutObject"
+        assert closed["Principal"] == "*"
+        assert closed["Resource"] == f"arn:aws:s3:::{bucket}/*"
 
 
-def test_a_protected_environment_loses_nothing(account: Account) -> None:
-    account.deploy(protected=True)
+def test_what_the_policy_demanded_before_holds_until_the_end(account: Account) -> None:
+    account.deploy()
 
-    with pytest.raises(NotDisposable, match="dev keeps its data"):
+    account.empty()
+
+    for bucket in BUCKETS:
+        assert TLS_ONLY in account.statements(bucket)
+
+
+def test_it_may_be_repeated(account: Account) -> None:
+    account.deploy()
+
+    account.empty()
+    account.empty()
+
+    assert [len(account.statements(bucket)) for bucket in BUCKETS] == [2, 2]
+
+
+def test_it_goes_on_where_a_deletion_of_the_stack_has_failed(account: Account) -> None:
+    account.deploy()
+    account.empty()
+    account.s3.delete_bucket(Bucket="dev-results")
+    account.s3.delete_bucket_policy(Bucket="dev-logs")
+    account.s3.put_object(Bucket="dev-logs", Key="late", Body=b"x")
+
+    account.empty()
+
+    assert account.s3.list_objects_v2(Bucket="dev-logs")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("disposable", "protected"),
+    [
+        pytest.param(False, True, id="as the other profiles are deployed"),
+        pytest.param(False, False, id="its protection was lifted by hand"),
+        pytest.param(True, True, id="its protection was put on by hand"),
+    ],
+)
+def test_an_environment_that_keeps_its_data_is_not_touched(
+    account: Account, *, disposable: bool, protected: bool
+) -> None:
+    account.deploy(disposable=disposable, protected=protected)
+
+    with pytest.raises(NotDisposable, match=r"dev keeps its data.*disposable=true"):
         account.empty()
 
     assert account.objects() == 6
+    assert [account.statements(bucket) for bucket in BUCKETS] == [[TLS_ONLY], [TLS_ONLY]]
+
+
+def test_an_object_that_s3_does_not_delete_is_named(account: Account) -> None:
+    account.deploy()
+    refusal = {"Key": "results/1", "Code": "AccessDenied", "Message": "Access Denied"}
+    account.s3.meta.events.register(
+        "after-call.s3.DeleteObjects", lambda parsed, **_: parsed.update(Errors=[refusal])
+    )
+
+    with pytest.raises(NotEmptied, match=r"results/1 in dev-results .*Access Denied"):
+        account.empty()
 
 
 def test_an_environment_that_is_gone_is_no_error(account: Account) -> None:
@@ -93,3 +162,35 @@ def test_an_environment_that_is_gone_is_no_error(account: Account) -> None:
 
     with pytest.raises(ClientError):
         account.s3.head_bucket(Bucket=BUCKETS[0])
+
+
+def test_an_environment_whose_creation_was_rolled_back_is_no_error(account: Account) -> None:
+    account.cloudformation.create_stack(
+        StackName="taskfleet-dev-state",
+        TemplateBody=json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}),
+    )
+
+    account.empty()
+
+
+def test_the_command_says_in_one_sentence_why_it_refuses(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.deploy(disposable=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    with pytest.raises(SystemExit) as refused:
+        main(["dev"])
+
+    assert "keeps its data" in str(refused.value.code)
+
+
+def test_a_deployment_says_whether_its_data_goes_with_it(
+    deployments: Mapping[str, Deployment],
+) -> None:
+    said = {
+        profile: deployment.templates["state"]["Outputs"]["Disposable"]["Value"]
+        for profile, deployment in deployments.items()
+    }
+
+    assert said == {"dev": "true", "standard": "false", "private": "false"}
