@@ -212,7 +212,7 @@ def test_of_an_update_nothing_but_the_locks_is_proposed() -> None:
     assert propose.startswith("for file in $LOCKS; do\n  cp --no-dereference ")
 
 
-def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_every_change_and_weekly() -> (
+def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_pull_requests_and_weekly() -> (
     None
 ):
     path = ROOT / ".github/workflows/security.yml"
