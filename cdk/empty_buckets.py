@@ -6,6 +6,7 @@ one of them arriving would be enough for the deletion to fail.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,8 @@ def _empty(s3: "S3Client", bucket: str) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     (environment,) = arguments
-    session = boto3.Session()
+    # Of the variables for a region the CDK reads this one, and boto3 only AWS_DEFAULT_REGION.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     try:
         empty_buckets(
             cloudformation=session.client("cloudformation"),

@@ -40,8 +40,8 @@ def template(*, disposable: bool) -> str:
 
 
 class Account:
-    def __init__(self) -> None:
-        session = boto3.Session("test", "test", region_name="us-east-1")
+    def __init__(self, region: str = "us-east-1") -> None:
+        session = boto3.Session("test", "test", region_name=region)
         self.cloudformation: CloudFormationClient = session.client("cloudformation")
         self.s3: S3Client = session.client("s3")
 
@@ -173,11 +173,24 @@ def test_an_environment_whose_creation_was_rolled_back_is_no_error(account: Acco
     account.empty()
 
 
+def test_the_command_works_in_the_region_that_the_deployment_is_in(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Account("eu-west-1")
+    there.deploy()
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    main(["dev"])
+
+    assert there.objects() == 0
+
+
 def test_the_command_says_in_one_sentence_why_it_refuses(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.deploy(disposable=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
 
     with pytest.raises(SystemExit) as refused:
         main(["dev"])
