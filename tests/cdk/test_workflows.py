@@ -153,9 +153,23 @@ def test_pull_requests_are_tested_synthesised_and_compared() -> None:
     commands = " ".join(step.get("run", "") for step in steps(path))
 
     assert "pull_request" in triggers(path)
-    assert ".ci/run" in commands
     assert "make synth" in commands
     assert "make diff" in commands
+
+
+def test_whatever_ci_runs_a_pull_request_runs_once() -> None:
+    """Each in a job of its own, beside the others."""
+    stages = re.findall(r"^stage make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    scheduled = {"mutants"}
+    commands = [
+        target
+        for step in steps(ROOT / ".github/workflows/test.yml")
+        for target in re.findall(r"make ([\w-]+)", step.get("run", ""))
+    ]
+
+    assert "test" in stages
+    assert set(stages) - scheduled <= set(commands)
+    assert len(commands) == len(set(commands))
 
 
 def test_main_is_deployed_after_its_tests_and_production_after_dev() -> None:
