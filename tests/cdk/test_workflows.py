@@ -99,6 +99,7 @@ def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
         "deploy-environment.yml": {"id-token"},
         "dependencies.yml": {"contents", "pull-requests"},
         "security.yml": set(),
+        "promises.yml": set(),
     }
 
     assert read(path)["permissions"] == {"contents": "read"}
@@ -224,6 +225,15 @@ def test_of_an_update_nothing_but_the_locks_is_proposed() -> None:
     assert download["with"]["name"] == upload["with"]["name"]
     assert download["with"]["path"] == "${{ runner.temp }}/locks"  # not into the checkout
     assert propose.startswith("for file in $LOCKS; do\n  cp --no-dereference ")
+
+
+def test_what_looks_longer_at_the_promises_looks_weekly() -> None:
+    path = ROOT / ".github/workflows/promises.yml"
+    (schedule,) = triggers(path)["schedule"]
+    commands = " ".join(step.get("run", "") for step in steps(path))
+
+    assert re.fullmatch(WEEKLY, schedule["cron"])
+    assert re.findall(r"make ([\w-]+)", commands) == ["model", "mutants", "drain"]
 
 
 def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_pull_requests_and_weekly() -> (
