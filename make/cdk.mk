@@ -36,6 +36,7 @@ deploy: $(CDK_CLI) ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ..
 	@$(PY) -m cdk.next_steps cdk.out/outputs.json $(ENVIRONMENT)
 
 .PHONY: destroy
-destroy: $(CDK_CLI) ## Delete what was deployed, with its data; only what is disposable, as dev is
+destroy: synth ## Delete what was deployed, with its data; only what is disposable, as dev is
 	@$(PY) -m cdk.empty_buckets $(ENVIRONMENT)
-	@$(CDK) destroy --all --force $(CONTEXT)
+	@$(CDK) destroy --all --force --app cdk.out
+	@$(PY) -m cdk.left_stacks $(ENVIRONMENT)
