@@ -1,7 +1,7 @@
 """The command line for operators: ``python -m taskctl keys | dlq | doctor``.
 
-Credentials, region and endpoint are those that boto3 finds (``AWS_PROFILE``, ``AWS_REGION``,
-``AWS_ENDPOINT_URL``).
+Credentials and endpoint are those that boto3 finds (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``). The
+region is that of ``--region`` or ``AWS_REGION``, which boto3 does not read, otherwise boto3's.
 """
 
 import click
