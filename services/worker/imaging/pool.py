@@ -146,15 +146,16 @@ class _Slot:
         *,
         deadline: float,
     ) -> Picture:
+        spoilt = False
         try:
-            picture = self._process(source, operations, output, deadline)
+            return self._process(source, operations, output, deadline)
         except (PictureTooComplex, ImagingCrashed, ImagingTimeout):
-            self._replace_child()  # which loads while nobody waits for it
+            spoilt = True
             raise
-        self._pictures += 1
-        if self._pictures >= self._pictures_per_child:
-            self._replace_child()
-        return picture
+        finally:
+            self._pictures += 1  # whatever the child said of it: its word may be a lie
+            if spoilt or self._pictures >= self._pictures_per_child:
+                self._replace_child()  # which loads while nobody waits for it
 
     def stop(self) -> None:
         with self._replacing_or_stopping:

@@ -257,6 +257,18 @@ def test_children_are_replaced_after_so_many_pictures() -> None:
         assert done(own.pool, PHOTOGRAPH).width == 640
 
 
+def test_a_child_that_refuses_every_picture_is_replaced_all_the_same(tmp_path: Path) -> None:
+    """Its word may be that of an attacker who has taken it over."""
+    (tmp_path / "damaged").write_bytes(PHOTOGRAPH.read_bytes()[:1000])
+    with own_pool(processes=1, pictures_per_child=2) as own:
+        [first] = own.children()
+        for _ in range(2):
+            with pytest.raises(PictureDamaged):
+                done(own.pool, tmp_path / "damaged")
+        assert first not in own.children()
+        assert done(own.pool, PHOTOGRAPH).width == 640
+
+
 def test_stopping_ends_every_child_and_the_picture_under_way(
     callers: ThreadPoolExecutor, slow_source: SlowSource
 ) -> None:
