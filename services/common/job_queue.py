@@ -110,5 +110,5 @@ def parse_body(body: str) -> tuple[str | None, str | None]:
     try:
         job = json.loads(body)
         return str(job["taskId"]), str(job["requestId"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last: nested without end
         return None, None

@@ -203,16 +203,16 @@ def test_a_letter_whose_task_has_moved_on_is_explained_and_only_deleted(
 
 
 def test_messages_that_name_no_task_are_listed_too(desk: Desk) -> None:
-    bodies = ["hello", "{}", '{"taskId": "", "requestId": ""}']
+    bodies = ["hello", "{}", '{"taskId": "", "requestId": ""}', "[" * 100_000]
     for body in bodies:
         desk.cloud.sqs.send_message(
             QueueUrl=desk.cloud.resources.dead_letter_queue_url, MessageBody=body
         )
     desk.bury(task_id(9))
     cases = desk.cases()
-    assert [case.explanation.code for case in cases] == ["unreadable"] * 3 + ["task_missing"]
-    assert [case.letters[0].body for case in cases[:3]] == bodies
-    assert desk.redrive_all() == [Redrive.DELETED] * 4
+    assert [case.explanation.code for case in cases] == ["unreadable"] * 4 + ["task_missing"]
+    assert [case.letters[0].body for case in cases[:4]] == bodies
+    assert desk.redrive_all() == [Redrive.DELETED] * 5
     assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
