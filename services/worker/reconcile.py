@@ -122,6 +122,7 @@ class Reconciler:
             return
         if phase is Phase.LEASED and now >= task.deadline_at:
             report.overdue += 1
+            log.warning("task overdue", task_id=task.task_id, request_id=task.request_id)
         due_at = self._message_due_at(task, phase)
         if now < due_at:
             check_at = min(due_at, _over_at(task))

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
+import structlog
 
 from local.embedded_aws import EmbeddedAws
 from services.common.errors import QueueUnavailable
@@ -191,8 +192,13 @@ def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
         cloud,
         task_in(Phase.LEASED, deadline_at=NOW, check_at=NOW, lease_until=NOW + LEASE),
     )
-    report = reconciler.run()
+    with structlog.testing.capture_logs() as entries:
+        report = reconciler.run()
     assert (report.overdue, report.given_up) == (1, 0)
+    # What the alarm tells its reader to look for.
+    assert [entry["task_id"] for entry in entries if entry["event"] == "task overdue"] == [
+        task.task_id
+    ]
     assert row_of(table, task).status is Status.RUNNING
 
 
