@@ -12,7 +12,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPResponse, parse_headers
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
@@ -114,10 +115,25 @@ def _verify_peer(sock: socket.socket, address: IPAddress) -> None:
         raise ConnectionNotAllowed("The connection led to another address than the one checked.")
 
 
+class _FinalResponse(HTTPResponse):
+    """Passes over all interim answers, 103 (Early Hints) for instance.
+
+    RFC 9110 §15.2 asks for it; http.client by itself knows only 100.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc] # not in typeshed
+        while HTTPStatus.SWITCHING_PROTOCOLS < status < HTTPStatus.OK:
+            parse_headers(self.fp)
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, status, reason
+
+
 class GuardedConnection(HTTPConnection):
     """HTTP on a socket that was checked. Once that is closed, it does not open another."""
 
     auto_open = 0
+    response_class = _FinalResponse
 
     def __init__(self, url: SourceUrl, sock: "BoundedSocket") -> None:
         super().__init__(url.host, url.port)

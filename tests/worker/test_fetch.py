@@ -449,6 +449,21 @@ def dripping(data: bytes, start: bytes = b"") -> Callable[[socket.socket], None]
 
 
 @pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n" * 2,
+    ],
+)
+def test_interim_answers_are_passed_over(interim: bytes) -> None:
+    into = io.BytesIO()
+    with serving(interim + ok(PICTURE)) as source:
+        fetcher_for(source).fetch(source.url(), into=into, timeout_s=20)
+    assert into.getvalue() == PICTURE
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         dripping(ok(b"p" * 60)),
@@ -457,8 +472,9 @@ def dripping(data: bytes, start: bytes = b"") -> Callable[[socket.socket], None]
         dripping(b"p" * 60, start=b"HTTP/1.0 200 OK\r\n\r\n"),
         dripping(b"1\r\np\r\n" * 60 + b"0\r\n\r\n", answer_head(200, "Transfer-Encoding: chunked")),
         dripping(b"HTTP/1.1 100 Continue\r\n\r\n" * 60 + ok(b"p")),
+        dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 60 + ok(b"p")),
     ],
-    ids=["status line", "headers", "body", "body without length", "chunks", "interim answers"],
+    ids=["status line", "headers", "body", "body without length", "chunks", "interim", "hints"],
 )
 def test_a_source_that_drips_is_cut_off_at_the_deadline(
     answer: Callable[[socket.socket], None],
@@ -561,6 +577,7 @@ def endlessly(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
         endlessly(answer_head(200, "Transfer-Encoding: chunked"), b"a\r\n0123456789\r\n"),
         endlessly(answer_head(200, "Transfer-Encoding: chunked") + b"0\r\n", b"X-Trailer: x\r\n"),
         endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        endlessly(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000),
         ok(b"p" * 300_000),
         answer_head(200, "Content-Length: 99999999999999"),
         ok(gzip.compress(bytes(300_000)), "Content-Encoding: gzip"),
@@ -572,6 +589,7 @@ def endlessly(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
         "chunks",
         "trailers",
         "interim answers",
+        "hints",
         "announced",
         "only announced",
         "gzip",
