@@ -1,14 +1,13 @@
 """The leases of the tasks under way, kept alive by heartbeats.
 
 A beat extends the lease on the row first and the message's visibility second: a message is never
-kept from others without the right to the task. All leases beat at once, so that a call which hangs
-costs no other task its lease.
+kept from others without the right to the task. All leases beat at once and none waits for another,
+so that a call which hangs costs no other task its lease.
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -29,7 +28,7 @@ class Lease:
         self.claim = claim
         self.message = message
         self.ended = False
-        """Nothing more is written under it, whoever ended it."""
+        """No beat follows, and no further stage; the row's own fence stops a write that does."""
         self.lock = threading.Lock()
         """Held for each beat and for ending, so that no beat follows the end."""
 
@@ -99,9 +98,9 @@ class LeaseKeeper:
         """
         return sum(self._each.map(self._release, self._snapshot()))
 
-    def beat(self) -> None:
-        """Extend every lease that is held now."""
-        list(self._each.map(self._extend, self._snapshot()))
+    def beat(self) -> Sequence[Future[None]]:
+        """Begin to extend every lease that is held now, but one whose last beat still hangs."""
+        return [self._each.submit(self._beat_once, lease) for lease in self._snapshot()]
 
     def _release(self, lease: Lease) -> bool:
         with lease.lock:
@@ -117,33 +116,34 @@ class LeaseKeeper:
             log.info("task given back", task_id=lease.claim.task_id)
             return True
 
+    def _beat_once(self, lease: Lease) -> None:
+        if not lease.lock.acquire(blocking=False):
+            return  # its last beat hangs, or its end is under way
+        try:
+            if not lease.ended:
+                self._extend(lease)
+        finally:
+            lease.lock.release()
+
     def _extend(self, lease: Lease) -> None:
-        with lease.lock:
-            if lease.ended:
-                return
-            try:
-                self._table.extend(lease.claim, lease_until=self.until(), now=self._clock())
-                self._queue.change_visibility(
-                    lease.message, timeout_s=self._duration.total_seconds()
-                )
-            except LeaseLost as lost:
-                lease.ended = True
-                log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
-            except AwsError:
-                # The lease outlasts a missed beat or two; the next one tries again.
-                log.exception("heartbeat failed", task_id=lease.claim.task_id)
+        try:
+            self._table.extend(lease.claim, lease_until=self.until(), now=self._clock())
+            self._queue.change_visibility(lease.message, timeout_s=self._duration.total_seconds())
+        except LeaseLost as lost:
+            lease.ended = True
+            log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
+        except Exception:
+            # Of AWS: the lease outlasts a missed beat or two, and the next one tries again.
+            # Anything else is logged here as nobody looks at what becomes of a beat.
+            log.exception("heartbeat failed", task_id=lease.claim.task_id)
 
     def _snapshot(self) -> list[Lease]:
         with self._held_lock:
             return list(self._held)
 
     def _beat_until_stopped(self) -> None:
-        interval_s = self._interval.total_seconds()
-        wait_s = interval_s
-        while not self._stop.wait(wait_s):
-            started = time.monotonic()
+        while not self._stop.wait(self._interval.total_seconds()):
             try:
                 self.beat()
             except Exception:  # the outermost loop of this thread, which must not die
-                log.exception("heartbeat failed")
-            wait_s = max(0.0, interval_s - (time.monotonic() - started))
+                log.exception("heartbeats not begun")

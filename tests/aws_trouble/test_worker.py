@@ -1,6 +1,7 @@
 """A worker while AWS is in trouble: whichever call fails, the task is done once in the end."""
 
 import threading
+from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,12 +115,12 @@ def test_a_missed_heartbeat_ends_neither_the_lease_nor_the_heartbeats(
     with keeper.holding(claim, message) as lease:
         trouble = world.let(kind, service, operation)
         clock.forward(LEASE / 3)
-        keeper.beat()
+        wait(keeper.beat())
         assert trouble.struck
         lease.check()
         world.heal()
         clock.forward(LEASE / 3)
-        keeper.beat()
+        wait(keeper.beat())
         lease.check()
     assert world.row(task.task_id).lease_until == clock.now + LEASE
 

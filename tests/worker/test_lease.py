@@ -1,8 +1,9 @@
 """The heartbeat: the lease first, the message second, and nothing after the end."""
 
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_beat_extends_row_and_message(
     queue.change_visibility(message, timeout_s=0)
     with keeper.holding(claim, message):
         clock.forward(LEASE / 3)
-        keeper.beat()
+        wait(keeper.beat())
         assert queue.backlog().visible == 0
     row = table.get(claim.task_id)
     assert row is not None
@@ -65,7 +66,7 @@ def test_a_message_is_not_kept_from_others_without_the_lease(
     queue.change_visibility(message, timeout_s=0)
     table.cancel(claim.task_id, now=NOW)
     with keeper.holding(claim, message) as lease:
-        keeper.beat()
+        wait(keeper.beat())
         with pytest.raises(LeaseLost):
             lease.check()
     assert queue.backlog().visible == 1
@@ -89,9 +90,9 @@ def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
     keeper = make_keeper(flaky, queue, clock)
     with keeper.holding(claim, message) as lease:
         clock.forward(LEASE / 3)
-        keeper.beat()
+        wait(keeper.beat())
         lease.check()
-        keeper.beat()
+        wait(keeper.beat())
     row = table.get(claim.task_id)
     assert row is not None
     assert row.lease_until == clock.now + LEASE
@@ -109,8 +110,35 @@ def test_a_call_that_hangs_keeps_no_other_lease_waiting(
     slow = SlowTable(cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1))
     keeper = make_keeper(slow, queue, clock)
     with keeper.holding(claim, message), keeper.holding(claim, message):
-        keeper.beat()
+        wait(keeper.beat())
     assert not together.broken
+
+
+def test_a_call_that_hangs_does_not_keep_the_others_from_their_next_beat(
+    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+) -> None:
+    hanging, other = claim, replace(claim, task_id="6e1f7a4e-0000-4000-8000-000000000002")
+    beaten: list[str] = []
+    answered = Event()
+
+    class HangingTable(TaskTable):
+        def extend(self, claim: Task, **instants: object) -> None:
+            beaten.append(claim.task_id)
+            if claim == hanging:
+                answered.wait(timeout=10)
+
+    hung = HangingTable(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
+    )
+    keeper = make_keeper(hung, queue, clock)
+    with keeper.holding(hanging, message), keeper.holding(other, message):
+        first = wait(keeper.beat(), timeout=10, return_when=FIRST_COMPLETED)
+        later = [wait(keeper.beat(), timeout=10) for _ in range(2)]
+        answered.set()
+    assert len(first.not_done) == 1
+    assert not any(round_.not_done for round_ in later)
+    assert beaten.count(other.task_id) == 3
+    assert beaten.count(hanging.task_id) == 1
 
 
 def test_nothing_is_extended_after_the_work_has_ended(
@@ -119,7 +147,7 @@ def test_nothing_is_extended_after_the_work_has_ended(
     with keeper.holding(claim, message):
         pass
     clock.forward(LEASE / 3)
-    keeper.beat()
+    wait(keeper.beat())
     row = table.get(claim.task_id)
     assert row is not None
     assert row.lease_until == NOW + LEASE

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -304,7 +305,9 @@ def test_a_message_of_a_task_with_nothing_left_fails_it(
     assert bench.cloud.messages()["queue"] == 1, "left for the dead-letter queue"
 
 
-@pytest.mark.parametrize("body", ["", "not JSON", "{}", "[]", '{"taskId": "no-such-task"}'])
+@pytest.mark.parametrize(
+    "body", ["", "not JSON", "{}", "[]", "[" * 100_000, '{"taskId": "no-such-task"}']
+)
 def test_a_message_that_nobody_can_act_on_is_left_for_the_dead_letter_queue(
     bench: Bench, body: str
 ) -> None:
@@ -341,7 +344,7 @@ def test_work_on_a_canceled_task_is_dropped_before_anything_is_stored(bench: Ben
 
     def client_cancels() -> None:
         bench.table.cancel(task.task_id, now=NOW)
-        bench.leases.beat()
+        wait(bench.leases.beat())
 
     bench.imaging = StubImaging(meanwhile=client_cancels)
     bench.process()
