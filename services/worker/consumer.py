@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -44,18 +46,19 @@ class Consumer:
         self._longest_task_s = longest_task_s
         self._health = health
         self._jitter = jitter
-        self._stop = threading.Event()
+        self._stops: SimpleQueue[None] = SimpleQueue()
+        """Empty until ``stop``. Unlike an Event's, its methods may interrupt one another."""
         self._changed = threading.Condition()
         self._running: dict[Message, float] = {}
         """Messages under way, and when each was started on the monotonic clock."""
 
     def run(self) -> None:
         """Consume until ``stop``; returns when the poll in flight is drained."""
-        while not self._stop.is_set():
+        while not self._is_stopped():
             if not self._stuck():
                 self._health.note_round()
             messages = self._receive(self._wait_for_free_slots())
-            if self._stop.is_set():
+            if self._is_stopped():
                 self._put_back(messages)
                 return
             for message in messages:
@@ -63,12 +66,15 @@ class Consumer:
 
     def stop(self) -> None:
         """Receive nothing more. Safe to call from a signal handler."""
-        self._stop.set()
+        self._stops.put(None)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Wait for the messages under way; False when some still are after `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout=timeout_s)
+
+    def _is_stopped(self) -> bool:
+        return not self._stops.empty()
 
     def _stuck(self) -> bool:
         now = time.monotonic()
@@ -84,7 +90,7 @@ class Consumer:
             return self._concurrency - len(self._running)
 
     def _receive(self, free_slots: int) -> Sequence[Message]:
-        if not free_slots or self._stop.is_set():
+        if not free_slots or self._is_stopped():
             return ()
         try:
             return self._queue.receive(
@@ -92,8 +98,12 @@ class Consumer:
             )
         except QueueUnavailable:
             log.exception("receive failed")
-            self._stop.wait(RECEIVE_RETRY_S * self._jitter())
+            self._pause(RECEIVE_RETRY_S * self._jitter())
             return ()
+
+    def _pause(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._stops.put(self._stops.get(timeout=seconds))
 
     def _put_back(self, messages: Sequence[Message]) -> None:
         if not messages:
