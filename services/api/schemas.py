@@ -98,7 +98,7 @@ class TaskView(_View):
     updated_at: Instant
     started_at: Instant | None = None
     finished_at: Instant | None = None
-    deadline_at: Annotated[Instant, Field(description="By then the task is over, either way.")]
+    deadline_at: Annotated[Instant, Field(description="No attempt begins after it.")]
     attempt: Annotated[int, Field(description="Attempts begun so far.")]
     attempt_limit: int
     failure_code: str | None = None

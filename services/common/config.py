@@ -87,7 +87,7 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     """When it looks at a task whose message could not be sent."""
     presigned_url_ttl_s: PositiveInt = 600
     api_keys_refresh_s: PositiveInt = 30
-    """How old the keys in memory may grow; a revocation holds within a minute."""
+    """How often the keys in memory are read anew; a revocation holds within a minute."""
     api_keys_max_age_s: PositiveInt = 900
     """How long they stay valid while Secrets Manager does not answer."""
     max_body_bytes: PositiveInt = 1_000_000
@@ -121,7 +121,7 @@ class WorkerConfig(ExecutionConfig):
     receive_wait_s: Annotated[int, Field(ge=0, le=20)] = 20
     """Long poll; 20 s is the most that SQS takes."""
     health_file: str = "/tmp/taskfleet-worker-health"  # noqa: S108 - the image's one writable folder
-    """Touched by the poll loop; the container's health check reads its age."""
+    """Rewritten by the poll loop's every round; the container's health check reads when."""
 
     fetch_max_bytes: PositiveInt = 20_000_000
     fetch_timeout_s: PositiveFloat = 30

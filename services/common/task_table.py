@@ -1,4 +1,5 @@
-"""The table of tasks: every write is one conditional write, derived from ``task.TRANSITIONS``.
+"""The table of tasks: every write is one conditional write, those of moves derived from
+``task.TRANSITIONS``.
 
 A write whose answer was lost is sent again by boto3 and then meets its own effect. Each move
 therefore says by what its own effect is recognised, and counts it as a success.

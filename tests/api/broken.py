@@ -31,7 +31,8 @@ class BuggyTable(TaskTable):
     def get(self, *_: Any) -> NoReturn:
         raise ZeroDivisionError(BUG)
 
-    create = get
+    def create(self, *_: Any) -> NoReturn:
+        raise ZeroDivisionError(BUG)
 
 
 class BrokenQueue(JobQueue):
