@@ -98,8 +98,9 @@ class Settings(BaseModel):
     """The name that the certificate is for; point it at the load balancer with a CNAME or alias."""
     client_networks: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
     """IPv4 networks (comma-separated) that may connect to the load balancer."""
-    rate_limit_per_ip: Annotated[int, Field(ge=10)] = 2_000
-    """Requests in five minutes after which an address is blocked until it slows down."""
+    rate_limit_per_ip: Annotated[int, Field(ge=10)] = 40_000
+    """Requests in five minutes after which an address is blocked until it slows down; above what
+    `submissions_per_minute` allows a client, which may have one address only."""
     idle_timeout_s: PositiveInt = 60
     """How long the load balancer keeps an idle connection; below the API's keep-alive, or a reused
     connection may be closed under a request."""
@@ -229,6 +230,12 @@ class Settings(BaseModel):
             raise ValueError(
                 f"certificate_arn must be given with profile {self.profile!r}: "
                 "only 'dev' may speak plain HTTP"
+            )
+        if self.rate_limit_per_ip < 5 * self.submissions_per_minute:
+            raise ValueError(
+                f"rate_limit_per_ip ({self.rate_limit_per_ip}) must be at least five times "
+                f"submissions_per_minute ({self.submissions_per_minute}), or the firewall blocks a "
+                "client that keeps to its limit"
             )
         if (self.egress is Egress.PUBLIC) != (self.nat_gateways == 0):
             raise ValueError(

@@ -131,6 +131,11 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
             {"certificate_arn": None}, ["certificate_arn", "'standard'"], id="keys in plain HTTP"
         ),
         pytest.param(
+            {"rate_limit_per_ip": "29999"},
+            ["rate_limit_per_ip (29999)", "submissions_per_minute (6000)"],
+            id="the firewall blocks who may still submit",
+        ),
+        pytest.param(
             {"nat_gateways": "0"}, ["nat_gateways (0)", "egress", "'nat'"], id="no way out"
         ),
         pytest.param(
@@ -168,6 +173,7 @@ def test_a_wrong_wish_is_refused_in_one_sentence_that_names_it(
         ("worker_min_tasks", 20),
         ("worker_from_zero_cooldown_s", 91),
         ("max_receive_count", 15),
+        ("rate_limit_per_ip", 30_000),
     ],
 )
 def test_the_limit_itself_is_allowed(setting: str, limit: int) -> None:
