@@ -98,8 +98,9 @@ class ObservabilityStack(Stack):
             ),
             threshold=1,
             description="Tasks failed for a reason of ours, or nobody could read their messages. "
-            "Read the workers' log for the task ids, mend the cause, then redrive the dead-letter "
-            "queue.",
+            "`taskctl dlq list` says which and why, `taskctl dlq show ID` what to do. Mend the "
+            "cause, then `taskctl dlq redrive --code CODE`. SQS's own redrive would not reopen the "
+            "tasks.",
         )
         self._alarm(
             "FirstClaimLate",
@@ -218,7 +219,8 @@ class ObservabilityStack(Stack):
             threshold=1,
             periods=2,
             description="Tasks are open although their deadline has passed, so a status lies. The "
-            "reconciler's log names them and the write that was refused.",
+            "reconciler's log warns `task overdue` with the task_id of each; look there for the "
+            "write that was refused.",
         )
 
     def _reconciler_metric(self, name: str, *, statistic: str = "Sum") -> Any:

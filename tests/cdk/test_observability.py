@@ -1,8 +1,10 @@
 """What wakes an operator, and what the page shows then."""
 
+import click
 import pytest
 
 from cdk.reading.templates import Deployment, Resource
+from taskctl.cli import cli
 from tests.cdk.metrics import evaluate, metrics_of, widgets
 
 ALARMS = {
@@ -55,6 +57,34 @@ def test_one_dead_letter_is_enough(deployment: Deployment) -> None:
 
     assert queue == deployment.dead_letters
     assert found["Threshold"] == 1
+
+
+def test_who_is_called_for_dead_letters_is_told_the_commands_that_reopen_tasks(
+    deployment: Deployment,
+) -> None:
+    told = alarm(deployment, "dead letters")["AlarmDescription"]
+    commands = [part.split() for part in told.split("`")[1::2]]
+
+    for _, group, name, *options in commands:
+        command = cli.commands[group]
+        assert isinstance(command, click.Group)
+        known = {option for each in command.commands[name].params for option in each.opts}
+        assert {option for option in options if option.startswith("--")} <= known
+    assert [command[:3] for command in commands] == [
+        ["taskctl", "dlq", "list"],
+        ["taskctl", "dlq", "show"],
+        ["taskctl", "dlq", "redrive"],
+    ]
+    assert "--code" in commands[-1]
+
+
+def test_who_is_called_for_overdue_tasks_is_told_the_line_that_names_them(
+    deployment: Deployment,
+) -> None:
+    told = alarm(deployment, "tasks are overdue")["AlarmDescription"]
+
+    assert "`task overdue`" in told
+    assert "task_id" in told
 
 
 def test_the_promise_of_a_prompt_start_is_watched(deployment: Deployment) -> None:
