@@ -57,6 +57,14 @@ def _split(value: object) -> object:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
+"""``-c name=`` is how a command line, or a workflow without a value, says None."""
+
+
 class Settings(BaseModel):
     """One deployment. Fields without a default are set by every profile."""
 
@@ -75,7 +83,7 @@ class Settings(BaseModel):
     """Of the images and the containers; must be what the machine that deploys can build."""
     log_retention_days: Literal[1, 3, 7, 14, 30, 60, 90, 180, 365] = 30
     """How long logs are kept: the services', flow logs, access logs."""
-    alarm_email: str | None = None
+    alarm_email: OptionalText = None
     """Where alarms go; AWS asks this address to confirm first. None: subscribe to the topic later.
     """
 
@@ -91,10 +99,10 @@ class Settings(BaseModel):
     egress."""
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
-    certificate_arn: str | None = None
+    certificate_arn: OptionalText = None
     """ACM certificate of the load balancer, in its region. Without one only `dev` is synthesised,
     and speaks plain HTTP."""
-    domain_name: str | None = None
+    domain_name: OptionalText = None
     """The name that the certificate is for; point it at the load balancer with a CNAME or alias."""
     client_networks: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
     """IPv4 networks (comma-separated) that may connect to the load balancer."""
@@ -208,9 +216,12 @@ class Settings(BaseModel):
     """Memory of the run."""
 
     # ── Delivery ──────────────────────────────────────────────────────────────────────────────
-    github_repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    github_repository: Annotated[
+        Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None,
+        BeforeValidator(_absent_if_empty),
+    ] = None
     """`owner/name` of the repository whose workflows may deploy; None: no delivery stack."""
-    oidc_provider_arn: str | None = None
+    oidc_provider_arn: OptionalText = None
     """The account's provider for GitHub, of which it can have only one; None: created here."""
     bootstrap_qualifier: str = "hnb659fds"
     """Of the account's CDK bootstrap, whose roles the deploy role may assume."""

@@ -136,6 +136,11 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
             id="the firewall blocks who may still submit",
         ),
         pytest.param(
+            {"certificate_arn": ""},
+            ["certificate_arn", "'standard'"],
+            id="keys in plain HTTP, by a certificate without a name",
+        ),
+        pytest.param(
             {"nat_gateways": "0"}, ["nat_gateways (0)", "egress", "'nat'"], id="no way out"
         ),
         pytest.param(
@@ -161,6 +166,13 @@ def test_a_wrong_wish_is_refused_in_one_sentence_that_names_it(
     assert all(name in sentence for name in named), sentence
     assert sentence.endswith((".", "?"))
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "setting", ["alarm_email", "domain_name", "github_repository", "oidc_provider_arn"]
+)
+def test_an_empty_wish_is_none(setting: str) -> None:
+    assert getattr(standard(**{setting: ""}), setting) is None
 
 
 @pytest.mark.parametrize(
