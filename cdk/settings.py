@@ -7,12 +7,14 @@ before anything is synthesised, in one sentence that names the settings at odds.
 The docstring under each field is its line in the settings table of the documentation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
+from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -40,21 +42,43 @@ class Egress(StrEnum):
     """Private subnets: AWS through interface endpoints; only workers reach the NAT gateways."""
 
 
-FARGATE_MEMORY_MIB: Mapping[int, tuple[int, int]] = {
-    256: (512, 2_048),
-    512: (1_024, 4_096),
-    1_024: (2_048, 8_192),
-    2_048: (4_096, 16_384),
-    4_096: (8_192, 30_720),
+FARGATE_MEMORY_MIB: Mapping[int, Sequence[int]] = {
+    256: (512, 1_024, 2_048),
+    512: range(1_024, 4_096 + 1, 1_024),
+    1_024: range(2_048, 8_192 + 1, 1_024),
+    2_048: range(4_096, 16_384 + 1, 1_024),
+    4_096: range(8_192, 30_720 + 1, 1_024),
 }
-"""CPU units of a Fargate task, and the least and most memory each may have.
+"""CPU units of a Fargate task, and the sizes of memory that each may have.
 
 Source: "Amazon ECS task definition differences for Fargate", Amazon ECS Developer Guide.
 """
 
+VPC_PREFIX_LENGTHS = range(16, 28 + 1)
+"""Source: "VPC CIDR blocks", Amazon VPC User Guide."""
+
+API_KEEP_ALIVE_S = 75
+"""For which gunicorn keeps an idle connection: `keepalive` in services/api/gunicorn.conf.py."""
+
+LONGEST_REQUEST_S = 20
+"""What a client may ask to wait: `Prefer: wait=20`."""
+
 
 def _split(value: object) -> object:
     return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def _network(value: str) -> str:
+    return str(IPv4Network(value))
+
+
+def _vpc(value: str) -> str:
+    if IPv4Network(value).prefixlen not in VPC_PREFIX_LENGTHS:
+        raise ValueError("a VPC is a /16 to /28")
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 def _absent_if_empty(value: object) -> object:
@@ -90,7 +114,7 @@ class Settings(BaseModel):
     # ── Network ───────────────────────────────────────────────────────────────────────────────
     egress: Egress
     """How containers reach AWS and the internet: `public`, `nat` or `private`."""
-    vpc_cidr: str = "10.0.0.0/16"
+    vpc_cidr: Annotated[Network, AfterValidator(_vpc)] = "10.0.0.0/16"
     """Address range of the VPC."""
     availability_zones: Annotated[int, Field(ge=2, le=3)] = 2
     """Zones that the load balancer and the containers are spread over."""
@@ -104,7 +128,7 @@ class Settings(BaseModel):
     and speaks plain HTTP."""
     domain_name: OptionalText = None
     """The name that the certificate is for; point it at the load balancer with a CNAME or alias."""
-    client_networks: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
+    client_networks: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
     """IPv4 networks (comma-separated) that may connect to the load balancer."""
     rate_limit_per_ip: Annotated[int, Field(ge=10)] = 40_000
     """Requests in five minutes after which an address is blocked until it slows down; above what
@@ -267,11 +291,11 @@ class Settings(BaseModel):
             if cpu not in FARGATE_MEMORY_MIB:
                 sizes = ", ".join(map(str, FARGATE_MEMORY_MIB))
                 raise ValueError(f"{service}_cpu ({cpu}) must be one of Fargate's sizes: {sizes}")
-            least, most = FARGATE_MEMORY_MIB[cpu]
-            if not least <= memory <= most:
+            if memory not in FARGATE_MEMORY_MIB[cpu]:
+                sizes = ", ".join(map(str, FARGATE_MEMORY_MIB[cpu]))
                 raise ValueError(
-                    f"{service}_memory_mib ({memory}) must be {least} to {most} MiB, "
-                    f"as Fargate allows with {service}_cpu ({cpu})"
+                    f"{service}_memory_mib ({memory}) must be one of Fargate's sizes with "
+                    f"{service}_cpu ({cpu}): {sizes}"
                 )
         needed = self.imaging_processes * self.imaging_memory_mib + self.worker_base_memory_mib
         if needed > self.worker_memory_mib:
@@ -330,6 +354,16 @@ class Settings(BaseModel):
                 f"worker_stop_timeout_s ({self.worker_stop_timeout_s}), or a leaving worker is "
                 "killed in mid-task"
             )
+        if self.idle_timeout_s >= API_KEEP_ALIVE_S:
+            raise ValueError(
+                f"idle_timeout_s ({self.idle_timeout_s}) must be below the API's keep-alive "
+                f"({API_KEEP_ALIVE_S}), or a connection is closed under a request"
+            )
+        if self.deregistration_delay_s <= LONGEST_REQUEST_S:
+            raise ValueError(
+                f"deregistration_delay_s ({self.deregistration_delay_s}) must be above the longest "
+                f"request ({LONGEST_REQUEST_S}), or a leaving container cuts it off"
+            )
         if self.api_graceful_timeout_s >= self.api_stop_timeout_s:
             raise ValueError(
                 f"api_graceful_timeout_s ({self.api_graceful_timeout_s}) must be below "
@@ -377,6 +411,7 @@ def load_settings(
 
 def _sentence(invalid: ValidationError) -> str:
     first = invalid.errors()[0]
-    if "error" in first.get("ctx", {}):
-        return f"{first['ctx']['error']}."
-    return f"{first['loc'][0]} cannot be {first['input']!r}: {first['msg']}."
+    reason = first.get("ctx", {}).get("error", first["msg"])
+    if not first["loc"]:  # of several settings, which the reason names
+        return f"{reason}."
+    return f"{first['loc'][0]} cannot be {first['input']!r}: {reason}."

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from cdk.reading.templates import Deployment
+from cdk.settings import API_KEEP_ALIVE_S
 from cdk.stacks.state import RESULTS
 from local import schema
 from services.common.config import ApiConfig, ReconcilerConfig, ServiceConfig, WorkerConfig
@@ -136,7 +137,7 @@ def test_the_api_keeps_connections_longer_than_the_balancer(deployment: Deployme
         if attribute["Key"] == "idle_timeout.timeout_seconds"
     )
 
-    assert gunicorn_setting("keepalive") > int(idle_timeout)
+    assert gunicorn_setting("keepalive") == API_KEEP_ALIVE_S > int(idle_timeout)
 
 
 def test_a_message_outlives_its_task(deployment: Deployment) -> None:

@@ -156,6 +156,35 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
             ["api_memory_mib (8192)", "api_cpu (512)", "4096"],
             id="more memory than Fargate gives",
         ),
+        pytest.param(
+            {"worker_memory_mib": "4500"},
+            ["worker_memory_mib (4500)", "worker_cpu (2048)", "4096, 5120"],
+            id="memory between two of Fargate's sizes",
+        ),
+        pytest.param(
+            {"api_cpu": "256", "api_memory_mib": "1536"},
+            ["api_memory_mib (1536)", "api_cpu (256)", "1024, 2048"],
+            id="memory between two of the smallest sizes",
+        ),
+        pytest.param(
+            {"idle_timeout_s": "75"},
+            ["idle_timeout_s (75)", "keep-alive (75)"],
+            id="the API closes a connection that the balancer still uses",
+        ),
+        pytest.param(
+            {"deregistration_delay_s": "20"},
+            ["deregistration_delay_s (20)", "longest request (20)"],
+            id="a leaving container cuts off the longest request",
+        ),
+        pytest.param({"vpc_cidr": "10.0.0/16"}, ["vpc_cidr", "'10.0.0/16'"], id="no network"),
+        pytest.param({"vpc_cidr": "10.0.0.1/16"}, ["vpc_cidr", "'10.0.0.1/16'"], id="a host's"),
+        pytest.param({"vpc_cidr": "10.0.0.0/8"}, ["vpc_cidr", "/16 to /28"], id="not a VPC's size"),
+        pytest.param(
+            {"client_networks": "192.0.2.0/24,198.51.100.0/33"},
+            ["client_networks", "'198.51.100.0/33'"],
+            id="one of the networks is none",
+        ),
+        pytest.param({"client_networks": ""}, ["client_networks"], id="nobody may connect"),
     ],
 )
 def test_a_wrong_wish_is_refused_in_one_sentence_that_names_it(
@@ -186,6 +215,9 @@ def test_an_empty_wish_is_none(setting: str) -> None:
         ("worker_from_zero_cooldown_s", 91),
         ("max_receive_count", 15),
         ("rate_limit_per_ip", 30_000),
+        ("idle_timeout_s", 74),
+        ("deregistration_delay_s", 21),
+        ("worker_memory_mib", 5_120),
     ],
 )
 def test_the_limit_itself_is_allowed(setting: str, limit: int) -> None:
