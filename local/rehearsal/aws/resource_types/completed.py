@@ -112,8 +112,10 @@ def _delete_service(arn: str, _json: Mapping[str, Any], account_id: str, region:
             service.status = "INACTIVE"
 
 
-def _target_group(group: FakeTargetGroup, properties: Mapping[str, Any]) -> None:
+def _target_group(group: Any, properties: Mapping[str, Any]) -> None:
     group.attributes |= _attributes(properties.get("TargetGroupAttributes", ()))
+    # moto gives out none of its attributes; alarms name it by this one.
+    group.get_cfn_attribute = {"TargetGroupFullName": group.arn.rpartition(":")[2]}.__getitem__
 
 
 def _load_balancer(balancer: FakeLoadBalancer, properties: Mapping[str, Any]) -> None:
