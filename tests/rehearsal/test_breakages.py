@@ -103,11 +103,14 @@ def test_a_wrong_health_path_is_named() -> None:
     assert "GET /health on port 8080 answers 404, expected is 200" in rehearsal.wrong
 
 
-def test_a_visibility_timeout_below_the_budget_is_named() -> None:
+def test_a_visibility_timeout_that_is_not_the_lease_or_below_two_heartbeats_is_named() -> None:
     rehearsal = broken("short-visibility")
 
-    assert "The queue hides a message for 30 s" in rehearsal.wrong
-    assert "HEARTBEAT_INTERVAL_S" in rehearsal.wrong
+    unlike_the_lease, too_short = re.findall(
+        "The queue hides a message for 30 s, .*?:", rehearsal.wrong
+    )
+    assert "the lease on its task is 60 s (LEASE_S)" in unlike_the_lease
+    assert "prolongs that every 20 s only (HEARTBEAT_INTERVAL_S)" in too_short
 
 
 def test_the_settings_refuse_such_a_visibility_timeout_first() -> None:
