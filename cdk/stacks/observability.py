@@ -109,9 +109,10 @@ class ObservabilityStack(Stack):
                 service="worker",
                 environment=self._settings.environment,
                 statistic=Stats.percentile(95),
-            ),
+            ).with_(period=FIVE_MINUTES),
             threshold=promise_s * 1_000,
-            periods=5,
+            # One: at low traffic the next claim may be hours away.
+            periods=1,
             description=f"Tasks wait longer than the promised {promise_s} s for their first claim. "
             "If all workers run and the backlog per worker is above its target, raise "
             "worker_max_tasks; if workers are missing, look at the service's events for Spot or "

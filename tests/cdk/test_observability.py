@@ -1,5 +1,7 @@
 """What wakes an operator, and what the page shows then."""
 
+from collections.abc import Mapping
+
 import click
 import pytest
 
@@ -30,6 +32,24 @@ def alarm(deployment: Deployment, name: str) -> Resource:
         if {metric.name for metric in metrics_of(alarm)} == ALARMS[name]
     )
     return found
+
+
+def raised(found: Resource, minutes: Mapping[int, float]) -> bool:
+    """Whether these values, of minutes of an hour, raise an alarm of a maximum at any time."""
+    width, length = found["Period"] // 60, found["EvaluationPeriods"]
+    points = [
+        max(
+            (value for minute, value in minutes.items() if start <= minute < start + width),
+            default=None,
+        )
+        for start in range(0, 60, width)
+    ]
+    missing = found["TreatMissingData"] == "breaching"
+    breaching = [missing if point is None else point >= found["Threshold"] for point in points]
+    return any(
+        sum(breaching[start : start + length]) >= found.get("DatapointsToAlarm", length)
+        for start in range(len(breaching) - length + 1)
+    )
 
 
 def titles(deployment: Deployment) -> list[str]:
@@ -92,6 +112,16 @@ def test_the_promise_of_a_prompt_start_is_watched(deployment: Deployment) -> Non
 
     assert found["Threshold"] == deployment.settings.start_promise_s * 1_000
     assert found["ExtendedStatistic"] == "p95"
+
+
+def test_a_single_late_start_is_noticed_however_rare_tasks_are(deployment: Deployment) -> None:
+    found = alarm(deployment, "the first claim is late")
+    late_ms = deployment.settings.start_promise_s * 1_000 + 1
+
+    assert raised(found, {7: late_ms})
+    assert raised(found, dict.fromkeys(range(0, 60, 15), late_ms))
+    assert not raised(found, {7: late_ms / 2})
+    assert not raised(found, {})
 
 
 def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Deployment) -> None:
