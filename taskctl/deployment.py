@@ -27,11 +27,16 @@ def find_deployment(client: "CloudFormationClient", *, environment: str) -> Depl
 
 @dataclass(frozen=True, slots=True)
 class TaskResources:
-    """The names that the services know them by."""
+    """The names that the services know them by, and what the API gives a task.
+
+    The latter is None where no deployment says it.
+    """
 
     task_table: str
     task_queue_url: str
     dead_letter_queue_url: str
+    attempt_limit: int | None = None
+    row_retention_s: int | None = None
 
 
 def find_task_resources(client: "CloudFormationClient", *, environment: str) -> TaskResources:
@@ -41,6 +46,8 @@ def find_task_resources(client: "CloudFormationClient", *, environment: str) -> 
         task_table=_output(client, stack, "TaskTable"),
         task_queue_url=_output(client, stack, "TaskQueueUrl"),
         dead_letter_queue_url=_output(client, stack, "DeadLetterQueueUrl"),
+        attempt_limit=int(_output(client, stack, "AttemptLimit")),
+        row_retention_s=int(_output(client, stack, "RowRetentionS")),
     )
 
 

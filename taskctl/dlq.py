@@ -23,6 +23,7 @@ from services.common.dead_letters import (
 )
 from services.common.errors import AwsError
 from services.common.job_queue import JobQueue
+from services.common.task import SubmissionPolicy
 from services.common.task_record import to_rfc3339
 from services.common.task_table import TaskTable
 from taskctl.deployment import TaskResources, find_task_resources
@@ -102,7 +103,7 @@ def _of_a_deployment(command: Callable[..., None]) -> Callable[..., None]:
 def _dead_letters(session: boto3.Session, resources: TaskResources) -> DeadLetters:
     aws = Aws(region=session.region_name, session=session)
     sqs = aws.sqs()
-    policy = SubmissionConfig().submission_policy()
+    policy = _policy(resources)
     return DeadLetters(
         letters=DeadLetterQueue(sqs, url=resources.dead_letter_queue_url),
         table=TaskTable(aws.dynamodb(), table=resources.task_table, retention=policy.retention),
@@ -110,6 +111,16 @@ def _dead_letters(session: boto3.Session, resources: TaskResources) -> DeadLette
         policy=policy,
         clock=utc_now,
     )
+
+
+def _policy(resources: TaskResources) -> SubmissionPolicy:
+    """What a redriven task gets: as in the deployment, and this process's defaults for the rest."""
+    deployed = {
+        "attempt_limit": resources.attempt_limit,
+        "row_retention_s": resources.row_retention_s,
+    }
+    said = {name: value for name, value in deployed.items() if value is not None}
+    return SubmissionConfig.model_validate(said).submission_policy()
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -62,6 +62,10 @@ class StateStack(Stack):
         CfnOutput(self, "ResultBucket", value=self.bucket.bucket_name)
         CfnOutput(self, "LogBucket", value=self.log_bucket.bucket_name)
         CfnOutput(self, "ApiKeysSecretId", value=self.api_keys.secret_arn)
+        # What a task gets, for the operator's redrive as for the API.
+        retention = Duration.days(settings.result_retention_days)
+        CfnOutput(self, "AttemptLimit", value=str(settings.attempt_limit))
+        CfnOutput(self, "RowRetentionS", value=str(retention.to_seconds()))
 
     def _task_table(self) -> Table:
         table = Table(

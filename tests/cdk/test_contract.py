@@ -106,6 +106,14 @@ def test_the_limit_on_submissions_is_that_of_the_settings(deployment: Deployment
     )
 
 
+def test_an_operator_reads_what_the_api_gives_a_task(deployment: Deployment) -> None:
+    outputs = deployment.templates["state"]["Outputs"]
+    told = environment(deployment, "api")
+
+    assert outputs["AttemptLimit"]["Value"] == told["ATTEMPT_LIMIT"]
+    assert outputs["RowRetentionS"]["Value"] == told["ROW_RETENTION_S"]
+
+
 # ── Timing ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -136,12 +137,15 @@ def test_a_queue_that_is_not_there_is_one_sentence(taskctl: Taskctl, cloud: Clou
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_deployment_is_found_by_its_environment(taskctl: Taskctl, cloud: Cloud) -> None:
-    bury(cloud, failed(IDS[0], "storage_failed"))
+@pytest.fixture
+def staging(cloud: Cloud) -> None:
+    """A stack with the outputs of a deployment, in which tasks get three attempts."""
     outputs = {
         "TaskTable": cloud.resources.task_table,
         "TaskQueueUrl": cloud.resources.task_queue_url,
         "DeadLetterQueueUrl": cloud.resources.dead_letter_queue_url,
+        "AttemptLimit": "3",
+        "RowRetentionS": "86400",
     }
     template = {
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
@@ -149,5 +153,25 @@ def test_a_deployment_is_found_by_its_environment(taskctl: Taskctl, cloud: Cloud
     }
     client = boto3.client("cloudformation", region_name="us-east-1")
     client.create_stack(StackName="taskfleet-staging-state", TemplateBody=json.dumps(template))
+
+
+@pytest.mark.usefixtures("staging")
+def test_a_deployment_is_found_by_its_environment(taskctl: Taskctl, cloud: Cloud) -> None:
+    bury(cloud, failed(IDS[0], "storage_failed"))
     result = taskctl("list", "--environment", "staging", environment={})
     assert "storage_failed" in result.stdout
+
+
+@pytest.mark.usefixtures("staging")
+def test_a_redriven_task_gets_what_the_deployment_gives_whatever_the_shell_says(
+    taskctl: Taskctl, cloud: Cloud
+) -> None:
+    bury(cloud, failed(IDS[0], "storage_failed"))
+    shell = {"ATTEMPT_LIMIT": "9", "ROW_RETENTION_S": "60"}
+    taskctl("redrive", "--code", "storage_failed", "--environment", "staging", environment=shell)
+    row = TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=NOW - NOW).get(
+        IDS[0]
+    )
+    assert row is not None
+    assert row.attempt_limit == row.attempt + 3
+    assert row.expires_at - row.deadline_at == timedelta(days=1)
