@@ -17,6 +17,7 @@ from aws_cdk.aws_elasticloadbalancingv2 import (
     ApplicationLoadBalancer,
     ApplicationProtocol,
     ApplicationTargetGroup,
+    DesyncMitigationMode,
     ListenerAction,
     ListenerCertificate,
     TargetType,
@@ -102,6 +103,7 @@ class ApiStack(Stack):
             security_group=group,
             idle_timeout=Duration.seconds(settings.idle_timeout_s),
             drop_invalid_header_fields=True,
+            desync_mitigation_mode=DesyncMitigationMode.STRICTEST,
             deletion_protection=not settings.disposable,
         )
         load_balancer.log_access_logs(self._state.log_bucket, prefix="load-balancer")

@@ -62,6 +62,7 @@ def test_connections_and_headers_are_handled_strictly(deployment: Deployment) ->
     values = balancer(deployment)
 
     assert values["routing.http.drop_invalid_header_fields.enabled"] == "true"
+    assert values["routing.http.desync_mitigation_mode"] == "strictest"
     assert values["idle_timeout.timeout_seconds"] == str(deployment.settings.idle_timeout_s)
 
 
