@@ -28,7 +28,7 @@ class Lease:
         self.claim = claim
         self.message = message
         self.ended = False
-        """No beat follows, and no further stage; the row's own fence stops a write that does."""
+        """No beat, stage or write follows; the row's fence stops one that does."""
         self.lock = threading.Lock()
         """Held for each beat and for ending, so that no beat follows the end."""
 
@@ -36,6 +36,17 @@ class Lease:
         """Raise ``LeaseLost`` when there is no point in going on."""
         if self.ended:
             raise LeaseLost("The lease was lost while the task was under way.")
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Around the write that ends the attempt, so that no beat meets its effect.
+
+        Raises ``LeaseLost`` when the lease has ended before.
+        """
+        with self.lock:
+            self.check()
+            self.ended = True
+            yield
 
 
 class LeaseKeeper:

@@ -147,14 +147,15 @@ class Processor:
         try:
             result = self._result_of(claim, lease, budget)
         except AttemptError as error:
-            return self._fail(claim, error)
+            return self._fail(claim, lease, error)
         except (LeaseLost, AwsError):
             raise
         except Exception as bug:  # noqa: BLE001 - the outermost place that knows the task
             internal = InternalError("Taskfleet met an unexpected error; it has been logged.")
             internal.__cause__ = bug
-            return self._fail(claim, internal)
-        self._table.complete(claim, result, now=self._clock())
+            return self._fail(claim, lease, internal)
+        with lease.ending():
+            self._table.complete(claim, result, now=self._clock())
         total_ms = budget.spent_ms()
         log.info(
             "task completed",
@@ -193,12 +194,13 @@ class Processor:
             sha256=hashlib.sha256(picture.body).hexdigest(),
         )
 
-    def _fail(self, claim: Task, error: AttemptError) -> Failure:
+    def _fail(self, claim: Task, lease: Lease, error: AttemptError) -> Failure:
         now = self._clock()
         failure = failure_of(
             claim, error, backoff=self._policy.backoff, jitter=self._jitter(), now=now
         )
-        self._table.fail(claim, failure, now=now)
+        with lease.ending():
+            self._table.fail(claim, failure, now=now)
         metrics = {Metric.ATTEMPTS_FAILED: 1}
         if failure.retry_in is None:
             metrics[Metric.TASKS_FAILED] = 1

@@ -83,9 +83,9 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "delete before complete",
         PROCESSOR,
-        "        self._table.complete(claim, result, now=self._clock())\n",
-        "        self._queue.delete(lease.message)\n"
-        "        self._table.complete(claim, result, now=self._clock())\n",
+        "            self._table.complete(claim, result, now=self._clock())\n",
+        "            self._queue.delete(lease.message)\n"
+        "            self._table.complete(claim, result, now=self._clock())\n",
         (MODEL,),
     ),
     Mutation(
@@ -152,7 +152,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "extend visibility without the lease",
         LEASE,
-        "                self._table.extend(lease.claim, lease_until=self.until(), "
+        "            self._table.extend(lease.claim, lease_until=self.until(), "
         "now=self._clock())\n",
         "",
         (ON_LEASE,),
@@ -160,12 +160,10 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "extend the visibility first",
         LEASE,
-        "            try:\n                self._table.extend(",
-        "            try:\n"
-        "                self._queue.change_visibility(\n"
-        "                    lease.message, timeout_s=self._duration.total_seconds()\n"
-        "                )\n"
-        "                self._table.extend(",
+        "            self._table.extend(",
+        "            self._queue.change_visibility(lease.message, "
+        "timeout_s=self._duration.total_seconds())\n"
+        "            self._table.extend(",
         (ON_LEASE,),
     ),
     Mutation(

@@ -339,6 +339,31 @@ def test_a_worker_that_lost_its_lease_writes_nothing_and_leaves_the_message(benc
     assert bench.cloud.messages()["queue"] == 1
 
 
+@pytest.mark.parametrize("fetched", [None, SourceNotFound("It is gone.")], ids=["done", "failed"])
+def test_a_beat_that_meets_the_end_of_the_attempt_takes_it_for_no_lost_lease(
+    cloud: Cloud, clock: Clock, tmp_path: Path, fetched: AttemptError | None
+) -> None:
+    class BeatenTable(TaskTable):
+        def complete(self, *end: Any, **when: Any) -> None:
+            super().complete(*end, **when)
+            wait(met.leases.beat())
+
+        def fail(self, *end: Any, **when: Any) -> None:
+            super().fail(*end, **when)
+            wait(met.leases.beat())
+
+    table = BeatenTable(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
+    )
+    met = Bench(cloud, table, clock, tmp_path)
+    met.fetcher = StubFetcher(fetched)
+    task = met.put(new_task())
+    with structlog.testing.capture_logs() as entries:
+        met.process()
+    assert met.row(task).is_terminal()
+    assert "lease lost" not in [entry["event"] for entry in entries]
+
+
 def test_work_on_a_canceled_task_is_dropped_before_anything_is_stored(bench: Bench) -> None:
     task = bench.put(new_task())
 
