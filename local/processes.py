@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from local.leash import Leash
 from local.terminal import Terminal
 
 GRACE_S = 2.5
@@ -59,12 +60,14 @@ async def run_once(program: Program, terminal: Terminal) -> int:
     reader, writer = os.pipe()
     with io.FileIO(reader) as output:
         process = await _start(program, output=writer)
+        leash = Leash(process.pid)
         async with asyncio.TaskGroup() as tasks:
             printing = tasks.create_task(_print_lines(output, program.name, terminal))
             try:
                 return await process.wait()
             finally:
                 await end(process)
+                leash.slip()
                 await asyncio.wait([printing], timeout=LAST_LINES_S)
                 printing.cancel()
 

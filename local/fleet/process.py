@@ -10,6 +10,7 @@ from typing import Self
 import psutil
 
 from local.fleet.waiting import PATIENCE_S
+from local.leash import Leash
 from local.processes import Program
 
 
@@ -27,6 +28,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches whoever started us, who then decides
             )
+        self._leash = Leash(self.pid)
 
     @property
     def pid(self) -> int:
@@ -50,6 +52,7 @@ class Process:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+        self._leash.slip()
 
     def freeze(self) -> None:
         """Stop it and all that it started, as when its machine is paused."""
@@ -60,7 +63,9 @@ class Process:
 
     def exit_code(self, *, within_s: float = PATIENCE_S) -> int:
         """Wait for the end; raises ``subprocess.TimeoutExpired``."""
-        return self._process.wait(within_s)
+        exit_code = self._process.wait(within_s)
+        self._leash.slip()
+        return exit_code
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.leash import Leash
 from local.processes import end
 from local.rehearsal.assembly import ImageAsset
 from local.rehearsal.ecs.engine import ContainerOrder
@@ -35,6 +36,7 @@ class ProcessContainer:
         self, process: asyncio.subprocess.Process, folder: Path, environment: Mapping[str, str]
     ) -> None:
         self._process = process
+        self._leash = Leash(process.pid)
         self._folder = folder
         self._environment = environment
 
@@ -63,6 +65,7 @@ class ProcessContainer:
 
     async def remove(self) -> None:
         await end(self._process, grace_s=0)
+        self._leash.slip()
 
 
 class ProcessEngine:
