@@ -28,7 +28,9 @@ class Lease:
         self.claim = claim
         self.message = message
         self.ended = False
-        """No beat, stage or write follows; the row's fence stops one that does."""
+        """No beat follows, and no further stage; the row's own fence stops a write that does."""
+        self.beats = True
+        """False from the attempt's last write on, whose effect a beat would take for a loss."""
         self.lock = threading.Lock()
         """Held for each beat and for ending, so that no beat follows the end."""
 
@@ -36,17 +38,6 @@ class Lease:
         """Raise ``LeaseLost`` when there is no point in going on."""
         if self.ended:
             raise LeaseLost("The lease was lost while the task was under way.")
-
-    @contextmanager
-    def ending(self) -> Iterator[None]:
-        """Around the write that ends the attempt, so that no beat meets its effect.
-
-        Raises ``LeaseLost`` when the lease has ended before.
-        """
-        with self.lock:
-            self.check()
-            self.ended = True
-            yield
 
 
 class LeaseKeeper:
@@ -121,7 +112,10 @@ class LeaseKeeper:
             try:
                 self._table.release(lease.claim, now=self._clock())
                 self._queue.change_visibility(lease.message, timeout_s=0)
-            except (AwsError, LeaseLost):
+            except LeaseLost as lost:  # or it has come to its end by itself
+                log.info("task not given back", task_id=lease.claim.task_id, reason=str(lost))
+                return False
+            except AwsError:
                 log.exception("task not given back", task_id=lease.claim.task_id)
                 return False
             log.info("task given back", task_id=lease.claim.task_id)
@@ -131,7 +125,7 @@ class LeaseKeeper:
         if not lease.lock.acquire(blocking=False):
             return  # its last beat hangs, or its end is under way
         try:
-            if not lease.ended:
+            if lease.beats and not lease.ended:
                 self._extend(lease)
         finally:
             lease.lock.release()

@@ -154,8 +154,8 @@ class Processor:
             internal = InternalError("Taskfleet met an unexpected error; it has been logged.")
             internal.__cause__ = bug
             return self._fail(claim, lease, internal)
-        with lease.ending():
-            self._table.complete(claim, result, now=self._clock())
+        lease.beats = False
+        self._table.complete(claim, result, now=self._clock())
         total_ms = budget.spent_ms()
         log.info(
             "task completed",
@@ -199,8 +199,8 @@ class Processor:
         failure = failure_of(
             claim, error, backoff=self._policy.backoff, jitter=self._jitter(), now=now
         )
-        with lease.ending():
-            self._table.fail(claim, failure, now=now)
+        lease.beats = False
+        self._table.fail(claim, failure, now=now)
         metrics = {Metric.ATTEMPTS_FAILED: 1}
         if failure.retry_in is None:
             metrics[Metric.TASKS_FAILED] = 1

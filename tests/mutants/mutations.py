@@ -83,9 +83,9 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "delete before complete",
         PROCESSOR,
-        "            self._table.complete(claim, result, now=self._clock())\n",
-        "            self._queue.delete(lease.message)\n"
-        "            self._table.complete(claim, result, now=self._clock())\n",
+        "        self._table.complete(claim, result, now=self._clock())\n",
+        "        self._queue.delete(lease.message)\n"
+        "        self._table.complete(claim, result, now=self._clock())\n",
         (MODEL,),
     ),
     Mutation(
