@@ -34,7 +34,8 @@ _SECURITY: list[dict[str, list[Any]]] = [{"apiKey": []}]
 _IDEMPOTENCY_KEY_PARAMETER = {
     "name": IDEMPOTENCY_KEY,
     "in": "header",
-    "description": "Chosen by the client; a repeat with the same key gets the same task.",
+    "description": "Chosen by the client; a repeat with the same key gets the same task, as it "
+    "stands, with status 201.",
     "schema": {
         "type": "string",
         "minLength": 1,
