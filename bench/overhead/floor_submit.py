@@ -37,6 +37,7 @@ class Floor:
                 "attempt": {"N": "0"},
                 "attemptLimit": {"N": "5"},
                 "createdAt": {"S": now.isoformat(timespec="milliseconds")},
+                "queuedAt": {"S": now.isoformat(timespec="milliseconds")},
                 "updatedAt": {"S": now.isoformat(timespec="milliseconds")},
                 "deadlineAt": {"S": deadline.isoformat(timespec="milliseconds")},
                 "expiresAt": {"N": f"{deadline.timestamp() + 2_592_000:.3f}"},

@@ -141,6 +141,8 @@ class Task:
     lease_until: datetime | None = None
 
     created_at: datetime
+    queued_at: datetime
+    """Since when it may be claimed: its submission, or the last retry."""
     updated_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -247,6 +249,7 @@ def submitted(
         status=Status.PENDING,
         attempt_limit=policy.attempt_limit,
         created_at=now,
+        queued_at=now,
         updated_at=now,
         deadline_at=deadline_at,
         expires_at=deadline_at + policy.retention,

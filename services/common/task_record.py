@@ -110,6 +110,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "lease_owner": Attribute("leaseOwner", *_TEXT),
     "lease_until": Attribute("leaseUntil", *_EPOCH),
     "created_at": Attribute("createdAt", *_INSTANT),
+    "queued_at": Attribute("queuedAt", *_INSTANT),
     "updated_at": Attribute("updatedAt", *_INSTANT),
     "started_at": Attribute("startedAt", *_INSTANT),
     "finished_at": Attribute("finishedAt", *_INSTANT),

@@ -166,7 +166,7 @@ class TaskTable:
             now=now,
             sets="attemptLimit = attempt + :attempts, deadlineAt = :deadlineAt, "
             "expiresAt = :expiresAt, openShard = :openShard, checkAt = :checkAt, "
-            "checkGapS = :checkGapS",
+            "checkGapS = :checkGapS, queuedAt = :nowText",
             removes="willRetry, failureCode, failureReason, finishedAt",
             values={
                 ":attempts": to_attribute("attempt_limit", policy.attempt_limit),

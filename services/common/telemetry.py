@@ -35,7 +35,7 @@ class Metric(Enum):
     ATTEMPTS_FAILED = ("AttemptsFailed", "Count", ((), ("FailureCode",)))
     """Every failed attempt, retried or not."""
     FIRST_CLAIM_WAIT = ("FirstClaimWait", "Milliseconds", ((),))
-    """From submission to the first claim: what the scaling promise is about."""
+    """From submission or retry to the first claim: what the scaling promise is about."""
     STAGE_DURATION = ("StageDuration", "Milliseconds", (("Stage",),))
     """Stages: fetch, picture, store, and total for the whole attempt."""
     RECONCILE_RUNS = ("ReconcileRuns", "Count", ((),))

@@ -122,7 +122,7 @@ class Processor:
             lease_until=self._leases.until(),
             now=self._clock(),
         )
-        waited_ms = (claim.updated_at - claim.created_at) / timedelta(milliseconds=1)
+        waited_ms = (claim.updated_at - claim.queued_at) / timedelta(milliseconds=1)
         first = {Metric.FIRST_CLAIM_WAIT: waited_ms} if claim.attempt == 1 else {}
         log.info("task claimed", attempt=claim.attempt, metrics=first)
         return claim

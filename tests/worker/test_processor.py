@@ -31,7 +31,7 @@ from services.worker.imaging import Picture
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from tests.conftest import Clock, Cloud
-from tests.tasks import LEASE, NOW, new_task, task_in
+from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
 
 SOURCE = b"what the source serves"
 PICTURE = Picture(body=b"a grey picture", content_type="image/png", width=4, height=3)
@@ -401,6 +401,19 @@ def test_what_happened_can_be_followed_in_the_log(bench: Bench, logs: list[Any])
     bench.process()
     stages = {entry["stage"] for entry in logs if "duration_ms" in entry}
     assert stages == {"fetch", "picture", "store", "total"}
+    [claimed] = [entry for entry in logs if entry["event"] == "task claimed"]
+    assert claimed["metrics"] == {Metric.FIRST_CLAIM_WAIT: 2000}
+
+
+def test_a_task_that_waited_for_its_client_to_retry_it_is_not_late(
+    bench: Bench, logs: list[Any]
+) -> None:
+    task = bench.put(new_task())
+    bench.table.cancel(task.task_id, now=bench.clock.now)
+    bench.clock.forward(timedelta(hours=20))
+    bench.table.retry(task.task_id, policy=POLICY, now=bench.clock.now)
+    bench.clock.forward(timedelta(seconds=2))
+    bench.process()
     [claimed] = [entry for entry in logs if entry["event"] == "task claimed"]
     assert claimed["metrics"] == {Metric.FIRST_CLAIM_WAIT: 2000}
 
