@@ -19,7 +19,7 @@ ISSUER = "token.actions.githubusercontent.com"
 DEPLOY_WITH = ("deploy", "file-publishing", "image-publishing", "lookup")
 """Roles of the CDK bootstrap: a deploy hands everything over to them."""
 COMPARE_WITH = ("lookup",)
-"""The one that only reads."""
+"""The one that only reads: all that AWS's ``ReadOnlyAccess`` does, data included."""
 
 
 class DeliveryStack(Stack):
