@@ -1,7 +1,7 @@
 # What is attacked, and what is known to be in the images.
 
 WRAPPED ?= 1000
-EXAMPLES ?= 300
+EXAMPLES ?= 400
 SBOM_FOLDER ?= .local/sbom
 
 .PHONY: security

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.security", description=__doc__)
     parser.add_argument("--wrapped", type=int, default=1_000, help="addresses at random")
     parser.add_argument("--pictures", type=int, default=20_000, help="damaged pictures")
-    parser.add_argument("--examples", type=int, default=300, help="requests a route and kind")
+    parser.add_argument("--examples", type=int, default=400, help="requests a route and kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path, help="where to write the figures")
     arguments = parser.parse_args(argv)
