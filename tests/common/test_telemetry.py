@@ -93,14 +93,14 @@ def test_a_library_s_warning_is_json_too_and_its_chatter_is_left_out(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("json")
-    library = logging.getLogger("a.library")
+    library = logging.getLogger("urllib3")
     library.info("opened a connection")
     library.warning("connection %s lost", 7)
     [line] = stream.getvalue().splitlines()
     said = json.loads(line)
     assert (said["message"], said["logger"], said["level"]) == (
         "connection 7 lost",
-        "a.library",
+        "urllib3",
         "warning",
     )
 
