@@ -29,8 +29,8 @@ class Lease:
         self.message = message
         self.ended = False
         """No beat follows, and no further stage; the row's own fence stops a write that does."""
-        self.beats = True
-        """False from the attempt's last write on, whose effect a beat would take for a loss."""
+        self.finishing = False
+        """True from the attempt's last write on: a beat that meets its effect has lost nothing."""
         self.lock = threading.Lock()
         """Held for each beat and for ending, so that no beat follows the end."""
 
@@ -125,7 +125,7 @@ class LeaseKeeper:
         if not lease.lock.acquire(blocking=False):
             return  # its last beat hangs, or its end is under way
         try:
-            if lease.beats and not lease.ended:
+            if not lease.ended:
                 self._extend(lease)
         finally:
             lease.lock.release()
@@ -136,7 +136,8 @@ class LeaseKeeper:
             self._queue.change_visibility(lease.message, timeout_s=self._duration.total_seconds())
         except LeaseLost as lost:
             lease.ended = True
-            log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
+            if not lease.finishing:
+                log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
         except Exception:
             # Of AWS: the lease outlasts a missed beat or two, and the next one tries again.
             # Anything else is logged here as nobody looks at what becomes of a beat.

@@ -154,7 +154,7 @@ class Processor:
             internal = InternalError("Taskfleet met an unexpected error; it has been logged.")
             internal.__cause__ = bug
             return self._fail(claim, lease, internal)
-        lease.beats = False
+        lease.finishing = True
         self._table.complete(claim, result, now=self._clock())
         total_ms = budget.spent_ms()
         log.info(
@@ -199,7 +199,7 @@ class Processor:
         failure = failure_of(
             claim, error, backoff=self._policy.backoff, jitter=self._jitter(), now=now
         )
-        lease.beats = False
+        lease.finishing = True
         self._table.fail(claim, failure, now=now)
         metrics = {Metric.ATTEMPTS_FAILED: 1}
         if failure.retry_in is None:
