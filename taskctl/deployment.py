@@ -1,5 +1,6 @@
 """Where the parts of a deployment are: read from its CloudFormation outputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,9 @@ class Deployment:
 
 def find_deployment(client: "CloudFormationClient", *, environment: str) -> Deployment:
     """The deployment that the CDK made with this `environment`; raises ``OperatorError``."""
-    return Deployment(
-        api_keys_secret_id=_output(client, f"taskfleet-{environment}-state", "ApiKeysSecretId"),
-        api_url=_output(client, f"taskfleet-{environment}-api", "Url"),
-    )
+    (api_keys,) = _outputs(client, f"taskfleet-{environment}-state", "ApiKeysSecretId")
+    (api_url,) = _outputs(client, f"taskfleet-{environment}-api", "Url")
+    return Deployment(api_keys_secret_id=api_keys, api_url=api_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,32 @@ class TaskResources:
 
 def find_task_resources(client: "CloudFormationClient", *, environment: str) -> TaskResources:
     """Those of what the CDK made with this `environment`; raises ``OperatorError``."""
-    stack = f"taskfleet-{environment}-state"
+    table, queue, dead_letters, attempts, retention_s = _outputs(
+        client,
+        f"taskfleet-{environment}-state",
+        "TaskTable",
+        "TaskQueueUrl",
+        "DeadLetterQueueUrl",
+        "AttemptLimit",
+        "RowRetentionS",
+    )
     return TaskResources(
-        task_table=_output(client, stack, "TaskTable"),
-        task_queue_url=_output(client, stack, "TaskQueueUrl"),
-        dead_letter_queue_url=_output(client, stack, "DeadLetterQueueUrl"),
-        attempt_limit=int(_output(client, stack, "AttemptLimit")),
-        row_retention_s=int(_output(client, stack, "RowRetentionS")),
+        task_table=table,
+        task_queue_url=queue,
+        dead_letter_queue_url=dead_letters,
+        attempt_limit=int(attempts),
+        row_retention_s=int(retention_s),
     )
 
 
-def _output(client: "CloudFormationClient", stack: str, name: str) -> str:
+def _outputs(client: "CloudFormationClient", stack: str, *names: str) -> Sequence[str]:
+    """The values of these outputs; raises ``OperatorError`` when one is not there."""
     with explained(f"The outputs of the stack {stack} cannot be read"):
         outputs = client.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
-    for output in outputs:
-        if output["OutputKey"] == name:
-            return output["OutputValue"]
-    raise OperatorError(f"The stack {stack} has no output {name}: is it deployed completely?")
+    values = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+    for name in names:
+        if name not in values:
+            raise OperatorError(
+                f"The stack {stack} has no output {name}: is it deployed completely?"
+            )
+    return [values[name] for name in names]
