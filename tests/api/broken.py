@@ -15,23 +15,20 @@ class BrokenTable(TaskTable):
     def __init__(self) -> None:
         pass
 
-    def get(self, *_: Any) -> NoReturn:
+    def fail(self, *_: Any, **__: Any) -> NoReturn:
         raise TableUnavailable(REASON)
+
+    def get(self, *_: Any) -> NoReturn:
+        self.fail()
 
     def create(self, *_: Any) -> NoReturn:
-        raise TableUnavailable(REASON)
+        self.fail()
 
 
-class BuggyTable(TaskTable):
+class BuggyTable(BrokenTable):
     """Not AWS's fault but ours."""
 
-    def __init__(self) -> None:
-        pass
-
-    def get(self, *_: Any) -> NoReturn:
-        raise ZeroDivisionError(BUG)
-
-    def create(self, *_: Any) -> NoReturn:
+    def fail(self, *_: Any, **__: Any) -> NoReturn:
         raise ZeroDivisionError(BUG)
 
 

@@ -16,6 +16,7 @@ HOST = "127.0.0.1"
 def server_that_answers(response: bytes) -> Iterator[int]:
     """One connection long; its port."""
     with socket.create_server((HOST, 0)) as listening:
+        listening.settimeout(10)  # for a check that never comes
 
         def answer() -> None:
             connection, _ = listening.accept()
