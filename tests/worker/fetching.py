@@ -9,9 +9,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from services.common.errors import (
-    SourceError,
-)
+from services.common.errors import SourceError
 from services.worker.fetch import FetchPolicy, GuardedFetcher
 from services.worker.guarded_connection import Connect, connect_tcp
 from services.worker.name_lookup import Resolve, resolve_name

@@ -21,12 +21,7 @@ from services.common.errors import (
     SourceUnreachable,
 )
 from services.worker.address_policy import IPAddress
-from tests.worker.fetching import (
-    PICTURE,
-    failure,
-    fetch,
-    fetcher_for,
-)
+from tests.worker.fetching import PICTURE, failure, fetch, fetcher_for
 from tests.worker.loopback_source import answer_head, ok, redirect, serving
 
 

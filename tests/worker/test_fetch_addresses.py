@@ -5,21 +5,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.common.errors import (
-    SourceAddressBlocked,
-    SourceUnreachable,
-    SourceUrlInvalid,
-)
+from services.common.errors import SourceAddressBlocked, SourceUnreachable, SourceUrlInvalid
 from services.worker.address_policy import IPAddress
 from services.worker.guarded_connection import connect_tcp
 from tests.worker.address_forms import HOSTILE_HOSTS, HOSTILE_URLS, words
-from tests.worker.fetching import (
-    PICTURE,
-    failure,
-    fetch,
-    fetcher_for,
-    resolving,
-)
+from tests.worker.fetching import PICTURE, failure, fetch, fetcher_for, resolving
 from tests.worker.loopback_source import ok, redirect, serving
 
 

@@ -12,19 +12,10 @@ from threading import Event
 
 import pytest
 
-from services.common.errors import (
-    SourceTimeout,
-    SourceTooLarge,
-)
+from services.common.errors import SourceTimeout, SourceTooLarge
 from services.worker.address_policy import IPAddress
 from services.worker.guarded_connection import connect_tcp
-from tests.worker.fetching import (
-    PICTURE,
-    failure,
-    fetch,
-    fetcher_for,
-    resolving,
-)
+from tests.worker.fetching import PICTURE, failure, fetch, fetcher_for, resolving
 from tests.worker.loopback_source import answer_head, ok, redirect, serving
 
 BRIEF_S = 0.3

@@ -8,12 +8,7 @@ from services.common.errors import (
     SourceTooManyRedirects,
     SourceUrlInvalid,
 )
-from tests.worker.fetching import (
-    PICTURE,
-    failure,
-    fetch,
-    fetcher_for,
-)
+from tests.worker.fetching import PICTURE, failure, fetch, fetcher_for
 from tests.worker.loopback_source import answer_head, ok, redirect, serving
 
 

@@ -5,16 +5,8 @@ import ssl
 import pytest
 import trustme
 
-from services.common.errors import (
-    SourceUnreachable,
-)
-from tests.worker.fetching import (
-    PICTURE,
-    failure,
-    fetch,
-    fetcher_for,
-    resolving,
-)
+from services.common.errors import SourceUnreachable
+from tests.worker.fetching import PICTURE, failure, fetch, fetcher_for, resolving
 from tests.worker.loopback_source import ok, serving
 
 
