@@ -84,8 +84,12 @@ class Flow:
         return self._backlog_of(self._resources.task_queue_url)
 
     def messages(self) -> int:
-        """In the queue, in any state."""
-        return _all(self.queued())
+        """In the queue, in any state.
+
+        Looked at twice: one look counts the visible first and then those in flight, and misses a
+        message whose time out of sight ends between the two.
+        """
+        return max(_all(self.queued()) for _ in range(2))
 
     def dead_letters(self) -> int:
         return _all(self._backlog_of(self._resources.dead_letter_queue_url))
