@@ -21,6 +21,7 @@ def fail() -> None:
 @pytest.fixture
 def configure() -> Iterator[Callable[[str], io.StringIO]]:
     """Configures this process's logs to go to a stream; everything is as before afterwards."""
+    structlog.contextvars.clear_contextvars()  # of requests that other tests have sent
     before = structlog.get_config()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

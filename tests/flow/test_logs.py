@@ -1,8 +1,10 @@
 """What the logs tell: enough to follow a request, and nothing that is private."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
+from local.fleet.waiting import until
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
 from tests.flow.source import TOKEN, UNAVAILABLE, Source, png
@@ -30,13 +32,7 @@ def test_the_request_id_of_a_submission_is_in_every_line_of_its_work(
     steady: Flow, source: Source
 ) -> None:
     task_id = steady.submit(source.url(ok(png())), request_id="followed-through-1")
-    steady.when_over(task_id)
-    lines = [
-        json.loads(line)
-        for log in steady.fleet.folder.glob("worker-*.log")
-        for line in log.read_text().splitlines()
-        if task_id in line
-    ]
+    lines = lines_when_said(steady, task_id, "task completed")
     assert [line["message"] for line in lines] == [
         "task claimed",
         *["stage finished"] * 3,
@@ -48,16 +44,9 @@ def test_the_request_id_of_a_submission_is_in_every_line_of_its_work(
 def test_a_failed_attempt_is_logged_with_its_traceback_and_without_the_url(
     steady: Flow, source: Source
 ) -> None:
-    url = source.url(UNAVAILABLE)
-    task_id = steady.submit(url)
-    steady.when_over(task_id)
-    text = "".join(log.read_text() for log in steady.fleet.folder.glob("worker-*.log"))
-    failures = [
-        json.loads(line)
-        for line in text.splitlines()
-        if task_id in line and "attempt failed" in line
-    ]
-    assert len(failures) == 2
+    task_id = steady.submit(source.url(UNAVAILABLE))
+    lines = lines_when_said(steady, task_id, "attempt failed", times=2)
+    failures = [line for line in lines if line["message"] == "attempt failed"]
     assert all("SourceUnavailable" in failure["exception"] for failure in failures)
     assert leaks(steady.fleet) == []
 
@@ -93,3 +82,15 @@ def test_a_leak_would_be_found(bare: Flow) -> None:
     found = leaks(bare.fleet)
     planted.unlink()
     assert found == [f"planted.log:2 shows {TOKEN}"]
+
+
+def lines_when_said(flow: Flow, task_id: str, message: str, *, times: int = 1) -> list[Any]:
+    """The workers' lines of a task: awaited, since a worker writes its row first."""
+
+    def said() -> list[Any]:
+        logs = [log.read_text() for log in flow.fleet.folder.glob("worker-*.log")]
+        whole_lines = [line for log in logs for line in log.split("\n")[:-1]]
+        lines = [json.loads(line) for line in whole_lines if task_id in line]
+        return lines if [line["message"] for line in lines].count(message) == times else []
+
+    return until(said, f"'{message}' was logged: {task_id}")
