@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import boto3
 import botocore.session
@@ -11,6 +12,7 @@ import pytest
 from local import schema
 from local.embedded_aws import REGION, EmbeddedAws
 from local.fleet import fault_proxy
+from local.fleet.endpoints import Clients, Endpoints
 from local.fleet.fault_proxy import FaultProxy, Reply
 from services.common.aws import Aws, CallLimits
 from services.common.errors import BucketUnavailable, TableUnavailable
@@ -28,7 +30,10 @@ from tests.aws_trouble.faults import (
 )
 from tests.tasks import POLICY, new_task
 
-LIMITS = CallLimits(connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, tries=2)
+IMPATIENT = CallLimits(connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, tries=2)
+"""For calls that are to fail, however long an answer takes."""
+PATIENT = replace(IMPATIENT, read_timeout_s=CallLimits().read_timeout_s)
+"""For a call that is to succeed, also on a machine that is busy with other things."""
 
 
 class Wire:
@@ -64,31 +69,37 @@ def _judged(call: fault_proxy.Call) -> Call:
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[FaultProxy]:
-    with EmbeddedAws() as aws, FaultProxy(aws.endpoint_url, fault_for=Wire()) as proxy:
+def embedded() -> Iterator[EmbeddedAws]:
+    with EmbeddedAws() as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="module")
+def proxy(embedded: EmbeddedAws) -> Iterator[FaultProxy]:
+    with FaultProxy(embedded.endpoint_url, fault_for=Wire()) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
-def aws(proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> Aws:
+def session(proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> boto3.Session:
     """Finds its endpoint where boto3 looks for it: in its configuration file."""
     file = tmp_path_factory.mktemp("aws") / "config"
     file.write_text(f"[default]\nendpoint_url = {proxy.url}\n")
     core = botocore.session.Session()
     core.set_config_variable("config_file", str(file))
-    session = boto3.Session(
+    return boto3.Session(
         botocore_session=core, aws_access_key_id="test", aws_secret_access_key="test"
     )
-    return Aws(region=REGION, session=session, limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
-def resources(aws: Aws) -> schema.Resources:
+def resources(embedded: EmbeddedAws) -> schema.Resources:
+    clients = Clients(Endpoints.all_at(embedded.endpoint_url))
     return schema.create(
-        dynamodb=aws.dynamodb(),
-        sqs=aws.sqs(),
-        s3=aws.s3(),
-        secretsmanager=aws.secretsmanager(),
+        dynamodb=clients.dynamodb,
+        sqs=clients.sqs,
+        s3=clients.s3,
+        secretsmanager=clients.secretsmanager,
         prefix="sockets",
     )
 
@@ -103,8 +114,9 @@ def wire(proxy: FaultProxy) -> Iterator[Wire]:
 
 @pytest.mark.parametrize("kind", SILENT)
 def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
-    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
 ) -> None:
+    aws = Aws(region=REGION, session=session, limits=PATIENT)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
     task = new_task(f"write-{kind}")
     wire.trouble = Trouble(kind, Service.DYNAMODB, "PutItem", tries=1)
@@ -114,21 +126,23 @@ def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
-    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
 ) -> None:
+    aws = Aws(region=REGION, session=session, limits=IMPATIENT)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
     wire.trouble = Trouble(kind, Service.DYNAMODB)
     with pytest.raises(TableUnavailable):
         table.get("nobody")
-    assert len(wire.trouble.struck) <= LIMITS.tries
+    assert len(wire.trouble.struck) <= IMPATIENT.tries
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_bucket_that_stays_in_trouble_is_given_up_after_few_tries(
-    aws: Aws, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
 ) -> None:
+    aws = Aws(region=REGION, session=session, limits=IMPATIENT)
     bucket = ResultBucket(aws.s3(), bucket=resources.result_bucket)
     wire.trouble = Trouble(kind, Service.S3)
     with pytest.raises(BucketUnavailable):
         bucket.put("key", b"bytes", content_type="image/png")
-    assert len(wire.trouble.struck) <= LIMITS.tries
+    assert len(wire.trouble.struck) <= IMPATIENT.tries
