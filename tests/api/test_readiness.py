@@ -10,6 +10,9 @@ from services.api.readiness import FRESH_FOR_S, Readiness
 from services.common.errors import QueueUnavailable, TableUnavailable
 from tests.api.conftest import MakeApi
 
+PASSES_S = 0.5
+"""A timeout that is over for what hangs, never for what answers."""
+
 
 @dataclass
 class Seconds:
@@ -81,7 +84,7 @@ def test_what_hangs_counts_as_failing_and_is_not_asked_again_meanwhile(
     hanging: HangingCheck,
 ) -> None:
     clock = Seconds()
-    readiness = Readiness({"table": Check(), "queue": hanging}, timeout_s=0.05, monotonic=clock)
+    readiness = Readiness({"table": Check(), "queue": hanging}, timeout_s=PASSES_S, monotonic=clock)
 
     assert readiness.failing() == ["queue"]
     clock.now += FRESH_FOR_S
@@ -91,7 +94,7 @@ def test_what_hangs_counts_as_failing_and_is_not_asked_again_meanwhile(
 
 def test_what_answers_again_is_ready_again(hanging: HangingCheck) -> None:
     clock = Seconds()
-    readiness = Readiness({"queue": hanging}, timeout_s=0.05, monotonic=clock)
+    readiness = Readiness({"queue": hanging}, timeout_s=PASSES_S, monotonic=clock)
     assert readiness.failing() == ["queue"]
 
     hanging.released.set()
