@@ -15,20 +15,20 @@ class BrokenTable(TaskTable):
     def __init__(self) -> None:
         pass
 
-    def fail(self, *_: Any, **__: Any) -> NoReturn:
-        raise TableUnavailable(REASON)
-
     def get(self, *_: Any) -> NoReturn:
-        self.fail()
+        self._break()
 
     def create(self, *_: Any) -> NoReturn:
-        self.fail()
+        self._break()
+
+    def _break(self) -> NoReturn:
+        raise TableUnavailable(REASON)
 
 
 class BuggyTable(BrokenTable):
     """Not AWS's fault but ours."""
 
-    def fail(self, *_: Any, **__: Any) -> NoReturn:
+    def _break(self) -> NoReturn:
         raise ZeroDivisionError(BUG)
 
 
