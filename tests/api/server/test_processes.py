@@ -1,0 +1,132 @@
+"""The API's processes under gunicorn: that they serve, keep up with the keys, and end in order."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from local.embedded_aws import isolated
+from tests.api.conftest import ALICE, KEYS, URL
+from tests.api.server.conftest import ALL_KEYS, BODY, SETTINGS, Deployment, head
+from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
+
+CAROL = "carol-1.carols-secret"
+"""Of a client who has submitted nothing yet."""
+
+
+@pytest.fixture
+def own_server(deployment: Deployment) -> Iterator[Gunicorn]:
+    """For a test that stops it."""
+    environment = {**deployment.resources.environment(), **SETTINGS}
+    with gunicorn(deployment.endpoint_url, environment) as running:
+        yield running
+
+
+def test_a_task_is_submitted_and_seen(server: Gunicorn) -> None:
+    status, headers, task = server.request("POST", "/tasks", key=ALICE, body={"inputImageUrl": URL})
+    assert status == 201
+
+    status, _, seen = server.request("GET", headers["Location"], key=ALICE)
+    assert (status, seen["taskId"]) == (200, task["taskId"])
+
+
+def test_everything_that_a_submission_needs_answers(server: Gunicorn) -> None:
+    assert server.request("GET", "/readyz")[0] == 200
+
+
+@pytest.fixture
+def health_check(deployment: Deployment) -> Callable[[int], int]:
+    """The container's health check of the server on a port; its exit code."""
+
+    def check(port: int) -> int:
+        environment = {
+            **isolated(os.environ, endpoint_url=deployment.endpoint_url),
+            **deployment.resources.environment(),
+            "API_PORT": str(port),
+        }
+        command = (sys.executable, "-m", "services.api.health")
+        return subprocess.run(command, env=environment, check=False, timeout=PATIENCE_S).returncode
+
+    return check
+
+
+def test_a_container_that_serves_is_healthy(
+    server: Gunicorn, health_check: Callable[[int], int]
+) -> None:
+    assert health_check(server.port) == 0
+
+
+def test_a_container_that_does_not_serve_is_unhealthy(health_check: Callable[[int], int]) -> None:
+    assert health_check(1) == 1  # nobody listens there
+
+
+def test_a_revoked_key_is_refused_without_a_restart(
+    server: Gunicorn, deployment: Deployment
+) -> None:
+    deployment.set_keys({"bob-1": KEYS["bob-1"]})
+    try:
+        wait_for_status(server, 401)
+    finally:
+        deployment.set_keys(ALL_KEYS)
+    wait_for_status(server, 200)
+
+
+def wait_for_status(server: Gunicorn, status: int) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while (answered := server.request("GET", "/operations", key=ALICE)[0]) != status:
+        assert time.monotonic() < give_up, f"still {answered}"
+
+
+def test_processes_and_their_successors_share_one_limit(deployment: Deployment) -> None:
+    limit, tries = 10, 16
+    environment = {
+        **deployment.resources.environment(),
+        **SETTINGS,
+        "API_PROCESSES": "2",
+        "SUBMISSIONS_PER_MINUTE": str(limit),
+    }
+    minutes, accepted = [], 0
+    for _ in range(2):
+        with gunicorn(deployment.endpoint_url, environment) as server:
+            minutes.append(time.time() // 60)
+            for _ in range(tries):
+                status, headers, _ = server.request(
+                    "POST", "/tasks", key=CAROL, body={"inputImageUrl": URL}
+                )
+                accepted += status == 201
+                assert status == 201 or (status == 429 and 0 < int(headers["Retry-After"]) <= 60)
+            minutes.append(time.time() // 60)
+
+    assert 0 < accepted <= limit * (1 + minutes[-1] - minutes[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to a core")
+def test_each_process_keeps_to_one_core_and_two_share_none_without_need(
+    deployment: Deployment,
+) -> None:
+    environment = {**deployment.resources.environment(), **SETTINGS, "API_PROCESSES": "2"}
+    with gunicorn(deployment.endpoint_url, environment) as server:
+        master = psutil.Process(server.process.pid)
+        give_up = time.monotonic() + PATIENCE_S
+        cores: list[list[int]] = []
+        while [len(of_one) for of_one in cores] != [1, 1]:
+            assert time.monotonic() < give_up, f"still {cores}"
+            cores = [process.cpu_affinity() for process in master.children()]
+
+    usable = len(os.sched_getaffinity(0))
+    assert len({core for of_one in cores for core in of_one}) == min(2, usable)
+
+
+def test_a_request_under_way_is_finished_before_the_process_ends(own_server: Gunicorn) -> None:
+    with own_server.sending(head(f"Content-Length: {len(BODY)}") + BODY[:5]) as connection:
+        assert own_server.request("GET", "/healthz")[0] == 200  # so the other is under way too
+        own_server.terminate()
+        connection.sendall(BODY[5:])
+        status, _, task = answer_on(connection)
+
+    assert (status, task["status"]) == (201, "PENDING")
+    assert own_server.wait() == 0

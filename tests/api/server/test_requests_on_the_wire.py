@@ -1,0 +1,144 @@
+"""Requests byte by byte, on real sockets: read whole, refused in good order, logged discreetly."""
+
+import json
+import socket
+
+import pytest
+
+from services.api import security_headers
+from tests.api.conftest import ALICE
+from tests.api.server.conftest import BODY, SETTINGS, Deployment, head
+from tests.api.server.gunicorn_process import Gunicorn, answer_on, gunicorn
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_a_body_in_chunks_is_read(server: Gunicorn) -> None:
+    chunks = chunk(BODY[:10]) + chunk(BODY[10:]) + chunk(b"")
+    status, _, task = server.raw(head("Transfer-Encoding: chunked") + chunks)
+
+    assert (status, task["status"]) == (201, "PENDING")
+
+
+def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: Deployment) -> None:
+    rows = deployment.rows()
+    piece = b" " * 50_000
+    with server.sending(head("Transfer-Encoding: chunked")) as connection:
+        for _ in range(21):
+            connection.sendall(chunk(piece))
+        status, _, problem = answer_on(connection)
+
+    assert (status, problem["code"]) == (413, "body_too_large")
+    assert deployment.rows() == rows
+
+
+def test_who_still_sends_what_is_refused_gets_to_read_why(server: Gunicorn) -> None:
+    status, _, problem = server.request(
+        "POST", "/tasks", key=ALICE, body={"inputImageUrl": "x" * 10_000_000}
+    )
+
+    assert (status, problem["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param(head(f"Content-Length: {len(BODY) + 1}") + BODY, id="content length"),
+        pytest.param(head("Transfer-Encoding: chunked") + chunk(BODY), id="chunked"),
+    ],
+)
+def test_the_first_part_of_a_body_is_not_taken_for_the_whole(
+    server: Gunicorn, deployment: Deployment, beginning: bytes
+) -> None:
+    rows = deployment.rows()
+    with server.sending(beginning) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        status, _, problem = answer_on(connection)
+
+    assert (status, problem["code"]) == (400, "bad_request")
+    assert deployment.rows() == rows
+
+
+NOT_HTTP = {
+    "no HTTP at all": (b"\x16\x03\x01\x02\x00\r\n\r\n", 400, "malformed_request"),
+    "a space before the colon": (
+        b"GET / HTTP/1.1\r\nAuthorization : Bearer alice-1.alices-secret\r\n\r\n",
+        400,
+        "malformed_request",
+    ),
+    "two lengths": (
+        head("Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+        400,
+        "malformed_request",
+    ),
+    "a coding that nobody knows": (
+        head("Transfer-Encoding: zip, chunked"),
+        501,
+        "transfer_coding_unsupported",
+    ),
+    "a very long path": (head(line=f"GET /{'x' * 9_000} HTTP/1.1"), 414, "uri_too_long"),
+    "a very long header": (head(f"X-Long: {'x' * 20_000}"), 431, "headers_too_large"),
+    "very many headers": (head(*["X: y"] * 200), 431, "headers_too_large"),
+    "a chunk without a size": (
+        head("Transfer-Encoding: chunked") + b"not hexadecimal\r\n",
+        400,
+        "bad_request",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_HTTP)
+def test_what_is_not_http_is_refused_with_a_problem_too(server: Gunicorn, case: str) -> None:
+    data, status, code = NOT_HTTP[case]
+    answered, headers, problem = server.raw(data)
+
+    assert answered == status
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers.items() >= dict(security_headers.HEADERS).items()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["requestId"] == headers["X-Request-Id"]
+    assert "alices-secret" not in "".join(server.lines)
+
+
+def test_a_connection_is_kept_for_the_next_request(server: Gunicorn) -> None:
+    with server.sending(head(line="GET /healthz HTTP/1.1")) as connection:
+        assert answer_on(connection)[0] == 200
+        connection.sendall(head(line="GET /healthz HTTP/1.1"))
+        assert answer_on(connection)[0] == 200
+
+
+def test_the_end_of_a_connection_is_announced(server: Gunicorn) -> None:
+    """Or a load balancer would send the next client's request over it, and get no answer."""
+    refused = head("Content-Length: 2000000") + b" " * 2_000_000
+    status, headers, _ = server.raw(refused)
+    assert (status, headers["Connection"]) == (413, "close")
+
+
+def test_a_connection_is_kept_after_a_small_body_that_was_not_read(server: Gunicorn) -> None:
+    refused = head(f"Content-Length: {len(BODY)}", line="POST /nowhere HTTP/1.1") + BODY
+    with server.sending(refused) as connection:
+        assert answer_on(connection)[0] == 404
+        connection.sendall(head(line="GET /healthz HTTP/1.1"))
+        assert answer_on(connection)[0] == 200
+
+
+def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: Deployment) -> None:
+    environment = {**deployment.resources.environment(), **SETTINGS, "API_THREADS": "1"}
+    with gunicorn(deployment.endpoint_url, environment) as server:
+        assert server.request("GET", "/operations", key=ALICE)[0] == 200
+        assert server.raw(b"nonsense\r\n\r\n")[0] == 400
+
+    [refusal] = [json.loads(line) for line in server.lines if "request refused" in line]
+    assert {"client", "key_id"} & refusal.keys() == set()
+
+
+def test_every_line_of_the_log_is_json_and_none_holds_a_secret(server: Gunicorn) -> None:
+    server.request("GET", "/tasks/x?token=in-the-query", key=ALICE)
+    server.request("GET", "/tasks/x", key="alice-1.a-wrong-secret")
+    lines = list(server.lines)
+
+    assert [line for line in lines if not isinstance(json.loads(line), dict)] == []
+    for secret in ("alices-secret", "in-the-query", "a-wrong-secret"):
+        assert not any(secret in line for line in lines)
