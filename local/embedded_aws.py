@@ -20,7 +20,7 @@ REGION = "us-east-1"
 
 
 class EmbeddedAws:
-    """Runs inside a ``with``; what was stored is forgotten afterwards."""
+    """Runs inside a ``with``. What is stored belongs to the process: others in it see it too."""
 
     def __init__(self) -> None:
         app = _AtomicTables(DomainDispatcherApplication(create_backend_app))
