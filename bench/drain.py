@@ -25,7 +25,7 @@ from typing import Final
 
 from bench.soak import picture
 from local.engines.engines import Engines, EnginesMissing
-from local.fleet.client import Client
+from local.fleet.client import Client, Task, is_over
 from local.fleet.deployment import Fleet, Worker, deploy
 from local.fleet.endpoints import Clients
 from local.fleet.waiting import until
@@ -185,12 +185,17 @@ class _Lane:
     def _finish(self, client: Client) -> None:
         """Let one worker do what is left."""
         self._fleet.start_worker()
-        backlog = self._queue.backlog
-        until(lambda: backlog().visible + backlog().in_flight == 0, "all is done")
-        self._figures.acknowledged = len(self._task_ids)
-        self._figures.completed = sum(
-            client.get(task_id).body["status"] == "COMPLETED" for task_id in self._task_ids
-        )
+        ends = [_end(client, task_id) for task_id in self._task_ids]
+        self._figures.acknowledged = len(ends)
+        self._figures.completed = sum(task["status"] == "COMPLETED" for task in ends)
+
+
+def _end(client: Client, task_id: str) -> Task:
+    def look() -> Task | None:
+        task: Task = client.get(task_id).body
+        return task if is_over(task) else None
+
+    return until(look, f"the task is over: {task_id}")
 
 
 def _count(worker: Worker, message: str) -> int:
