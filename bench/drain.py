@@ -42,6 +42,7 @@ SETTINGS: Final = {
     "STOP_TIMEOUT_S": "5",  # of which half is kept for giving back
     "RECEIVE_WAIT_S": "2",
     "IMAGING_PROCESSES": "1",
+    "ATTEMPT_LIMIT": "12",  # a task that is given back has used one, and that happens all the time
     "SUBMISSIONS_PER_MINUTE": "0",
 }
 ANSWERS_WITHIN_S: Final = 5.0
