@@ -76,7 +76,7 @@ def build(app: App, settings: Settings, env: Environment) -> None:
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
-def synthesise(app: App, env: Environment) -> Settings:
+def synthesize(app: App, env: Environment) -> Settings:
     """Write the templates that the app's context asks for; raises ``SettingsError``."""
     settings = load_settings(app.node.get_all_context(), profiles=PROFILES)
     build(app, settings, env)
@@ -88,7 +88,7 @@ def main() -> None:
     # The CLI's account and region; without credentials the account stays open.
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
     try:
-        synthesise(App(), Environment(account=account, region=region))
+        synthesize(App(), Environment(account=account, region=region))
     except SettingsError as error:
         sys.exit(str(error))
 

@@ -20,8 +20,8 @@ from bench.overhead import submit_cost, task_cost
 
 RESULTS = Path(__file__).parent / "results"
 
-PICTURES = ("rocket.jpg", "coffee.png")
-"""640 by 427 and 600 by 400 pixels; the smaller the picture, the more all else weighs."""
+IMAGES = ("rocket.jpg", "coffee.png")
+"""640 by 427 and 600 by 400 pixels; the smaller the image, the more all else weighs."""
 ROUNDS = 7
 TASKS, SUBMISSIONS = 200, 1_000
 """In each round: some seconds of CPU time, which is counted in steps of 10 ms."""
@@ -35,8 +35,8 @@ Figures = dict[str, Any]
 
 def _task(scratch: Path) -> Figures:
     return {
-        picture: task_cost.measure(picture, tasks=TASKS, rounds=ROUNDS, scratch=scratch).figures()
-        for picture in PICTURES
+        image: task_cost.measure(image, tasks=TASKS, rounds=ROUNDS, scratch=scratch).figures()
+        for image in IMAGES
     }
 
 
@@ -45,7 +45,7 @@ def _submission(scratch: Path) -> Figures:
 
 
 def _latency(scratch: Path) -> Figures:
-    return latency.measure(PICTURES[0], tasks=WAITS, scratch=scratch).figures()
+    return latency.measure(IMAGES[0], tasks=WAITS, scratch=scratch).figures()
 
 
 MEASUREMENTS: Mapping[str, Callable[[Path], Figures]] = {
@@ -86,8 +86,8 @@ def _write(name: str, figures: Figures) -> None:
 def _rows(name: str, figures: Figures) -> Iterator[tuple[str, ...]]:
     match name:
         case "task":
-            for picture, compared in figures.items():
-                yield _compared(f"CPU per task, {picture}", compared)
+            for image, compared in figures.items():
+                yield _compared(f"CPU per task, {image}", compared)
         case "submission":
             yield _compared("CPU per submission", figures)
         case "latency":

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 import urllib3
 
-from services.worker.fetch import FetchPolicy, GuardedFetcher
+from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 
 BODY = bytes(60_000)
 """As large as a small photograph."""
@@ -23,7 +23,7 @@ ROUNDS = 5
 FETCHES = 400
 
 
-class _Picture(BaseHTTPRequestHandler):
+class _Image(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -38,7 +38,7 @@ class _Picture(BaseHTTPRequestHandler):
 
 
 def _serve(port: Connection) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Picture)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Image)
     port.send(server.server_port)
     server.serve_forever()
 

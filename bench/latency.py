@@ -1,4 +1,4 @@
-"""How long a client waits for a small picture on the idle local cloud: what `make run` starts."""
+"""How long a client waits for a small image on the idle local cloud: what `make run` starts."""
 
 import json
 import os
@@ -40,8 +40,8 @@ class Latency:
         }
 
 
-def measure(picture: str, *, tasks: int, scratch: Path) -> Latency:
-    """Submit the sample `picture` again and again, each time when the last one is done."""
+def measure(image: str, *, tasks: int, scratch: Path) -> Latency:
+    """Submit the sample `image` again and again, each time when the last one is done."""
     port = _two_free_ports()
     program = Program(
         "make run", (sys.executable, "-m", "local.run"), {**os.environ, "PORT": str(port)}
@@ -49,7 +49,7 @@ def measure(picture: str, *, tasks: int, scratch: Path) -> Latency:
     with running(program, scratch=scratch) as system:
         system.wait_for(lambda: system.has_said(READY), "become ready")
         client = _Client(port=port)
-        waits_ms = [client.wait_ms(picture) for _ in range(WARM_UP + tasks)]
+        waits_ms = [client.wait_ms(image) for _ in range(WARM_UP + tasks)]
     return Latency(waits_ms[WARM_UP:])
 
 
@@ -65,9 +65,9 @@ class _Client:
         )
         self._samples = f"http://{HOST}:{port + 1}"
 
-    def wait_ms(self, picture: str) -> float:
+    def wait_ms(self, image: str) -> float:
         """Submit and ask until it is over. Raises ``TaskNotCompleted``."""
-        body = json.dumps({"inputImageUrl": f"{self._samples}/{quote(picture)}"})
+        body = json.dumps({"inputImageUrl": f"{self._samples}/{quote(image)}"})
         started = time.perf_counter()
         task = self._http.request("POST", "/tasks", body=body).json()
         while task["status"] in {"PENDING", "RUNNING"}:

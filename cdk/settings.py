@@ -2,7 +2,7 @@
 
 A profile (``dev``, ``standard``, ``private``; see ``app.py``) sets some of these, context given to
 the CDK (``-c worker_max_tasks=40``) overrides single ones, and what cannot work together is refused
-before anything is synthesised, in one sentence that names the settings at odds.
+before anything is synthesized, in one sentence that names the settings at odds.
 
 The docstring under each field is its line in the settings table of the documentation.
 """
@@ -61,7 +61,20 @@ API_KEEP_ALIVE_S = 75
 """For which gunicorn keeps an idle connection: `keepalive` in services/api/gunicorn.conf.py."""
 
 LONGEST_REQUEST_S = 20
-"""What a client may ask to wait: `Prefer: wait=20`."""
+"""The longest that a request may run. A container that leaves must not cut it off."""
+
+SCALE_OUT_REACTION_S = 300
+"""From a burst until added workers receive: a minute of metric delay, three one-minute data points
+of target tracking, and a minute to start. Source: "Target tracking scaling policies", Application
+Auto Scaling User Guide."""
+
+FARGATE_START_S = 90
+"""From launching a container to its first poll: image pull and process start. Source: measured
+pull times of images of this size, "Improve Amazon ECS deployments", Amazon ECS Developer Guide."""
+
+WORKER_BASE_MEMORY_MIB = 512
+"""What the worker process needs beside its imaging processes: the interpreter, and the downloads
+and results of the tasks under way."""
 
 
 def _split(value: object) -> object:
@@ -124,7 +137,7 @@ class Settings(BaseModel):
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
     certificate_arn: OptionalText = None
-    """ACM certificate of the load balancer, in its region. Without one only `dev` is synthesised,
+    """ACM certificate of the load balancer, in its region. Without one only `dev` is synthesized,
     and speaks plain HTTP."""
     domain_name: OptionalText = None
     """The name that the certificate is for; point it at the load balancer with a CNAME or alias."""
@@ -169,12 +182,10 @@ class Settings(BaseModel):
     """CPU units of a worker container; 1024 are one vCPU."""
     worker_memory_mib: int = 4_096
     """Memory of a worker container."""
-    worker_base_memory_mib: PositiveInt = 512
-    """What the worker itself needs of that: the interpreter and the pictures being downloaded."""
     worker_min_tasks: NonNegativeInt = 1
     """Containers at least; 0 costs nothing while idle and a container's start on the first task."""
     worker_max_tasks: PositiveInt = 20
-    """Containers at most: the bound on cost, and on the load that sources of pictures see."""
+    """Containers at most: the bound on cost, and on the load that sources of images see."""
     worker_on_demand_base: NonNegativeInt = 1
     """How many of the containers always run on demand, so that work goes on without Spot."""
     worker_spot_percent: Annotated[int, Field(ge=0, le=100)] = 75
@@ -182,24 +193,19 @@ class Settings(BaseModel):
     worker_concurrency: PositiveInt = 8
     """Tasks under way at once in a container; most of them wait for the network."""
     imaging_processes: PositiveInt = 2
-    """Child processes that decode and encode pictures in a container."""
+    """Child processes that decode and encode images in a container."""
     imaging_memory_mib: PositiveInt = 1_024
     """Memory limit of each."""
 
     # ── Scaling of the workers ────────────────────────────────────────────────────────────────
     start_promise_s: PositiveInt = 600
     """A task starts within this time, even one that comes in a burst, up to `worker_max_tasks`."""
-    scale_out_reaction_s: PositiveInt = 300
-    """From a burst until added workers receive: a minute of metric delay, three one-minute
-    datapoints of target tracking, a minute of start."""
     task_cpu_s: PositiveFloat = 0.4
-    """CPU seconds of a vCPU that a task costs: a 3840x2160 JPEG to grey, fetched and stored."""
+    """CPU seconds of a vCPU that a task costs: a 3840x2160 JPEG to gray, fetched and stored."""
     worker_from_zero_tasks: NonNegativeInt = 2
     """Containers started when messages wait and none runs; 0 turns this step off."""
     worker_from_zero_cooldown_s: PositiveInt = 180
     """No second such step within this time."""
-    fargate_start_s: PositiveInt = 90
-    """From an order of a container until it receives: image pull, start, first poll."""
     worker_scale_out_cooldown_s: PositiveInt = 60
     """Between two steps up of target tracking."""
     worker_scale_in_cooldown_s: PositiveInt = 600
@@ -212,7 +218,7 @@ class Settings(BaseModel):
     heartbeat_interval_s: PositiveInt = 20
     """How often a worker renews both."""
     processing_budget_s: PositiveInt = 90
-    """All of one attempt: fetch, picture, store."""
+    """All of one attempt: fetch, image, store."""
     worker_stop_timeout_s: Annotated[int, Field(le=120)] = 120
     """From SIGTERM to SIGKILL; 120 is Fargate's most."""
     attempt_limit: PositiveInt = 5
@@ -229,7 +235,7 @@ class Settings(BaseModel):
     result_retention_days: PositiveInt = 30
     """How long results, losers' results and rows of finished tasks are kept."""
     upload_retention_days: PositiveInt = 1
-    """How long uploaded pictures are kept."""
+    """How long uploaded images are kept."""
 
     # ── Reconciler ────────────────────────────────────────────────────────────────────────────
     reconcile_interval_min: Annotated[int, Field(ge=1, le=60)] = 5
@@ -257,7 +263,7 @@ class Settings(BaseModel):
         What it gets through between joining and the end of the promise.
         """
         tasks_per_s = self.worker_cpu / 1_024 / self.task_cpu_s
-        return (self.start_promise_s - self.scale_out_reaction_s) * tasks_per_s
+        return (self.start_promise_s - SCALE_OUT_REACTION_S) * tasks_per_s
 
     @model_validator(mode="after")
     def _edge_is_safe(self) -> Self:
@@ -297,11 +303,12 @@ class Settings(BaseModel):
                     f"{service}_memory_mib ({memory}) must be one of Fargate's sizes with "
                     f"{service}_cpu ({cpu}): {sizes}"
                 )
-        needed = self.imaging_processes * self.imaging_memory_mib + self.worker_base_memory_mib
+        needed = self.imaging_processes * self.imaging_memory_mib + WORKER_BASE_MEMORY_MIB
         if needed > self.worker_memory_mib:
             raise ValueError(
                 f"worker_memory_mib ({self.worker_memory_mib}) must hold imaging_processes * "
-                f"imaging_memory_mib + worker_base_memory_mib ({needed} MiB)"
+                f"imaging_memory_mib + {WORKER_BASE_MEMORY_MIB} MiB for the worker itself "
+                f"({needed} MiB)"
             )
         return self
 
@@ -321,16 +328,17 @@ class Settings(BaseModel):
                 "worker_min_tasks (0) needs worker_from_zero_tasks (0) to be at least 1, "
                 "or no worker would ever start"
             )
-        if self.worker_from_zero_cooldown_s <= self.fargate_start_s:
+        if self.worker_from_zero_cooldown_s <= FARGATE_START_S:
             raise ValueError(
                 f"worker_from_zero_cooldown_s ({self.worker_from_zero_cooldown_s}) must be longer "
-                f"than fargate_start_s ({self.fargate_start_s}), or the step repeats while the "
-                "first containers start"
+                f"than the start of a container ({FARGATE_START_S} s); otherwise the step "
+                "repeats while the first containers start"
             )
-        if self.start_promise_s <= self.scale_out_reaction_s:
+        if self.start_promise_s <= SCALE_OUT_REACTION_S:
             raise ValueError(
                 f"start_promise_s ({self.start_promise_s}) must be longer than "
-                f"scale_out_reaction_s ({self.scale_out_reaction_s}), or added workers are late"
+                f"the reaction to a burst ({SCALE_OUT_REACTION_S} s); otherwise added workers "
+                "start too late"
             )
         if self.backlog_per_worker <= self.worker_concurrency:
             raise ValueError(
@@ -388,7 +396,7 @@ def load_settings(
 ) -> Settings:
     """The settings that CDK context asks for; raises :class:`SettingsError`.
 
-    Context that belongs to the CDK itself is recognised by the colon in its name.
+    Context that belongs to the CDK itself is recognized by the colon in its name.
     """
     given = {name: value for name, value in context.items() if ":" not in name}
     profile = given.pop("profile", None)

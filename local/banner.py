@@ -3,16 +3,14 @@
 import shlex
 from urllib.parse import quote
 
+from local.aws_resources import Resources
 from local.embedded_aws import REGION
 from local.ports import HOST
-from local.schema import Resources
 
 
-def banner(
-    *, port: int, key: str, picture: str, aws_endpoint_url: str, resources: Resources
-) -> str:
+def banner(*, port: int, key: str, image: str, aws_endpoint_url: str, resources: Resources) -> str:
     api, samples = f"http://{HOST}:{port}", f"http://{HOST}:{port + 1}"
-    body = f'{{"inputImageUrl": "{samples}/{quote(picture)}"}}'
+    body = f'{{"inputImageUrl": "{samples}/{quote(image)}"}}'
     authorization = f"-H 'Authorization: Bearer {key}'"
     return f"""
 Taskfleet is ready.
@@ -21,11 +19,11 @@ Taskfleet is ready.
   samples  {samples}
   key      {key}
 
-Submit a picture; the answer has a taskId:
+Submit an image; the answer has a taskId:
 
   curl -sS {authorization} -H 'Content-Type: application/json' -d {shlex.quote(body)} {api}/tasks
 
-See how it is doing; when COMPLETED, resultUrl opens the grey picture:
+See how it is doing; when COMPLETED, resultUrl opens the gray image:
 
   curl -sS {authorization} {api}/tasks/TASK_ID
 

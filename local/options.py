@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.ports import why_unusable
-from local.samples_server import CONTENT_TYPES, pictures_in
+from local.samples_server import CONTENT_TYPES, images_in
 
 DEFAULT_PORT, LAST_PORT = 8_080, 65_535
 SAMPLES = Path(__file__).parent / "samples"
@@ -16,8 +16,8 @@ class OptionsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """``PORT``: the API's; the samples take the next one. ``SAMPLES``: a folder of pictures."""
+class RunOptions:
+    """``PORT``: the API's; the samples take the next one. ``SAMPLES``: a folder of images."""
 
     port: int
     samples: Path
@@ -27,15 +27,15 @@ class Options:
         return self.port + 1
 
 
-def read_options(environment: Mapping[str, str]) -> Options:
+def read_options(environment: Mapping[str, str]) -> RunOptions:
     """Raises ``OptionsError``; an empty value counts as none."""
-    return Options(
+    return RunOptions(
         port=_port(environment.get("PORT") or str(DEFAULT_PORT)),
         samples=_samples(Path(environment.get("SAMPLES") or SAMPLES)),
     )
 
 
-def require_free_ports(options: Options) -> None:
+def require_free_ports(options: RunOptions) -> None:
     """Raises ``OptionsError``."""
     for port, user in ((options.port, "the API"), (options.samples_port, "the samples")):
         reason = why_unusable(port)
@@ -55,12 +55,10 @@ def _port(text: str) -> int:
 def _samples(folder: Path) -> Path:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise OptionsError(f"SAMPLES must be a folder of pictures, and {folder} is no folder.")
-    if not pictures_in(folder):
+        raise OptionsError(f"SAMPLES must be a folder of images, and {folder} is no folder.")
+    if not images_in(folder):
         kinds = ", ".join(CONTENT_TYPES)
-        raise OptionsError(
-            f"SAMPLES must be a folder of pictures, and {folder} has none ({kinds})."
-        )
+        raise OptionsError(f"SAMPLES must be a folder of images, and {folder} has none ({kinds}).")
     return folder
 
 

@@ -34,7 +34,7 @@ def api(environment: Mapping[str, str], *, port: int, scratch: Path) -> Program:
     return Program(
         "api",
         (
-            *(sys.executable, "-m", "gunicorn", "--config", "services/api/gunicorn.conf.py"),
+            *(sys.executable, "-m", "gunicorn", "--config", "services/api/server/gunicorn.conf.py"),
             # The configured one is Linux's own.
             *("--worker-tmp-dir", str(scratch)),
         ),

@@ -10,19 +10,19 @@ READY_WITHIN_S = 60
 ASK_EVERY_S = 0.05
 
 
-class NotReady(Exception):
+class StartTimeout(Exception):
     pass
 
 
 async def wait_until_ready(*, api_port: int, worker_health_file: Path) -> None:
-    """Raises ``NotReady``."""
+    """Raises ``StartTimeout``."""
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             # Other processes set no event of ours.
             while not (await _api_is_ready(api_port) and worker_health_file.exists()):  # noqa: ASYNC110, ASYNC240
                 await asyncio.sleep(ASK_EVERY_S)
     except TimeoutError:
-        raise NotReady(
+        raise StartTimeout(
             f"API and worker were not ready after {READY_WITHIN_S} s: see their lines above."
         ) from None
 

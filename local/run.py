@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from local import programs, schema
+from local import aws_resources, programs
+from local.aws_resources import Resources
 from local.banner import banner
 from local.embedded_aws import REGION, EmbeddedAws, isolated
-from local.options import Options, OptionsError, read_options, require_free_ports
+from local.options import OptionsError, RunOptions, read_options, require_free_ports
 from local.ports import HOST
 from local.processes import keep_running, run_every
 from local.readiness import wait_until_ready
-from local.samples_server import SamplesServer, pictures_in
-from local.schema import Resources
+from local.samples_server import SamplesServer, images_in
 from local.supervisor import run_together
 from local.terminal import Terminal
 from services.common.api_key import ApiKey, Scope, hash_secret
@@ -43,7 +43,7 @@ def main() -> int:
     return asyncio.run(_run(options))
 
 
-async def _run(options: Options) -> int:
+async def _run(options: RunOptions) -> int:
     """Run until a signal, or until a program ends by itself; the exit code."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -70,7 +70,7 @@ async def _run(options: Options) -> int:
                 banner(
                     port=options.port,
                     key=f"{KEY_ID}.{KEY_SECRET}",
-                    picture=pictures_in(options.samples)[0],
+                    image=images_in(options.samples)[0],
                     aws_endpoint_url=aws.endpoint_url,
                     resources=resources,
                 )
@@ -98,7 +98,7 @@ async def _run(options: Options) -> int:
 def _create_resources() -> Resources:
     """The cloud's resources, and a key that everyone knows."""
     aws = Aws(region=REGION)
-    resources = schema.create(
+    resources = aws_resources.create(
         dynamodb=aws.dynamodb(),
         sqs=aws.sqs(),
         s3=aws.s3(),

@@ -1,4 +1,4 @@
-"""A folder of pictures, served on loopback: something to submit before one has a picture online."""
+"""A folder of images, served on loopback: something to submit before one has an image online."""
 
 import threading
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ CONTENT_TYPES = {
     ".tiff": "image/tiff",
     ".bmp": "image/bmp",
 }
-"""By suffix. Files of other kinds are not served: the folder may hold more than pictures."""
+"""By suffix. Files of other kinds are not served: the folder may hold more than images."""
 
 
-def pictures_in(folder: Path) -> Sequence[str]:
-    """Names of the pictures that are served, in order."""
+def images_in(folder: Path) -> Sequence[str]:
+    """Names of the images that are served, in order."""
     return sorted(
         path.name
         for path in folder.iterdir()
@@ -36,10 +36,10 @@ def create_samples_app(folder: Path) -> Flask:
 
     @app.get("/")
     def index() -> str:
-        return render_template("samples.html", folder=folder, pictures=pictures_in(folder))
+        return render_template("samples.html", folder=folder, images=images_in(folder))
 
     @app.get("/<name>")
-    def picture(name: str) -> Response:
+    def image(name: str) -> Response:
         content_type = CONTENT_TYPES.get(Path(name).suffix.lower())
         if content_type is None:
             abort(404)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 
 from local.processes import ProgramEnded
-from local.readiness import NotReady
+from local.readiness import StartTimeout
 from local.terminal import Terminal, TerminalGone
 
 
@@ -27,7 +27,7 @@ async def run_together(
                 tasks.create_task(activity)
     except* _StopRequested:
         pass
-    except* (ProgramEnded, NotReady) as failed:
+    except* (ProgramEnded, StartTimeout) as failed:
         terminal.say(f"{failed.exceptions[0]} Everything else was stopped.")
         exit_code = 1
     except* TerminalGone:

@@ -6,7 +6,7 @@ from typing import TextIO
 
 import click
 
-COLOURS = ("cyan", "green", "yellow", "magenta")
+COLORS = ("cyan", "green", "yellow", "magenta")
 
 
 class TerminalGone(Exception):
@@ -14,13 +14,13 @@ class TerminalGone(Exception):
 
 
 class Terminal:
-    """Writes each line after the name of who said it; in colour when `stream` is a terminal."""
+    """Writes each line after the name of who said it; in color when `stream` is a terminal."""
 
     def __init__(self, stream: TextIO, *, names: Sequence[str]) -> None:
         self._stream = stream
         self._prefixes = {
-            name: click.style(f"{name:<{max(map(len, names))}} │ ", fg=colour)
-            for name, colour in zip(names, COLOURS, strict=False)
+            name: click.style(f"{name:<{max(map(len, names))}} │ ", fg=color)
+            for name, color in zip(names, COLORS, strict=False)
         }
 
     def line(self, name: str, text: str) -> None:

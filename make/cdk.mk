@@ -33,10 +33,10 @@ bootstrap: $(CDK_CLI) ## Prepare the AWS account and region for the CDK, once
 deploy: $(CDK_CLI) ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ...")
 	@$(CDK) deploy --all $(CONTEXT) --require-approval $(APPROVAL) \
 		--outputs-file cdk.out/outputs.json
-	@$(PY) -m cdk.next_steps cdk.out/outputs.json $(ENVIRONMENT)
+	@$(PY) -m cdk.commands.next_steps cdk.out/outputs.json $(ENVIRONMENT)
 
 .PHONY: destroy
 destroy: synth ## Delete what was deployed, with its data; only what is disposable, as dev is
-	@$(PY) -m cdk.empty_buckets $(ENVIRONMENT)
+	@$(PY) -m cdk.commands.empty_buckets $(ENVIRONMENT)
 	@$(CDK) destroy --all --force --app cdk.out
-	@$(PY) -m cdk.left_stacks $(ENVIRONMENT)
+	@$(PY) -m cdk.commands.remaining_stacks $(ENVIRONMENT)

@@ -2,4 +2,4 @@
 
 .PHONY: docs
 docs: .venv/.synced ## Make the drawings and tables of the documentation anew
-	@JSII_NODE=$(NODE)/bin/node $(PY) -m docs
+	@JSII_NODE=$(NODE)/bin/node $(PY) -m docs.generator

@@ -9,7 +9,7 @@ PROOF = $(SOAK_SEED:%=--seed %) $(RESULTS:%=--results %)
 .PHONY: engines
 engines: $(ENGINES:%=.local/engines/%.classpath)
 
-.local/engines/%.classpath: local/engines/pom.xml
+.local/engines/%.classpath: testbed/engines/pom.xml
 	@{ command -v $(MVN) && command -v java; } >/dev/null \
 		|| { echo "The engines need Maven and a JDK 17 (Debian: apt install maven openjdk-17-jdk-headless)" >&2; exit 1; }
 	@mkdir -p $(@D)
@@ -21,8 +21,8 @@ test-engines: .venv/.synced engines ## The flow suite on DynamoDB Local, Elastic
 
 .PHONY: soak
 soak: .venv/.synced engines ## Load while everything fails, on those engines (TASKS=300, SOAK_SEED=, RESULTS=file)
-	@$(PY) -m bench.soak --tasks $(TASKS) $(PROOF)
+	@$(PY) -m tests.soak --tasks $(TASKS) $(PROOF)
 
 .PHONY: drain
 drain: .venv/.synced engines ## SIGTERM under load, on those engines (DRAINS=100, SOAK_SEED=, RESULTS=file)
-	@$(PY) -m bench.drain --drains $(DRAINS) $(PROOF)
+	@$(PY) -m tests.soak.drain --drains $(DRAINS) $(PROOF)

@@ -1,5 +1,5 @@
-PICTURES ?= 20000
+IMAGES ?= 20000
 
 .PHONY: fuzz
-fuzz: .venv/.synced ## Damaged pictures and bombs through the imaging pool (PICTURES=, SEED=)
-	@$(PY) -m tests.fuzz.imaging --pictures $(PICTURES) $(SEED:%=--seed %) --keep .local/fuzz
+fuzz: .venv/.synced ## Damaged images and bombs through the imaging pool (IMAGES=, SEED=)
+	@$(PY) -m tests.fuzz.imaging --images $(IMAGES) $(SEED:%=--seed %) --keep .local/fuzz

@@ -5,7 +5,7 @@ ENGINE ?= auto
 
 .PHONY: rehearse
 rehearse: $(CDK_CLI) ## Deploy PROFILE= to an emulated AWS, prove that it works, destroy it (ENGINE=auto)
-	@$(PY) -m local.rehearsal --profile $(PROFILE) --engine $(ENGINE) \
+	@$(PY) -m rehearsal --profile $(PROFILE) --engine $(ENGINE) \
 		$(addprefix --setting ,$(SETTINGS))
 
 .PHONY: test-rehearsal

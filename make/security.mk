@@ -5,10 +5,10 @@ EXAMPLES ?= 400
 SBOM_FOLDER ?= .local/sbom
 
 .PHONY: security
-security: .venv/.synced ## Attack everything; figures in docs/security.md (PICTURES=, EXAMPLES=, WRAPPED=, SEED=)
-	@$(PY) -m tests.security --wrapped $(WRAPPED) --pictures $(PICTURES) --examples $(EXAMPLES) \
-		$(SEED:%=--seed %) --results bench/results/security.json
-	@$(PY) -m docs.security_figures
+security: .venv/.synced ## Attack everything; figures in docs/security.md (IMAGES=, EXAMPLES=, WRAPPED=, SEED=)
+	@$(PY) -m tests.security --wrapped $(WRAPPED) --images $(IMAGES) --examples $(EXAMPLES) \
+		$(SEED:%=--seed %) --results tests/results/security.json
+	@$(PY) -m docs.generator.security_figures
 
 .PHONY: sbom
 sbom: .venv/.synced ## Write a bill of materials (CycloneDX) for each image (SBOM_FOLDER=)

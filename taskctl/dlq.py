@@ -13,19 +13,19 @@ from rich.table import Table
 from services.common.aws import Aws
 from services.common.clock import utc_now
 from services.common.config import SubmissionConfig
-from services.common.dead_letters import (
+from services.common.errors import AwsError
+from services.common.task import SubmissionPolicy
+from services.common.task_queue import TaskQueue
+from services.common.task_record import to_rfc3339
+from services.common.task_table import TaskTable
+from taskctl.dead_letters import (
     HOLD_S,
-    Case,
     DeadLetter,
+    DeadLetterGroup,
     DeadLetterQueue,
     DeadLetters,
     Redrive,
 )
-from services.common.errors import AwsError
-from services.common.job_queue import JobQueue
-from services.common.task import SubmissionPolicy
-from services.common.task_record import to_rfc3339
-from services.common.task_table import TaskTable
 from taskctl.deployment import TaskResources, find_task_resources
 from taskctl.errors import OperatorError, explained
 
@@ -107,7 +107,7 @@ def _dead_letters(session: boto3.Session, resources: TaskResources) -> DeadLette
     return DeadLetters(
         letters=DeadLetterQueue(sqs, url=resources.dead_letter_queue_url),
         table=TaskTable(aws.dynamodb(), table=resources.task_table, retention=policy.retention),
-        queue=JobQueue(sqs, url=resources.task_queue_url),
+        queue=TaskQueue(sqs, url=resources.task_queue_url),
         policy=policy,
         clock=utc_now,
     )
@@ -185,7 +185,7 @@ def redrive(dead_letters: DeadLetters, *, codes: Collection[str], limit: int) ->
     )
 
 
-def _print_table(cases: Collection[Case]) -> None:
+def _print_table(cases: Collection[DeadLetterGroup]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("Task or message", "Code", "First sent", "Letters", "What happened"):
         table.add_column(title, overflow="fold")
@@ -200,7 +200,7 @@ def _print_table(cases: Collection[Case]) -> None:
     Console().print(table)
 
 
-def _print_case(case: Case) -> None:
+def _print_case(case: DeadLetterGroup) -> None:
     explanation, task = case.explanation, case.task
     lines = [
         ("Task", case.task_id or "none"),
@@ -226,7 +226,7 @@ def _print_case(case: Case) -> None:
         click.echo(f"{title:<{width}}  {text}")
 
 
-def _shown(case: Case) -> dict[str, object]:
+def _shown(case: DeadLetterGroup) -> dict[str, object]:
     task = case.task
     return {
         "taskId": case.task_id,

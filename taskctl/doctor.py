@@ -4,9 +4,9 @@ import time
 
 import click
 
-from taskctl.api_client import ApiClient
 from taskctl.examination import Examination
 from taskctl.keys import SAMPLE_URL
+from taskfleet.api_client import ApiClient
 
 
 @click.command()
@@ -27,11 +27,11 @@ from taskctl.keys import SAMPLE_URL
     help="A key that may submit and read.",
 )
 @click.option(
-    "--picture-url",
+    "--image-url",
     metavar="URL",
     default=SAMPLE_URL,
     show_default=True,
-    help="The picture that is submitted.",
+    help="The image that is submitted.",
 )
 @click.option(
     "--patience",
@@ -48,11 +48,11 @@ from taskctl.keys import SAMPLE_URL
     type=click.Path(exists=True, dir_okay=False),
     help="Authorities to trust instead of the usual ones.",
 )
-def doctor(url: str, key: str, picture_url: str, patience_s: float, ca_file: str | None) -> None:
+def doctor(url: str, key: str, image_url: str, patience_s: float, ca_file: str | None) -> None:
     """Send one task all the way through a deployment, and name the hop that fails."""
     examination = Examination(
         ApiClient(url, key=key, ca_file=ca_file),
-        picture_url=picture_url,
+        image_url=image_url,
         patience_s=patience_s,
         monotonic=time.monotonic,
         sleep=time.sleep,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError, SSLError
 
-from taskctl.api_client import Answer, ApiClient
+from taskfleet.api_client import ApiClient, Response
 
 POLL_S = 1.0
 
@@ -42,13 +42,13 @@ class Examination:
         self,
         client: ApiClient,
         *,
-        picture_url: str,
+        image_url: str,
         patience_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._client = client
-        self._picture_url = picture_url
+        self._image_url = image_url
         self._patience_s = patience_s
         self._monotonic = monotonic
         self._sleep = sleep
@@ -123,7 +123,7 @@ class Examination:
         raise _Broken(f"GET /operations: {answer.problem}")
 
     def _submission(self) -> str:
-        answer = self._post("/tasks", {"inputImageUrl": self._picture_url})
+        answer = self._post("/tasks", {"inputImageUrl": self._image_url})
         match answer.status:
             case HTTPStatus.CREATED:
                 self._task = dict(answer.body)
@@ -158,22 +158,23 @@ class Examination:
             )
         if status != "COMPLETED":
             at_source = str(code).startswith("source_")
-            raise _Broken(f"The task is {status} ({reason}).", hop="picture" if at_source else None)
+            raise _Broken(f"The task is {status} ({reason}).", hop="image" if at_source else None)
         return f"COMPLETED at attempt {self._task['attempt']}."
 
     def _result(self) -> str:
         try:
-            picture = self._client.download(self._task["resultUrl"])
+            response = self._client.download(self._task["resultUrl"])
         except HTTPError as error:
             raise _Broken(f"The result's URL cannot be reached: {_reason(error)}.") from error
-        if picture is None:
+        if response.status != HTTPStatus.OK:
             raise _Broken("The bucket does not serve the result's URL: may the API read results?")
+        image = response.data
         promised = self._task["result"]
-        if hashlib.sha256(picture).hexdigest() != promised["sha256"]:
+        if hashlib.sha256(image).hexdigest() != promised["sha256"]:
             raise _Broken("The bucket serves something else than the worker says it stored.")
         return (
             f"{promised['contentType']}, {promised['width']} by {promised['height']} pixels, "
-            f"{len(picture):,} bytes."
+            f"{len(image):,} bytes."
         )
 
     def _wait(self, done: Callable[[], bool]) -> bool:
@@ -189,13 +190,13 @@ class Examination:
             self._task = dict(answer.body)
         return True
 
-    def _get(self, path: str) -> Answer:
-        return self._ask(lambda: self._client.get(path))
+    def _get(self, path: str) -> Response:
+        return self._ask(lambda: self._client.request("GET", path))
 
-    def _post(self, path: str, body: dict[str, Any]) -> Answer:
-        return self._ask(lambda: self._client.post(path, body))
+    def _post(self, path: str, body: dict[str, Any]) -> Response:
+        return self._ask(lambda: self._client.request("POST", path, body=body))
 
-    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+    def _ask(self, ask: Callable[[], Response]) -> Response:
         try:
             return ask()
         except SSLError as error:

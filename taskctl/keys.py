@@ -22,7 +22,7 @@ from taskctl.key_store import KeyStore
 from taskctl.new_key import NewKey, new_key
 
 SAMPLE_URL = "https://www.python.org/static/img/python-logo.png"
-"""Any picture that is there to stay."""
+"""Any image that is there to stay."""
 
 
 @click.group()

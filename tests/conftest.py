@@ -11,9 +11,9 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from local import schema
-from services.common.job_queue import JobQueue
+from local import aws_resources
 from services.common.result_bucket import ResultBucket
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from tests import hypothesis_profiles
 from tests.tasks import NOW, POLICY
@@ -50,11 +50,11 @@ class Cloud:
     sqs: "SQSClient"
     s3: "S3Client"
     secretsmanager: "SecretsManagerClient"
-    resources: schema.Resources = field(init=False)
+    resources: aws_resources.Resources = field(init=False)
     prefix: InitVar[str] = "taskfleet"
 
     def __post_init__(self, prefix: str) -> None:
-        resources = schema.create(
+        resources = aws_resources.create(
             dynamodb=self.dynamodb,
             sqs=self.sqs,
             s3=self.s3,
@@ -71,7 +71,7 @@ class Cloud:
         }
         counts = {}
         for name, url in names.items():
-            backlog = JobQueue(self.sqs, url=url).backlog()
+            backlog = TaskQueue(self.sqs, url=url).backlog()
             counts[name] = backlog.visible + backlog.in_flight + backlog.delayed
         return counts
 
@@ -116,13 +116,13 @@ def table(cloud: Cloud) -> TaskTable:
 
 
 @pytest.fixture
-def queue(cloud: Cloud) -> JobQueue:
-    return JobQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+def queue(cloud: Cloud) -> TaskQueue:
+    return TaskQueue(cloud.sqs, url=cloud.resources.task_queue_url)
 
 
 @pytest.fixture
-def dead_letters(cloud: Cloud) -> JobQueue:
-    return JobQueue(cloud.sqs, url=cloud.resources.dead_letter_queue_url)
+def dead_letters(cloud: Cloud) -> TaskQueue:
+    return TaskQueue(cloud.sqs, url=cloud.resources.dead_letter_queue_url)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ TOOLS = ("local", "bench", "taskctl", "tests")
 
 class Import(NamedTuple):
     module: str
-    """Who imports, for instance ``services.worker.fetch``."""
+    """Who imports, for instance ``services.worker.fetching.fetcher``."""
     imported: str
     at_import_time: bool
     """False inside a function, or where only the type checker looks."""

@@ -1,7 +1,7 @@
 """The floor of a submission: a loop of the two calls that the API cannot do without.
 
 No HTTP, no key, no validation, no log; one thread, boto3 as it comes. Reads a number of
-submissions and a picture's URL from standard input and does them; the CPU time is read from
+submissions and an image's URL from standard input and does them; the CPU time is read from
 outside, as the API's is.
 """
 
@@ -20,7 +20,7 @@ class Floor:
         self._sqs, self._dynamodb = session.client("sqs"), session.client("dynamodb")
         self._queue_url, self._table = os.environ["TASK_QUEUE_URL"], os.environ["TASK_TABLE"]
 
-    def submit(self, picture_url: str) -> None:
+    def submit(self, image_url: str) -> None:
         task_id, request_id, now = str(uuid4()), uuid4().hex, datetime.now(UTC)
         deadline = now + timedelta(days=1)
         self._dynamodb.put_item(
@@ -28,10 +28,9 @@ class Floor:
             Item={
                 "taskId": {"S": task_id},
                 "owner": {"S": "bench"},
-                "ownerShard": {"S": "bench#3"},
                 "requestHash": {"S": request_id * 2},
                 "requestId": {"S": request_id},
-                "inputImageUrl": {"S": picture_url},
+                "inputImageUrl": {"S": image_url},
                 "operations": {"L": [{"M": {"name": {"S": "grayscale"}}}]},
                 "status": {"S": "PENDING"},
                 "attempt": {"N": "0"},
@@ -55,6 +54,6 @@ class Floor:
 if __name__ == "__main__":
     floor = Floor()
     for line in sys.stdin:
-        submissions, picture_url = line.split()
+        submissions, image_url = line.split()
         for _ in range(int(submissions)):
-            floor.submit(picture_url)
+            floor.submit(image_url)

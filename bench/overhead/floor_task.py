@@ -126,7 +126,7 @@ class Floor:
 
 
 def grayscale(source: bytes) -> tuple[bytes, str, tuple[int, int]]:
-    """The Pillow calls of the worker for a picture with or without a colour profile, upright."""
+    """The Pillow calls of the worker for an image with or without a color profile, upright."""
     image = Image.open(BytesIO(source), formats=["JPEG", "PNG"])
     image.getexif()
     file_format, icc = image.format or "", image.info.get("icc_profile")

@@ -22,7 +22,7 @@ from services.common.api_key import ApiKey, Scope, hash_secret
 
 CONNECTIONS = 4
 """Kept alive, each by a client of its own; a load balancer has several to every target."""
-PICTURE_URL = "https://pictures.example.com/albums/2026/rocket.jpg"
+IMAGE_URL = "https://images.example.com/albums/2026/rocket.jpg"
 """Nobody fetches it."""
 KEY_ID, KEY_SECRET = "bench", "secret"
 NO_LIMIT_IN_SIGHT = 1_000_000
@@ -47,14 +47,14 @@ def measure(*, submissions: int, rounds: int, scratch: Path) -> Comparison:
 
 
 @contextmanager
-def started(scratch: Path) -> Iterator[tuple[Side, "Clients", Side]]:
+def started(scratch: Path) -> Iterator[tuple[Side, "Submitters", Side]]:
     """The API, ready, with clients of it, and the floor, for as long as the ``with`` lasts."""
     key = ApiKey(client="bench", sha256=hash_secret(KEY_SECRET), scopes=frozenset(Scope))
     secret = json.dumps({KEY_ID: key.model_dump(mode="json")})
     port = free_port()
     with (
-        StubAws(pictures=SAMPLES, secret=secret) as api_aws,
-        StubAws(pictures=SAMPLES, secret=secret) as floor_aws,
+        StubAws(images=SAMPLES, secret=secret) as api_aws,
+        StubAws(images=SAMPLES, secret=secret) as floor_aws,
         running(
             programs.api(
                 {**environment(api_aws), "SUBMISSIONS_PER_MINUTE": str(NO_LIMIT_IN_SIGHT)},
@@ -65,14 +65,14 @@ def started(scratch: Path) -> Iterator[tuple[Side, "Clients", Side]]:
         ) as api,
         running(floor("floor_submit", environment(floor_aws)), scratch=scratch) as bare,
     ):
-        clients = Clients(port=port)
+        clients = Submitters(port=port)
         api.wait_for(clients.find_it_ready, "become ready")
         yield Side(api_aws, api), clients, Side(floor_aws, bare)
 
 
 def submit_by_floor(bare: Side, submissions: int) -> None:
     all_sent = bare.aws.queue.sent + submissions
-    bare.program.tell(f"{submissions} {PICTURE_URL}")
+    bare.program.tell(f"{submissions} {IMAGE_URL}")
     bare.program.wait_for(lambda: bare.aws.queue.sent >= all_sent, f"submit {submissions} tasks")
 
 
@@ -80,7 +80,7 @@ class NotAllCreated(Exception):
     """The API answered something else than 201; the message counts the statuses."""
 
 
-class Clients:
+class Submitters:
     """The other end of the API's connections."""
 
     def __init__(self, *, port: int) -> None:
@@ -110,5 +110,5 @@ class Clients:
             raise NotAllCreated(f"The API answered with the statuses {dict(statuses)}.")
 
     def _submit(self, _: int) -> int:
-        body = json.dumps({"inputImageUrl": PICTURE_URL})
+        body = json.dumps({"inputImageUrl": IMAGE_URL})
         return self._http.request("POST", "/tasks", body=body).status

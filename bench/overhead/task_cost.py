@@ -13,8 +13,8 @@ from bench.overhead.running import running
 from bench.overhead.side import Side
 from bench.overhead.stub_aws import StubAws
 from local import programs
+from local.aws_resources import NO_API_KEYS
 from local.options import SAMPLES
-from local.schema import NO_API_KEYS
 from services.common.clock import utc_now
 from services.common.task import SubmissionPolicy, submitted
 from services.common.task_record import to_item
@@ -27,16 +27,16 @@ POLICY = SubmissionPolicy(
 )
 
 
-def measure(picture: str, *, tasks: int, rounds: int, scratch: Path) -> Comparison:
-    """Make the sample `picture` grey `tasks` times a round, with the worker and with the floor."""
+def measure(image: str, *, tasks: int, rounds: int, scratch: Path) -> Comparison:
+    """Make the sample `image` gray `tasks` times a round, with the worker and with the floor."""
     with started(scratch) as (worker, bare):
 
         def worker_round() -> float:
-            return worker.cost_ms(tasks, lambda: do_by_worker(worker, picture, tasks))
+            return worker.cost_ms(tasks, lambda: do_by_worker(worker, image, tasks))
 
         def floor_round() -> float:
             receives = min(worker.calls["ReceiveMessage"], tasks)
-            return bare.cost_ms(tasks, lambda: do_by_floor(bare, picture, tasks, receives))
+            return bare.cost_ms(tasks, lambda: do_by_floor(bare, image, tasks, receives))
 
         worker_ms, floor_ms = take_turns(worker_round, floor_round, rounds=rounds)
         return Comparison(
@@ -52,8 +52,8 @@ def measure(picture: str, *, tasks: int, rounds: int, scratch: Path) -> Comparis
 def started(scratch: Path) -> Iterator[tuple[Side, Side]]:
     """The worker and the floor, for as long as the ``with`` lasts."""
     with (
-        StubAws(pictures=SAMPLES, secret=NO_API_KEYS) as worker_aws,
-        StubAws(pictures=SAMPLES, secret=NO_API_KEYS) as floor_aws,
+        StubAws(images=SAMPLES, secret=NO_API_KEYS) as worker_aws,
+        StubAws(images=SAMPLES, secret=NO_API_KEYS) as floor_aws,
         running(
             programs.worker(
                 environment(worker_aws),
@@ -67,37 +67,37 @@ def started(scratch: Path) -> Iterator[tuple[Side, Side]]:
         yield Side(worker_aws, worker), Side(floor_aws, bare)
 
 
-def do_by_worker(worker: Side, picture: str, tasks: int) -> None:
+def do_by_worker(worker: Side, image: str, tasks: int) -> None:
     """Queue the tasks and see them done, with a result each."""
     all_deleted = worker.aws.queue.deleted + tasks
     all_stored = worker.aws.calls["PutObject"] + tasks
-    _queue_tasks(worker.aws, picture, tasks)
+    _queue_tasks(worker.aws, image, tasks)
     worker.program.wait_for(lambda: worker.aws.queue.deleted >= all_deleted, f"do {tasks} tasks")
     if worker.aws.calls["PutObject"] != all_stored:
         raise worker.program.failed("did not store one result for each task")
 
 
-def do_by_floor(bare: Side, picture: str, tasks: int, receives: int) -> None:
+def do_by_floor(bare: Side, image: str, tasks: int, receives: int) -> None:
     """Queue the tasks, say how many receive calls to make for them, and see them done."""
     all_deleted = bare.aws.queue.deleted + tasks
-    _queue_tasks(bare.aws, picture, tasks)
+    _queue_tasks(bare.aws, image, tasks)
     bare.program.tell(f"{tasks} {receives}")
     bare.program.wait_for(lambda: bare.aws.queue.deleted >= all_deleted, f"do {tasks} tasks")
 
 
-def _queue_tasks(aws: StubAws, picture: str, tasks: int) -> None:
+def _queue_tasks(aws: StubAws, image: str, tasks: int) -> None:
     for _ in range(tasks):
-        aws.queue.send(_submit(aws, picture))
+        aws.queue.send(_submit(aws, image))
 
 
-def _submit(aws: StubAws, picture: str) -> str:
+def _submit(aws: StubAws, image: str) -> str:
     """Write the row of a new task; returns the body of its message."""
     task = submitted(
         task_id=str(uuid4()),
         owner="bench",
         request_hash="0" * 64,
         request_id=uuid4().hex,
-        input_image_url=aws.picture_url(picture),
+        input_image_url=aws.image_url(image),
         operations=[{"name": "grayscale"}],
         output=None,
         policy=POLICY,

@@ -26,13 +26,13 @@ from aws_cdk.aws_elasticloadbalancingv2 import HealthCheck as TargetHealthCheck
 from aws_cdk.aws_iam import PolicyStatement
 from constructs import Construct
 
-from cdk.findings import acknowledge, acknowledge_objects
-from cdk.hardened_task import HardenedTask
-from cdk.images import ServiceImage
+from cdk.constructs.findings import acknowledge, acknowledge_objects
+from cdk.constructs.hardened_task import HardenedTask
+from cdk.constructs.service_image import ServiceImage
+from cdk.constructs.web_acl import WebAcl
 from cdk.settings import Settings
 from cdk.stacks.network import NetworkStack, egress_group
 from cdk.stacks.state import RESULTS, StateStack
-from cdk.web_acl import WebAcl
 
 PORT = 8080
 

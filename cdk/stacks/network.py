@@ -22,7 +22,7 @@ from aws_cdk.aws_ec2 import (
 from aws_cdk.aws_ecs import Cluster, ContainerInsights
 from constructs import Construct
 
-from cdk.retention import log_group
+from cdk.constructs.retention import log_group
 from cdk.settings import Egress, Settings
 
 PUBLIC, NAT, ISOLATED = (
@@ -49,7 +49,7 @@ INTERFACE_ENDPOINTS = {
 class NetworkStack(Stack):
     """Offers `vpc`, `cluster`, and where containers go.
 
-    `worker_subnets` reach the internet, which pictures come from. `internal_subnets` reach no more
+    `worker_subnets` reach the internet, which images come from. `internal_subnets` reach no more
     than the API and the reconciler need, which with private egress is AWS alone.
     """
 
@@ -139,7 +139,7 @@ def egress_group(
     """For containers: nobody may connect to them, and they may connect to `ports` only.
 
     Addresses are not narrowed here: AWS's own are public in two of three egress profiles, and a
-    security group cannot exclude. Which addresses a picture may come from is the worker's check.
+    security group cannot exclude. Which addresses an image may come from is the worker's check.
     """
     group = SecurityGroup(
         scope, construct_id, vpc=vpc, description=description, allow_all_outbound=False

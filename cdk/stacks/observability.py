@@ -18,8 +18,8 @@ from aws_cdk.aws_sns import Topic
 from aws_cdk.aws_sns_subscriptions import EmailSubscription
 from constructs import Construct
 
-from cdk.dashboard import Dashboard
-from cdk.metrics import MINUTE, running_tasks, service_metric
+from cdk.constructs.dashboard import Dashboard
+from cdk.constructs.metrics import MINUTE, running_tasks, service_metric
 from cdk.settings import Settings
 from cdk.stacks.api import ApiStack
 from cdk.stacks.network import NetworkStack

@@ -29,14 +29,12 @@ from aws_cdk.aws_sqs import (
 )
 from constructs import Construct
 
-from cdk.findings import acknowledge
-from cdk.retention import removal_policy
+from cdk.constructs.findings import acknowledge
+from cdk.constructs.retention import removal_policy
 from cdk.settings import Settings
 
 OPEN_TASKS_INDEX = "OpenTasks"
 """Sparse: the reconciler's view of what is still owed."""
-OWNER_INDEX = "TasksByOwner"
-"""A client's tasks, newest first."""
 
 RESULTS, UPLOADS = "results/", "uploads/"
 
@@ -85,12 +83,6 @@ class StateStack(Stack):
             partition_key=Attribute(name="openShard", type=AttributeType.NUMBER),
             sort_key=Attribute(name="checkAt", type=AttributeType.NUMBER),
             projection_type=ProjectionType.KEYS_ONLY,
-        )
-        table.add_global_secondary_index(
-            index_name=OWNER_INDEX,
-            partition_key=Attribute(name="ownerShard", type=AttributeType.STRING),
-            sort_key=Attribute(name="createdAt", type=AttributeType.STRING),
-            projection_type=ProjectionType.ALL,
         )
         return table
 
@@ -177,7 +169,7 @@ class StateStack(Stack):
                 # A browser sends `Origin: null` after the redirect to a presigned URL, so no list
                 # of origins would do; the signature is what lets a caller in.
                 CorsRule(
-                    allowed_methods=[HttpMethods.GET, HttpMethods.HEAD, HttpMethods.POST],
+                    allowed_methods=[HttpMethods.GET, HttpMethods.HEAD],
                     allowed_origins=["*"],
                     exposed_headers=["ETag", "Content-Length", "Content-Type"],
                     max_age=3_600,

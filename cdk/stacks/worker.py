@@ -16,10 +16,10 @@ from aws_cdk.aws_scheduler import Schedule, ScheduleExpression
 from aws_cdk.aws_scheduler_targets import EcsRunFargateTask
 from constructs import Construct
 
-from cdk.backlog_scaling import BacklogScaling
-from cdk.findings import acknowledge_objects
-from cdk.hardened_task import HardenedTask
-from cdk.images import ServiceImage
+from cdk.constructs.backlog_scaling import BacklogScaling
+from cdk.constructs.findings import acknowledge_objects
+from cdk.constructs.hardened_task import HardenedTask
+from cdk.constructs.service_image import ServiceImage
 from cdk.settings import Settings
 from cdk.stacks.network import NetworkStack, egress_group
 from cdk.stacks.state import OPEN_TASKS_INDEX, RESULTS, StateStack
@@ -123,7 +123,7 @@ class WorkerStack(Stack):
             cluster=self._network.cluster,
             task_definition=self.task,
             security_groups=[
-                self._group("ServiceGroup", "Workers: AWS and pictures", [Port.HTTPS, Port.HTTP])
+                self._group("ServiceGroup", "Workers: AWS and images", [Port.HTTPS, Port.HTTP])
             ],
             vpc_subnets=self._network.worker_subnets,
             assign_public_ip=self._network.assign_public_ip,

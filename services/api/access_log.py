@@ -1,7 +1,7 @@
 """One line for every request: what was asked and how it ended.
 
 It names the route and the task, never the path as it was sent: what was put there by mistake, a key
-or a picture's URL for instance, stays out of the log.
+or an image's URL for instance, stays out of the log.
 """
 
 import time

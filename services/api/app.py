@@ -22,8 +22,8 @@ from services.api.routes.tasks import task_routes
 from services.api.submission_limiter import SubmissionLimiter
 from services.api.task_service import TaskService
 from services.common.config import ApiConfig
-from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 
 
@@ -31,7 +31,7 @@ def create_app(
     *,
     config: ApiConfig,
     table: TaskTable,
-    queue: JobQueue,
+    queue: TaskQueue,
     bucket: ResultBucket,
     keys: KeyRing,
     limiter: SubmissionLimiter,
@@ -47,7 +47,7 @@ def create_app(
         info=Info(
             title="Taskfleet",
             version="1",
-            description="Hand in a picture by URL, say what to do with it, fetch the result.",
+            description="Hand in an image by URL, say what to do with it, fetch the result.",
         ),
         security_schemes={"apiKey": {"type": "http", "scheme": "bearer"}},
         validation_error_status=500,  # documented on every route already: see `errors`

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 import structlog
 from flask import Flask, current_app, g, request
 
+from services.api.errors import Forbidden, Unauthorized
 from services.api.key_ring import KeyRing
 from services.common.api_key import NOBODY, Scope, split_presented
-from services.common.errors import Forbidden, Unauthorized
 
 log = structlog.get_logger()
 

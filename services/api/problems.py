@@ -13,10 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from services.api.request_id import current_request_id
-from services.common.errors import (
+from services.api.errors import (
     ApiError,
-    AwsError,
     FieldError,
     InvalidRequest,
     MalformedJson,
@@ -25,6 +23,8 @@ from services.common.errors import (
     TaskStateConflict,
     Unauthorized,
 )
+from services.api.request_id import current_request_id
+from services.common.errors import AwsError
 
 log = structlog.get_logger()
 
@@ -133,7 +133,7 @@ def _answer_aws_error(error: AwsError) -> Response:
     log.error("dependency failed", code=error.code, reason=str(error), exc_info=error)
     dependency = error.code.removesuffix("_unavailable")
     return _response(
-        error.http_status,
+        HTTPStatus.SERVICE_UNAVAILABLE,
         error.code,
         f"The {dependency} does not answer; try again later.",
         headers={"Retry-After": str(AWS_RETRY_AFTER_S)},

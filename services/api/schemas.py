@@ -33,7 +33,7 @@ InputImageUrl = Annotated[
     Field(
         min_length=1,
         max_length=MAX_LENGTH,
-        description="Where the picture is: http or https, on a public address.",
+        description="Where the image is: http or https, on a public address.",
         # In the schema only: what `_fetchable` says of such a URL is easier to read.
         json_schema_extra={
             "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
@@ -45,7 +45,7 @@ InputImageUrl = Annotated[
 
 
 class Submission(Recipe):
-    """A picture and what to do with it; without `operations` it becomes grayscale."""
+    """An image and what to do with it; without `operations` it becomes grayscale."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
 
@@ -64,7 +64,7 @@ class _View(BaseModel):
 
 
 class ResultView(_View):
-    """The stored picture."""
+    """The stored image."""
 
     content_type: str
     bytes: int

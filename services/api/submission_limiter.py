@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from services.api.errors import SubmissionsLimited
 from services.common.aws import translated
-from services.common.errors import SubmissionsLimited, TableUnavailable
+from services.common.errors import TableUnavailable
 from services.common.task_record import to_epoch, to_rfc3339, type_serializer
 
 if TYPE_CHECKING:

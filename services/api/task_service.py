@@ -7,17 +7,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from services.api.errors import IdempotencyKeyReused, ResultExpired, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
 from services.api.submission_limiter import SubmissionLimiter
-from services.common.errors import (
-    IdempotencyKeyReused,
-    QueueUnavailable,
-    ResultExpired,
-    TableUnavailable,
-    TaskNotFound,
-    TaskStateConflict,
-)
-from services.common.job_queue import JobQueue
+from services.common.errors import QueueUnavailable, TableUnavailable
 from services.common.result_bucket import ResultBucket
 from services.common.task import (
     Status,
@@ -27,6 +20,7 @@ from services.common.task import (
     submitted,
     task_id_for,
 )
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable, TransitionRefused
 from services.common.telemetry import Metric
 
@@ -58,7 +52,7 @@ class TaskService:
         self,
         *,
         table: TaskTable,
-        queue: JobQueue,
+        queue: TaskQueue,
         bucket: ResultBucket,
         limiter: SubmissionLimiter,
         policy: SubmissionPolicy,

@@ -13,8 +13,8 @@ from services.api.task_service import NO_TASK
 from services.common.aws import Aws
 from services.common.clock import utc_now
 from services.common.config import ApiConfig
-from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 
 
@@ -28,7 +28,7 @@ def create_wsgi_app() -> OpenAPI:
         table=config.task_table,
         retention=timedelta(seconds=config.row_retention_s),
     )
-    queue = JobQueue(aws.sqs(), url=config.task_queue_url)
+    queue = TaskQueue(aws.sqs(), url=config.task_queue_url)
     secret = ApiKeysSecret(aws.secretsmanager(), secret_id=config.api_keys_secret_id)
     keys = KeyRing(read=secret.read, max_age_s=config.api_keys_max_age_s)
     KeyRefresher(keys, interval_s=config.api_keys_refresh_s).start()

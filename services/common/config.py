@@ -115,7 +115,7 @@ class WorkerConfig(ExecutionConfig):
     """Tasks under way at once; most of them wait for the network."""
     heartbeat_interval_s: PositiveFloat = 20
     processing_budget_s: PositiveInt = 90
-    """All of one attempt: fetch, picture, store."""
+    """All of one attempt: fetch, image, store."""
     stop_timeout_s: PositiveInt = 120
     """How long after SIGTERM the process is killed; Fargate's own maximum is 120."""
     receive_wait_s: Annotated[int, Field(ge=0, le=20)] = 20
@@ -134,7 +134,7 @@ class WorkerConfig(ExecutionConfig):
     imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     imaging_memory_bytes: PositiveInt = 1024**3
     imaging_timeout_s: PositiveFloat = 30
-    """CPU time of one picture; by the clock it has what is left of the attempt's budget."""
+    """CPU time of one image; by the clock it has what is left of the attempt's budget."""
     imaging_max_pixels: PositiveInt = 50_000_000
 
     _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)

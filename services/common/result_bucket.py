@@ -40,7 +40,7 @@ class ResultBucket:
     def presign(self, key: str, *, content_type: str, ttl_s: int) -> str:
         """A URL that serves the result for `ttl_s` seconds.
 
-        It fixes type and disposition, so that whatever lies there is a picture to pages and a file
+        It fixes type and disposition, so that whatever lies there is an image to pages and a file
         to save to people, never a page itself.
         """
         name = key.removeprefix("results/").replace("/", "-")

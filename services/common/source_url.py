@@ -1,4 +1,4 @@
-"""The URL of a picture: one strict parser, for whoever accepts one and for whoever fetches it.
+"""The URL of an image: one strict parser, for whoever accepts one and for whoever fetches it.
 
 Two parsers that read one string differently are how a checked URL becomes another request, so
 what is parsed here is also what is connected to and sent; nobody parses the text a second time.

@@ -26,8 +26,6 @@ from services.common.errors import AttemptError, AttemptsExhausted, DeadlinePass
 
 OPEN_SHARDS = 64
 """Partitions of the index of open tasks: no single one is ever hot."""
-OWNER_SHARDS = 8
-"""Partitions of one client's list of tasks."""
 CHECK_GAP_FACTOR = 4
 """Each look of the reconciler at a task that stays open is this many times later than the last."""
 
@@ -109,7 +107,7 @@ TRANSITIONS: Mapping[Move, Transition] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The stored picture that the row names."""
+    """The stored image that the row names."""
 
     key: str
     content_type: str
@@ -125,7 +123,6 @@ class Task:
 
     task_id: str
     owner: str
-    owner_shard: int
     request_hash: str
     request_id: str
     """The X-Request-Id of the submission; the worker's logs carry it on."""
@@ -158,7 +155,7 @@ class Task:
     check_gap: timedelta | None = None
     """How long before `check_at` the last look was; the next gap grows from it."""
     checked_by: str | None = None
-    """Who moved `check_at` last: a move whose answer was lost is recognised as one's own."""
+    """Who moved `check_at` last: a move whose answer was lost is recognized as one's own."""
 
     def phase(self, now: datetime) -> Phase:
         if self.status is Status.RUNNING:
@@ -240,7 +237,6 @@ def submitted(
     return Task(
         task_id=task_id,
         owner=owner,
-        owner_shard=shard_of(task_id, OWNER_SHARDS),
         request_hash=request_hash,
         request_id=request_id,
         input_image_url=input_image_url,

@@ -124,12 +124,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
     "checked_by": Attribute("checkedBy", *_TEXT),
 }
-"""Fields that need nothing but themselves; `ownerShard` and `willRetry` are derived below."""
-
-
-def owner_partition(owner: str, shard: int) -> str:
-    """The partition of the index that lists a client's tasks."""
-    return f"{owner}#{shard}"
+"""Fields that map one to one. `willRetry` is handled in `to_item` and `from_item`."""
 
 
 def to_attribute(field: str, value: Any) -> dict[str, Any]:
@@ -143,7 +138,6 @@ def to_item(task: Task) -> dict[str, Any]:
         for field, attribute in ATTRIBUTES.items()
         if (value := getattr(task, field)) is not None
     }
-    item["ownerShard"] = {"S": owner_partition(task.owner, task.owner_shard)}
     if task.will_retry:
         item["willRetry"] = {"BOOL": True}
     return item
@@ -155,6 +149,5 @@ def from_item(item: Mapping[str, Any]) -> Task:
         for field, attribute in ATTRIBUTES.items()
         if attribute.name in item
     }
-    owner_shard = int(item["ownerShard"]["S"].rpartition("#")[2])
     will_retry = item.get("willRetry", {}).get("BOOL", False)
-    return Task(**fields, owner_shard=owner_shard, will_retry=will_retry)
+    return Task(**fields, will_retry=will_retry)

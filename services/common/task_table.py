@@ -2,7 +2,7 @@
 ``task.TRANSITIONS``.
 
 A write whose answer was lost is sent again by boto3 and then meets its own effect. Each move
-therefore says by what its own effect is recognised, and counts it as a success.
+therefore says by what its own effect is recognized, and counts it as a success.
 """
 
 import re
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 OPEN_TASKS_INDEX = "OpenTasks"
 """Sparse: only rows that are still owed something carry its key (`openShard`, `checkAt`)."""
-TASKS_BY_OWNER_INDEX = "TasksByOwner"
 
 # ── What each phase and each requirement reads as a condition on the row ──────────────────────
 # One line for each rule of task.py; a test holds every line against `Task.phase` and `Task.allows`.
@@ -338,7 +337,7 @@ class TaskTable:
     ) -> Task:
         """Make `move` if the row allows it, and return the row after it.
 
-        `achieved` recognises this very move's effect in a row that no longer allows it.
+        `achieved` recognizes this very move's effect in a row that no longer allows it.
         """
         update = f"SET #status = :target, updatedAt = :nowText, {sets}"
         if removes:

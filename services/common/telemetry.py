@@ -37,7 +37,7 @@ class Metric(Enum):
     FIRST_CLAIM_WAIT = ("FirstClaimWait", "Milliseconds", ((),))
     """From submission or retry to the first claim: what the scaling promise is about."""
     STAGE_DURATION = ("StageDuration", "Milliseconds", (("Stage",),))
-    """Stages: fetch, picture, store, and total for the whole attempt."""
+    """Stages: fetch, image, store, and total for the whole attempt."""
     RECONCILE_RUNS = ("ReconcileRuns", "Count", ((),))
     TASKS_RESENT = ("TasksResent", "Count", ((),))
     OPEN_TASKS_OVERDUE = ("OpenTasksOverdue", "Count", ((),))

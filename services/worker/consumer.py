@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from services.common.errors import AwsError, QueueUnavailable
-from services.common.job_queue import RECEIVE_LIMIT, JobQueue, Message
+from services.common.task_queue import RECEIVE_LIMIT, Message, TaskQueue
 from services.worker.health import HealthFile
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Consumer:
     def __init__(
         self,
         *,
-        queue: JobQueue,
+        queue: TaskQueue,
         process: Callable[[Message], None],
         concurrency: int,
         receive_wait_s: int,

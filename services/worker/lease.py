@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.common.errors import AwsError, LeaseLost
-from services.common.job_queue import JobQueue, Message
 from services.common.task import Task
+from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class LeaseKeeper:
         self,
         *,
         table: TaskTable,
-        queue: JobQueue,
+        queue: TaskQueue,
         at_once: int,
         duration: timedelta,
         interval: timedelta,

@@ -1,4 +1,4 @@
-"""What a worker does with one message: claim → fetch → picture → store → complete → delete.
+"""What a worker does with one message: claim → fetch → image → store → complete → delete.
 
 The row is written before the message is touched, so whatever dies in between, the message comes
 back and meets a row that says what is left to do.
@@ -28,12 +28,12 @@ from services.common.errors import (
     StorageFailed,
     fault_of,
 )
-from services.common.job_queue import JobQueue, Message
 from services.common.result_bucket import ResultBucket, result_key
 from services.common.task import Backoff, Failure, Phase, Result, Task, failure_of
+from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable, TransitionRefused
 from services.common.telemetry import Metric
-from services.worker.imaging import Picture
+from services.worker.imaging import ResultImage
 from services.worker.lease import Lease, LeaseKeeper
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Imaging(Protocol):
         output: Mapping[str, Any] | None,
         *,
         timeout_s: float,
-    ) -> Picture: ...
+    ) -> ResultImage: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Processor:
         self,
         *,
         table: TaskTable,
-        queue: JobQueue,
+        queue: TaskQueue,
         bucket: ResultBucket,
         fetcher: Fetcher,
         imaging: Imaging,
@@ -171,8 +171,8 @@ class Processor:
             with _stage("fetch"), Path(source.name).open("wb") as into:
                 self._fetcher.fetch(claim.input_image_url, into=into, timeout_s=budget.left_s())
             lease.check()
-            with _stage("picture"):
-                picture = self._imaging.process(
+            with _stage("image"):
+                image = self._imaging.process(
                     Path(source.name),
                     claim.operations,
                     claim.output,
@@ -180,18 +180,18 @@ class Processor:
                 )
         lease.check()
         with _stage("store"):
-            key = result_key(claim, picture.content_type)
+            key = result_key(claim, image.content_type)
             try:
-                self._bucket.put(key, picture.body, content_type=picture.content_type)
+                self._bucket.put(key, image.body, content_type=image.content_type)
             except BucketUnavailable as unavailable:
                 raise StorageFailed("The result could not be stored.") from unavailable
         return Result(
             key=key,
-            content_type=picture.content_type,
-            size_bytes=len(picture.body),
-            width=picture.width,
-            height=picture.height,
-            sha256=hashlib.sha256(picture.body).hexdigest(),
+            content_type=image.content_type,
+            size_bytes=len(image.body),
+            width=image.width,
+            height=image.height,
+            sha256=hashlib.sha256(image.body).hexdigest(),
         )
 
     def _fail(self, claim: Task, lease: Lease, error: AttemptError) -> Failure:

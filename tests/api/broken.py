@@ -3,8 +3,8 @@
 from typing import Any, NoReturn
 
 from services.common.errors import BucketUnavailable, QueueUnavailable, TableUnavailable
-from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 
 BUG = "secret details"
@@ -32,7 +32,7 @@ class BuggyTable(BrokenTable):
         raise ZeroDivisionError(BUG)
 
 
-class BrokenQueue(JobQueue):
+class BrokenQueue(TaskQueue):
     def __init__(self) -> None:
         pass
 

@@ -18,8 +18,8 @@ from services.api.readiness import Readiness
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.common.api_key import Scope, hash_secret
 from services.common.config import ApiConfig
-from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from tests.conftest import Clock, Cloud
 from tests.tasks import POLICY
@@ -43,7 +43,7 @@ KEYS = {
 }
 
 
-class Answer(TestResponse):
+class ApiResponse(TestResponse):
     @property
     def body(self) -> Any:
         """The JSON in it."""
@@ -62,20 +62,20 @@ class Api:
         key: str | None = ALICE,
         headers: dict[str, str] | None = None,
         **request: Any,
-    ) -> Answer:
+    ) -> ApiResponse:
         authorization = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = Client(self.app, Answer).open(
+        answer = Client(self.app, ApiResponse).open(
             path, method=method, headers={**authorization, **(headers or {})}, **request
         )
-        return cast("Answer", answer)
+        return cast("ApiResponse", answer)
 
-    def get(self, path: str, **more: Any) -> Answer:
+    def get(self, path: str, **more: Any) -> ApiResponse:
         return self.call("GET", path, **more)
 
-    def post(self, path: str, **more: Any) -> Answer:
+    def post(self, path: str, **more: Any) -> ApiResponse:
         return self.call("POST", path, **more)
 
-    def submit(self, body: Any = None, **more: Any) -> Answer:
+    def submit(self, body: Any = None, **more: Any) -> ApiResponse:
         return self.post("/tasks", json={"inputImageUrl": URL} if body is None else body, **more)
 
 
@@ -98,7 +98,7 @@ def api_over(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **p
     defaults = {
         "config": config,
         "table": TaskTable(cloud.dynamodb, table=resources.task_table, retention=POLICY.retention),
-        "queue": JobQueue(cloud.sqs, url=resources.task_queue_url),
+        "queue": TaskQueue(cloud.sqs, url=resources.task_queue_url),
         "bucket": ResultBucket(cloud.s3, bucket=resources.result_bucket),
         "keys": keys,
         "limiter": SubmissionLimiter(

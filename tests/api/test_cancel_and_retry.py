@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.common.job_queue import JobQueue
 from services.common.task import Phase, Status, Task
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from tests.api.broken import BrokenQueue
 from tests.api.conftest import Api, MakeApi
@@ -44,7 +44,7 @@ def test_a_task_that_is_over_cannot_be_canceled(api: Api, cloud: Cloud, phase: P
 
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CANCELED, Phase.RETRYING])
 def test_a_retried_task_is_queued_with_new_attempts_and_time(
-    api: Api, cloud: Cloud, queue: JobQueue, clock: Clock, phase: Phase
+    api: Api, cloud: Cloud, queue: TaskQueue, clock: Clock, phase: Phase
 ) -> None:
     task = put_task(cloud, phase, attempt=5)
     clock.forward(timedelta(hours=30))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import URL, Answer, Api
+from tests.api.conftest import URL, Api, ApiResponse
 from tests.conftest import Cloud
 
 
-def submit_raw(api: Api, body: bytes, content_type: str | None = "application/json") -> Answer:
+def submit_raw(api: Api, body: bytes, content_type: str | None = "application/json") -> ApiResponse:
     return api.post("/tasks", data=body, content_type=content_type)
 
 

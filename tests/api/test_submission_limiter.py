@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from services.api.errors import SubmissionsLimited
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
-from services.common.errors import SubmissionsLimited
 from services.common.task import Phase
 from tests.api.conftest import BOB, MakeApi
 from tests.api.rows import put_task

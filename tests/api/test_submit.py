@@ -5,8 +5,8 @@ from datetime import timedelta
 import structlog
 
 from services.common.errors import TableUnavailable
-from services.common.job_queue import JobQueue
 from services.common.task import Status, Task, task_id_for
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
 from tests.api.broken import BrokenQueue, BrokenTable
@@ -25,7 +25,7 @@ def rows(cloud: Cloud) -> int:
 
 
 def test_a_url_alone_becomes_a_queued_task_of_grayscale(
-    api: Api, table: TaskTable, queue: JobQueue, clock: Clock
+    api: Api, table: TaskTable, queue: TaskQueue, clock: Clock
 ) -> None:
     answer = api.submit(headers={"X-Request-Id": "request-7"})
 
@@ -108,7 +108,7 @@ def test_nothing_is_queued_before_its_row_stands(make_api: MakeApi, cloud: Cloud
 
 
 def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
-    make_api: MakeApi, cloud: Cloud, queue: JobQueue
+    make_api: MakeApi, cloud: Cloud, queue: TaskQueue
 ) -> None:
     class AnswersTheSecondTime(TaskTable):
         """As when the first write timed out after it succeeded and boto3 sent it again."""

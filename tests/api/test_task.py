@@ -17,10 +17,10 @@ OVER = [Phase.COMPLETED, Phase.FAILED, Phase.CANCELED]
 WITHOUT_RESULT = [*OPEN, Phase.FAILED, Phase.CANCELED]
 
 
-def test_a_completed_task_says_where_its_picture_is(
+def test_a_completed_task_says_where_its_image_is(
     api: Api, cloud: Cloud, bucket: ResultBucket
 ) -> None:
-    bucket.put(RESULT.key, b"a grey picture", content_type="image/png")
+    bucket.put(RESULT.key, b"a gray image", content_type="image/png")
     task = put_task(cloud, Phase.COMPLETED, started_at=NOW, finished_at=NOW)
 
     answer = api.get(f"/tasks/{task.task_id}")

@@ -90,7 +90,7 @@ def _refusal(kind: Kind, service: Service) -> Refusal:
     return Refusal(status, "application/x-amz-json-1.0", body)
 
 
-class Call(NamedTuple):
+class BotoCall(NamedTuple):
     service: Service
     operation: str
     invocation_id: str
@@ -109,12 +109,12 @@ class Trouble:
     """Only the n-th call of those, counted from 1; None is every one."""
     tries: int | None = None
     """How many tries of a call go wrong; None is all."""
-    struck: "deque[Call]" = field(default_factory=deque)
+    struck: "deque[BotoCall]" = field(default_factory=deque)
     _tries: dict[str, int] = field(default_factory=dict)
     """By invocation id, in the order in which the calls came."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def befall(self, call: Call, forward: Callable[[], Answer]) -> Answer | Refusal:
+    def befall(self, call: BotoCall, forward: Callable[[], Answer]) -> Answer | Refusal:
         """What becomes of `call`: `forward` lets AWS do it."""
         if not self._strikes(call):
             return forward()
@@ -132,7 +132,7 @@ class Trouble:
             case kind:
                 return _refusal(kind, call.service)
 
-    def _strikes(self, call: Call) -> bool:
+    def _strikes(self, call: BotoCall) -> bool:
         if call.service is not self.service or self.operation not in {None, call.operation}:
             return False
         with self._lock:

@@ -10,7 +10,7 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
 from tests.aws_trouble.faults import (
-    Call,
+    BotoCall,
     ConnectionBroken,
     Refusal,
     Service,
@@ -36,7 +36,7 @@ def put_between(client: Any, *, service: Service, trouble: Callable[[], Trouble 
         if now is None:
             return forward()
         operation = event_name.rpartition(".")[2]
-        call = Call(service, operation, str(request.headers["amz-sdk-invocation-id"]))
+        call = BotoCall(service, operation, str(request.headers["amz-sdk-invocation-id"]))
         try:
             outcome = now.befall(call, forward)
         except TimedOut as timed_out:

@@ -37,7 +37,7 @@ WRITES: dict[str, tuple[Phase, Write]] = {
     "complete": (Phase.LEASED, lambda table, row: table.complete(row, RESULT, now=LATER)),
     "fail": (
         Phase.LEASED,
-        lambda table, row: table.fail(row, Failure("not_a_picture", "It is text."), now=LATER),
+        lambda table, row: table.fail(row, Failure("not_an_image", "It is text."), now=LATER),
     ),
     "fail in passing": (
         Phase.LEASED,
@@ -77,7 +77,6 @@ def test_a_write_whose_answer_was_lost_succeeds_as_if_it_had_been_heard(
         unheard,
         task_id="heard",
         open_shard=heard.open_shard,
-        owner_shard=heard.owner_shard,
     )
 
 

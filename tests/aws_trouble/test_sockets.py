@@ -9,18 +9,18 @@ import boto3
 import botocore.session
 import pytest
 
-from local import schema
+from local import aws_resources
 from local.embedded_aws import REGION, EmbeddedAws
-from local.fleet import fault_proxy
-from local.fleet.endpoints import Clients, Endpoints
-from local.fleet.fault_proxy import FaultProxy, Reply
 from services.common.aws import Aws, CallLimits
 from services.common.errors import BucketUnavailable, TableUnavailable
 from services.common.result_bucket import ResultBucket
 from services.common.task_table import TaskTable
+from testbed import fault_proxy
+from testbed.endpoints import Endpoints, LoopbackClients
+from testbed.fault_proxy import FaultProxy, Reply
 from tests.aws_trouble.faults import (
     SILENT,
-    Call,
+    BotoCall,
     ConnectionBroken,
     Kind,
     Refusal,
@@ -44,10 +44,10 @@ class Wire:
         self.over = threading.Event()
         """Ends the waiting of calls that get no answer."""
 
-    def __call__(self, call: fault_proxy.Call) -> fault_proxy.Fault:
+    def __call__(self, call: fault_proxy.AwsCall) -> fault_proxy.Fault:
         return self._fault
 
-    def _fault(self, call: fault_proxy.Call, forward: Callable[[], Reply]) -> Reply:
+    def _fault(self, call: fault_proxy.AwsCall, forward: Callable[[], Reply]) -> Reply:
         if self.trouble is None:
             return forward()
         try:
@@ -62,10 +62,10 @@ class Wire:
         return outcome
 
 
-def _judged(call: fault_proxy.Call) -> Call:
+def _judged(call: fault_proxy.AwsCall) -> BotoCall:
     scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", call.headers["Authorization"])
     assert scope is not None
-    return Call(Service(scope[1]), call.operation, call.headers["amz-sdk-invocation-id"])
+    return BotoCall(Service(scope[1]), call.operation, call.headers["amz-sdk-invocation-id"])
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +93,9 @@ def session(proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> boto
 
 
 @pytest.fixture(scope="module")
-def resources(embedded: EmbeddedAws) -> schema.Resources:
-    clients = Clients(Endpoints.all_at(embedded.endpoint_url))
-    return schema.create(
+def resources(embedded: EmbeddedAws) -> aws_resources.Resources:
+    clients = LoopbackClients(Endpoints.all_at(embedded.endpoint_url))
+    return aws_resources.create(
         dynamodb=clients.dynamodb,
         sqs=clients.sqs,
         s3=clients.s3,
@@ -114,7 +114,7 @@ def wire(proxy: FaultProxy) -> Iterator[Wire]:
 
 @pytest.mark.parametrize("kind", SILENT)
 def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
-    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
 ) -> None:
     aws = Aws(region=REGION, session=session, limits=PATIENT)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
@@ -126,7 +126,7 @@ def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
-    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
 ) -> None:
     aws = Aws(region=REGION, session=session, limits=IMPATIENT)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
@@ -138,7 +138,7 @@ def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_bucket_that_stays_in_trouble_is_given_up_after_few_tries(
-    session: boto3.Session, resources: schema.Resources, wire: Wire, kind: Kind
+    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
 ) -> None:
     aws = Aws(region=REGION, session=session, limits=IMPATIENT)
     bucket = ResultBucket(aws.s3(), bucket=resources.result_bucket)

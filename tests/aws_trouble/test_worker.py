@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import AwsError, LeaseLost, QueueUnavailable, SourceUnavailable
-from services.common.job_queue import Message
 from services.common.task import Status, Task
+from services.common.task_queue import Message
 from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
 from tests.aws_trouble.faults import UNHEARD, Kind, Service
@@ -17,7 +17,7 @@ from tests.aws_trouble.world import World
 from tests.conftest import Clock
 from tests.tasks import LEASE, NOW, new_task
 from tests.worker.test_consumer import PATIENCE_S, wait_until
-from tests.worker.test_processor import PICTURE, StubFetcher
+from tests.worker.test_processor import IMAGE, StubFetcher
 
 CALLS = {
     "claim": (Service.DYNAMODB, "UpdateItem", 1),
@@ -74,7 +74,7 @@ def test_whichever_call_fails_the_task_is_completed_once_in_the_end(
         row = finish(world, task, message)
     assert row.status is Status.COMPLETED
     assert row.attempt <= 2
-    assert world.stored(row) == PICTURE.body
+    assert world.stored(row) == IMAGE.body
     assert world.messages() == 0
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from local import schema
+from local import aws_resources
 from services.api.app import create_app
 from services.api.key_ring import ApiKeysSecret, KeyRing
 from services.api.readiness import Readiness
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.common.aws import Aws
 from services.common.config import ApiConfig
-from services.common.job_queue import JobQueue, Message
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff, Task
+from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
-from services.worker.reconcile import ReconcilePolicy, Reconciler
+from services.worker.reconciler import ReconcilePolicy, Reconciler
 from tests.api.conftest import KEYS, Api
 from tests.aws_trouble.faults import Kind, Service, Trouble
 from tests.aws_trouble.hook import put_between
@@ -45,7 +45,7 @@ class Parts:
 
     def __init__(
         self,
-        resources: schema.Resources,
+        resources: aws_resources.Resources,
         *,
         dynamodb: "DynamoDBClient",
         sqs: "SQSClient",
@@ -54,8 +54,8 @@ class Parts:
     ) -> None:
         self.dynamodb = dynamodb
         self.table = TaskTable(dynamodb, table=resources.task_table, retention=POLICY.retention)
-        self.queue = JobQueue(sqs, url=resources.task_queue_url)
-        self.dead_letters = JobQueue(sqs, url=resources.dead_letter_queue_url)
+        self.queue = TaskQueue(sqs, url=resources.task_queue_url)
+        self.dead_letters = TaskQueue(sqs, url=resources.dead_letter_queue_url)
         self.bucket = ResultBucket(s3, bucket=resources.result_bucket)
         self.secret = ApiKeysSecret(secretsmanager, secret_id=resources.api_keys_secret_id)
 

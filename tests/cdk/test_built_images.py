@@ -16,8 +16,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from cdk.reading.templates import Deployment
-from local import schema
+from cdk.template.templates import Templates
+from local import aws_resources
 from tests.local.free_port import free_port
 
 pytestmark = pytest.mark.docker
@@ -42,7 +42,7 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def build(deployment: Deployment, service: str) -> str:
+def build(deployment: Templates, service: str) -> str:
     """As the CDK's command line would: from the asset that the synthesis staged."""
     (manifest,) = deployment.folder.glob(f"*-{service}.assets.json")
     (image,) = json.loads(manifest.read_text())["dockerImages"].values()
@@ -54,7 +54,7 @@ def build(deployment: Deployment, service: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(deployments: Mapping[str, Deployment]) -> dict[str, str]:
+def built(deployments: Mapping[str, Templates]) -> dict[str, str]:
     """Image tags by service."""
     return {service: build(deployments["dev"], service) for service in MOST_ADDED_BYTES}
 
@@ -73,7 +73,7 @@ def environment() -> Iterator[Mapping[str, str]]:
     }
     session = boto3.Session("test", "test", region_name=told["AWS_REGION"])
     endpoint = told["AWS_ENDPOINT_URL"]
-    resources = schema.create(
+    resources = aws_resources.create(
         dynamodb=session.client("dynamodb", endpoint_url=endpoint),
         sqs=session.client("sqs", endpoint_url=endpoint),
         s3=session.client("s3", endpoint_url=endpoint),

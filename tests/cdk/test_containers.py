@@ -2,13 +2,13 @@
 
 import pytest
 
-from cdk.reading.templates import Deployment
+from cdk.template.templates import Templates
 
 SERVICES = ("api", "worker", "reconciler")
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_has_no_privileges(deployment: Deployment, service: str) -> None:
+def test_a_container_has_no_privileges(deployment: Templates, service: str) -> None:
     container = deployment.container(service)
 
     assert container["User"] == "10001:10001"
@@ -17,7 +17,7 @@ def test_a_container_has_no_privileges(deployment: Deployment, service: str) -> 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_only_tmp_is_writable(deployment: Deployment, service: str) -> None:
+def test_only_tmp_is_writable(deployment: Templates, service: str) -> None:
     task, container = deployment.tasks[service], deployment.container(service)
     (mount,) = container["MountPoints"]
 
@@ -28,7 +28,7 @@ def test_only_tmp_is_writable(deployment: Deployment, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_logs_are_kept_for_a_while_and_never_block(deployment: Deployment, service: str) -> None:
+def test_logs_are_kept_for_a_while_and_never_block(deployment: Templates, service: str) -> None:
     task, container = deployment.tasks[service], deployment.container(service)
     options = container["LogConfiguration"]["Options"]
 
@@ -46,7 +46,7 @@ def test_logs_are_kept_for_a_while_and_never_block(deployment: Deployment, servi
     ],
 )
 def test_a_container_that_hangs_is_replaced(
-    deployment: Deployment, service: str, command: list[str]
+    deployment: Templates, service: str, command: list[str]
 ) -> None:
     container = deployment.container(service)
 
@@ -54,7 +54,7 @@ def test_a_container_that_hangs_is_replaced(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_has_the_size_of_the_settings(deployment: Deployment, service: str) -> None:
+def test_a_container_has_the_size_of_the_settings(deployment: Templates, service: str) -> None:
     task = deployment.tasks[service]
 
     assert task["Cpu"] == str(getattr(deployment.settings, f"{service}_cpu"))

@@ -2,15 +2,15 @@
 
 import pytest
 
-from cdk.reading.grants import grants
-from cdk.reading.templates import Deployment, Resource
-from tests.cdk.deployment import deployed
+from cdk.template.grants import grants
+from cdk.template.templates import Resource, Templates
+from tests.cdk.synthesized import deployed
 
 ISSUER = "token.actions.githubusercontent.com"
 PROVIDER = f"arn:aws:iam::111122223333:oidc-provider/{ISSUER}"
 
 
-def roles(deployment: Deployment) -> dict[str, Resource]:
+def roles(deployment: Templates) -> dict[str, Resource]:
     """By who may take them on."""
     return {
         conditions(role)["StringEquals"][f"{ISSUER}:sub"]: role
@@ -25,13 +25,13 @@ def conditions(role: Resource) -> dict[str, dict[str, str]]:
     return found
 
 
-def assumable(deployment: Deployment, role: Resource) -> set[str]:
+def assumable(deployment: Templates, role: Resource) -> set[str]:
     allowed = list(grants(deployment, role))
     assert {grant.action for grant in allowed} == {"sts:AssumeRole"}
     return {grant.resource.rsplit("/", 1)[1] for grant in allowed}
 
 
-def test_a_workflow_of_the_environment_may_deploy(standard: Deployment) -> None:
+def test_a_workflow_of_the_environment_may_deploy(standard: Templates) -> None:
     role = roles(standard)["repo:example/taskfleet:environment:standard"]
 
     assert assumable(standard, role) == {
@@ -40,13 +40,13 @@ def test_a_workflow_of_the_environment_may_deploy(standard: Deployment) -> None:
     }
 
 
-def test_a_pull_request_may_only_look(standard: Deployment) -> None:
+def test_a_pull_request_may_only_look(standard: Templates) -> None:
     role = roles(standard)["repo:example/taskfleet:pull_request"]
 
     assert assumable(standard, role) == {"cdk-hnb659fds-lookup-role-111122223333-eu-west-1"}
 
 
-def test_nobody_else_is_trusted(standard: Deployment) -> None:
+def test_nobody_else_is_trusted(standard: Templates) -> None:
     assert set(roles(standard)) == {
         "repo:example/taskfleet:environment:standard",
         "repo:example/taskfleet:pull_request",
@@ -56,7 +56,7 @@ def test_nobody_else_is_trusted(standard: Deployment) -> None:
         assert conditions(role)["StringEquals"][f"{ISSUER}:aud"] == "sts.amazonaws.com"
 
 
-def test_the_provider_is_created_where_there_is_none(standard: Deployment) -> None:
+def test_the_provider_is_created_where_there_is_none(standard: Templates) -> None:
     provider = standard.one("IAM::OIDCProvider")
 
     assert provider["Url"] == f"https://{ISSUER}"
@@ -84,5 +84,5 @@ def test_the_accounts_provider_is_used_where_it_is_given(
         assert statement["Principal"] == {"Federated": PROVIDER}
 
 
-def test_there_is_no_such_role_without_a_repository(dev: Deployment) -> None:
+def test_there_is_no_such_role_without_a_repository(dev: Templates) -> None:
     assert "delivery" not in dev.templates

@@ -9,8 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cdk.left_stacks import main
-from tests.cdk.deployment import ROOT
+from cdk.commands.remaining_stacks import main
+from tests.cdk.synthesized import ROOT
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -37,7 +37,12 @@ def test_nothing_is_emptied_before_the_settings_are_known_to_be_right() -> None:
         text=True,
         check=True,
     ).stdout
-    steps = ["cdk synth", "cdk.empty_buckets blue", "cdk destroy --all", "cdk.left_stacks blue"]
+    steps = [
+        "cdk synth",
+        "cdk.commands.empty_buckets blue",
+        "cdk destroy --all",
+        "cdk.commands.remaining_stacks blue",
+    ]
     places = [shown.find(step) for step in steps]
 
     assert -1 not in places, shown

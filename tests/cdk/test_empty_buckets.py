@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from cdk.empty_buckets import NotDisposable, NotEmptied, empty_buckets, main
-from cdk.reading.templates import Deployment
+from cdk.commands.empty_buckets import NotDisposable, NotEmptied, empty_buckets, main
+from cdk.template.templates import Templates
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -199,7 +199,7 @@ def test_the_command_says_in_one_sentence_why_it_refuses(
 
 
 def test_a_deployment_says_whether_its_data_goes_with_it(
-    deployments: Mapping[str, Deployment],
+    deployments: Mapping[str, Templates],
 ) -> None:
     said = {
         profile: deployment.templates["state"]["Outputs"]["Disposable"]["Value"]

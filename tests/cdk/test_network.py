@@ -2,15 +2,15 @@
 
 import pytest
 
-from cdk.reading.templates import Deployment, Resource
+from cdk.template.templates import Resource, Templates
 
 
-def subnets_of(deployment: Deployment, service: Resource) -> list[Resource]:
+def subnets_of(deployment: Templates, service: Resource) -> list[Resource]:
     network = service["NetworkConfiguration"]["AwsvpcConfiguration"]
     return [deployment.target(value, stack=service.stack) for value in network["Subnets"]]
 
 
-def internet_way_of(deployment: Deployment, subnet: Resource) -> str | None:
+def internet_way_of(deployment: Templates, subnet: Resource) -> str | None:
     """The type of gateway that the subnet's default route leads to, if it has one."""
     (table,) = (
         association["RouteTableId"]
@@ -24,12 +24,12 @@ def internet_way_of(deployment: Deployment, subnet: Resource) -> str | None:
     return None
 
 
-def ways_of(deployment: Deployment, stack: str) -> set[str | None]:
+def ways_of(deployment: Templates, stack: str) -> set[str | None]:
     service = deployment.one("ECS::Service", stack=stack)
     return {internet_way_of(deployment, subnet) for subnet in subnets_of(deployment, service)}
 
 
-def test_s3_and_dynamodb_are_reached_without_the_internet(deployment: Deployment) -> None:
+def test_s3_and_dynamodb_are_reached_without_the_internet(deployment: Templates) -> None:
     tables = {table.logical_id for table in deployment.all("EC2::RouteTable")}
     for service in ("s3", "dynamodb"):
         (endpoint,) = (
@@ -40,14 +40,14 @@ def test_s3_and_dynamodb_are_reached_without_the_internet(deployment: Deployment
         assert {table["Ref"] for table in endpoint["RouteTableIds"]} == tables
 
 
-def test_dev_pays_for_no_gateway(dev: Deployment) -> None:
+def test_dev_pays_for_no_gateway(dev: Templates) -> None:
     assert dev.all("EC2::NatGateway") == []
     assert dev.all("EC2::VPCEndpoint", VpcEndpointType="Interface") == []
     assert ways_of(dev, "worker") == ways_of(dev, "api") == {"AWS::EC2::InternetGateway"}
 
 
 def test_dev_containers_have_public_addresses_and_others_none(
-    deployments: dict[str, Deployment],
+    deployments: dict[str, Templates],
 ) -> None:
     for profile, deployment in deployments.items():
         for service in deployment.all("ECS::Service"):
@@ -55,7 +55,7 @@ def test_dev_containers_have_public_addresses_and_others_none(
             assert network["AssignPublicIp"] == ("ENABLED" if profile == "dev" else "DISABLED")
 
 
-def test_standard_reaches_out_through_a_gateway_in_each_zone(standard: Deployment) -> None:
+def test_standard_reaches_out_through_a_gateway_in_each_zone(standard: Templates) -> None:
     gateways = standard.all("EC2::NatGateway")
 
     zones = {
@@ -66,7 +66,7 @@ def test_standard_reaches_out_through_a_gateway_in_each_zone(standard: Deploymen
     assert ways_of(standard, "worker") == ways_of(standard, "api") == {"AWS::EC2::NatGateway"}
 
 
-def test_only_workers_of_private_reach_the_internet(private: Deployment) -> None:
+def test_only_workers_of_private_reach_the_internet(private: Templates) -> None:
     assert ways_of(private, "worker") == {"AWS::EC2::NatGateway"}
     assert ways_of(private, "api") == {None}
 
@@ -77,7 +77,7 @@ def test_only_workers_of_private_reach_the_internet(private: Deployment) -> None
 
 
 @pytest.mark.parametrize("service", ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sqs"])
-def test_private_reaches_aws_inside_the_vpc(private: Deployment, service: str) -> None:
+def test_private_reaches_aws_inside_the_vpc(private: Templates, service: str) -> None:
     endpoint = private.one(
         "EC2::VPCEndpoint",
         VpcEndpointType="Interface",
@@ -97,13 +97,13 @@ def test_private_reaches_aws_inside_the_vpc(private: Deployment, service: str) -
     assert allowed == {(cidr, 443, 443) for cidr in containers}
 
 
-def test_services_run_in_two_zones(deployment: Deployment) -> None:
+def test_services_run_in_two_zones(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         zones = {str(subnet["AvailabilityZone"]) for subnet in subnets_of(deployment, service)}
         assert len(zones) == 2
 
 
-def test_all_traffic_leaves_a_flow_log(deployment: Deployment) -> None:
+def test_all_traffic_leaves_a_flow_log(deployment: Templates) -> None:
     log = deployment.one("EC2::FlowLog")
 
     assert log["TrafficType"] == "ALL"
@@ -112,7 +112,7 @@ def test_all_traffic_leaves_a_flow_log(deployment: Deployment) -> None:
     assert group["RetentionInDays"] == deployment.settings.log_retention_days
 
 
-def test_containers_may_connect_to_web_ports_only(deployment: Deployment) -> None:
+def test_containers_may_connect_to_web_ports_only(deployment: Templates) -> None:
     ports = {"api": {443}, "worker": {80, 443}}
     for stack, allowed in ports.items():
         service = deployment.one("ECS::Service", stack=stack)
@@ -125,13 +125,13 @@ def test_containers_may_connect_to_web_ports_only(deployment: Deployment) -> Non
         assert {rule["IpProtocol"] for rule in rules} == {"tcp"}
 
 
-def test_nobody_may_connect_to_workers(deployment: Deployment) -> None:
+def test_nobody_may_connect_to_workers(deployment: Templates) -> None:
     for group in deployment.all("EC2::SecurityGroup", stack="worker"):
         assert group.get("SecurityGroupIngress") is None
     assert deployment.all("EC2::SecurityGroupIngress", stack="worker") == []
 
 
-def test_only_the_load_balancer_may_connect_to_the_api(deployment: Deployment) -> None:
+def test_only_the_load_balancer_may_connect_to_the_api(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="api")
     (own,) = service["NetworkConfiguration"]["AwsvpcConfiguration"]["SecurityGroups"]
     balancer = deployment.one("ElasticLoadBalancingV2::LoadBalancer")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cdk.deployment import ROOT
+from tests.cdk.synthesized import ROOT
 
 
 def test_the_next_steps_name_the_deployed_url_and_environment(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ def test_the_next_steps_name_the_deployed_url_and_environment(tmp_path: Path) ->
     outputs.write_text(json.dumps({"taskfleet-blue-api": {"Url": "https://tasks.example.org"}}))
 
     told = subprocess.run(
-        [sys.executable, "-m", "cdk.next_steps", str(outputs), "blue"],
+        [sys.executable, "-m", "cdk.commands.next_steps", str(outputs), "blue"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 import pytest
 
-from cdk.reading.templates import Deployment, Resource
+from cdk.template.templates import Resource, Templates
 from taskctl.cli import cli
 from tests.cdk.metrics import evaluate, metrics_of, widgets
 
@@ -25,7 +25,7 @@ ALARMS = {
 }
 
 
-def alarm(deployment: Deployment, name: str) -> Resource:
+def alarm(deployment: Templates, name: str) -> Resource:
     (found,) = (
         alarm
         for alarm in deployment.all("CloudWatch::Alarm", stack="observability")
@@ -52,12 +52,12 @@ def raised(found: Resource, minutes: Mapping[int, float]) -> bool:
     )
 
 
-def titles(deployment: Deployment) -> list[str]:
+def titles(deployment: Templates) -> list[str]:
     return [str(widget["properties"].get("title", "")) for widget in widgets(deployment)]
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Deployment, name: str) -> None:
+def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Templates, name: str) -> None:
     found = alarm(deployment, name)
     topic = deployment.one("SNS::Topic")
 
@@ -67,11 +67,11 @@ def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Deployment, 
     assert f"[{deployment.settings.environment}]" in found["AlarmDescription"]
 
 
-def test_there_is_no_alarm_that_this_list_lacks(deployment: Deployment) -> None:
+def test_there_is_no_alarm_that_this_list_lacks(deployment: Templates) -> None:
     assert len(deployment.all("CloudWatch::Alarm", stack="observability")) == len(ALARMS)
 
 
-def test_one_dead_letter_is_enough(deployment: Deployment) -> None:
+def test_one_dead_letter_is_enough(deployment: Templates) -> None:
     found = alarm(deployment, "dead letters")
     (queue,) = deployment.targets(found["Dimensions"], stack="observability")
 
@@ -80,7 +80,7 @@ def test_one_dead_letter_is_enough(deployment: Deployment) -> None:
 
 
 def test_who_is_called_for_dead_letters_is_told_the_commands_that_reopen_tasks(
-    deployment: Deployment,
+    deployment: Templates,
 ) -> None:
     told = alarm(deployment, "dead letters")["AlarmDescription"]
     commands = [part.split() for part in told.split("`")[1::2]]
@@ -99,7 +99,7 @@ def test_who_is_called_for_dead_letters_is_told_the_commands_that_reopen_tasks(
 
 
 def test_who_is_called_for_overdue_tasks_is_told_the_line_that_names_them(
-    deployment: Deployment,
+    deployment: Templates,
 ) -> None:
     told = alarm(deployment, "tasks are overdue")["AlarmDescription"]
 
@@ -107,14 +107,14 @@ def test_who_is_called_for_overdue_tasks_is_told_the_line_that_names_them(
     assert "task_id" in told
 
 
-def test_the_promise_of_a_prompt_start_is_watched(deployment: Deployment) -> None:
+def test_the_promise_of_a_prompt_start_is_watched(deployment: Templates) -> None:
     found = alarm(deployment, "the first claim is late")
 
     assert found["Threshold"] == deployment.settings.start_promise_s * 1_000
     assert found["ExtendedStatistic"] == "p95"
 
 
-def test_a_single_late_start_is_noticed_however_rare_tasks_are(deployment: Deployment) -> None:
+def test_a_single_late_start_is_noticed_however_rare_tasks_are(deployment: Templates) -> None:
     found = alarm(deployment, "the first claim is late")
     late_ms = deployment.settings.start_promise_s * 1_000 + 1
 
@@ -124,7 +124,7 @@ def test_a_single_late_start_is_noticed_however_rare_tasks_are(deployment: Deplo
     assert not raised(found, {})
 
 
-def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Deployment) -> None:
+def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Templates) -> None:
     found = alarm(deployment, "the reconciler is silent")
 
     assert found["TreatMissingData"] == "breaching"
@@ -133,17 +133,17 @@ def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Deploymen
     assert found["Period"] == 3 * 60 * deployment.settings.reconcile_interval_min
 
 
-def test_silence_of_everything_else_is_peace(deployment: Deployment) -> None:
+def test_silence_of_everything_else_is_peace(deployment: Templates) -> None:
     quiet = [name for name in ALARMS if name not in {"the reconciler is silent", "the API is down"}]
 
     assert {alarm(deployment, name)["TreatMissingData"] for name in quiet} == {"notBreaching"}
 
 
-def test_one_overdue_task_is_enough(deployment: Deployment) -> None:
+def test_one_overdue_task_is_enough(deployment: Templates) -> None:
     assert alarm(deployment, "tasks are overdue")["Threshold"] == 1
 
 
-def test_running_at_the_maximum_is_noticed(deployment: Deployment) -> None:
+def test_running_at_the_maximum_is_noticed(deployment: Templates) -> None:
     found = alarm(deployment, "workers at their maximum")
 
     assert found["Threshold"] == deployment.settings.worker_max_tasks
@@ -153,7 +153,7 @@ def test_running_at_the_maximum_is_noticed(deployment: Deployment) -> None:
     )
 
 
-def test_slow_and_failing_answers_are_noticed(deployment: Deployment) -> None:
+def test_slow_and_failing_answers_are_noticed(deployment: Templates) -> None:
     settings = deployment.settings
 
     assert alarm(deployment, "errors")["Threshold"] == settings.api_error_rate_alarm_percent
@@ -162,7 +162,7 @@ def test_slow_and_failing_answers_are_noticed(deployment: Deployment) -> None:
 
 
 def test_errors_are_noticed_although_no_container_is_left_to_make_them(
-    deployment: Deployment,
+    deployment: Templates,
 ) -> None:
     found = alarm(deployment, "errors")
     (expression,) = (m["Expression"] for m in found["Metrics"] if m["ReturnData"])
@@ -175,7 +175,7 @@ def test_errors_are_noticed_although_no_container_is_left_to_make_them(
 
 
 def test_an_api_without_a_healthy_container_is_noticed_even_when_none_is_registered(
-    deployment: Deployment,
+    deployment: Templates,
 ) -> None:
     found = alarm(deployment, "the API is down")
 
@@ -189,7 +189,7 @@ def test_an_api_without_a_healthy_container_is_noticed_even_when_none_is_registe
     )
 
 
-def test_the_topic_is_reached_by_tls_only(deployment: Deployment) -> None:
+def test_the_topic_is_reached_by_tls_only(deployment: Templates) -> None:
     (statement,) = (
         statement
         for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
@@ -199,7 +199,7 @@ def test_the_topic_is_reached_by_tls_only(deployment: Deployment) -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_alarms_may_use_the_topic(deployment: Deployment) -> None:
+def test_alarms_may_use_the_topic(deployment: Templates) -> None:
     allowed = [
         statement
         for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
@@ -216,7 +216,7 @@ def test_alarms_may_use_the_topic(deployment: Deployment) -> None:
 
 
 def test_an_operator_is_written_to_where_an_address_is_given(
-    deployments: dict[str, Deployment],
+    deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
         addresses = [s["Endpoint"] for s in deployment.all("SNS::Subscription")]
@@ -240,26 +240,26 @@ def test_an_operator_is_written_to_where_an_address_is_given(
         "Cost: table units",
     ],
 )
-def test_the_page_shows(deployment: Deployment, subject: str) -> None:
+def test_the_page_shows(deployment: Templates, subject: str) -> None:
     assert any(subject in title for title in titles(deployment))
 
 
 def test_the_page_shows_what_goes_through_nat_where_there_is_nat(
-    deployments: dict[str, Deployment],
+    deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
         shown = any("NAT" in title for title in titles(deployment))
         assert shown == bool(deployment.all("EC2::NatGateway"))
 
 
-def test_the_page_begins_with_all_alarms(deployment: Deployment) -> None:
+def test_the_page_begins_with_all_alarms(deployment: Templates) -> None:
     first = widgets(deployment)[0]
 
     assert first["type"] == "alarm"
     assert len(first["properties"]["alarms"]) == len(ALARMS)
 
 
-def test_durations_are_shown_by_percentile(deployment: Deployment) -> None:
+def test_durations_are_shown_by_percentile(deployment: Templates) -> None:
     for subject in ("Attempt: duration", "API: response time", "Wait for the first claim"):
         (widget,) = (w for w in widgets(deployment) if subject in str(w["properties"].get("title")))
         stats = {row[-1]["stat"] for row in widget["properties"]["metrics"]}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cdk.reading.grants import described, grants
-from cdk.reading.templates import Deployment, Resource
+from cdk.template.grants import described, grants
+from cdk.template.templates import Resource, Templates
 
 ALLOWED = {
     "api": {
@@ -52,18 +52,18 @@ def trusts(role: Resource) -> set[str]:
     }
 
 
-def role_of(deployment: Deployment, task: Resource, kind: str) -> Resource:
+def role_of(deployment: Templates, task: Resource, kind: str) -> Resource:
     return deployment.target(task[kind], stack=task.stack)
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_a_service_may_do_what_it_does_and_no_more(deployment: Deployment, service: str) -> None:
+def test_a_service_may_do_what_it_does_and_no_more(deployment: Templates, service: str) -> None:
     role = role_of(deployment, deployment.tasks[service], "TaskRoleArn")
 
     assert {described(deployment, grant) for grant in grants(deployment, role)} == ALLOWED[service]
 
 
-def test_no_two_services_share_a_role(deployment: Deployment) -> None:
+def test_no_two_services_share_a_role(deployment: Templates) -> None:
     tasks = deployment.tasks.values()
     roles = [
         role_of(deployment, task, kind)
@@ -75,7 +75,7 @@ def test_no_two_services_share_a_role(deployment: Deployment) -> None:
     assert {frozenset(trusts(role)) for role in roles} == {frozenset({"ecs-tasks.amazonaws.com"})}
 
 
-def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: Deployment) -> None:
+def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: Templates) -> None:
     for task in deployment.tasks.values():
         allowed = list(grants(deployment, role_of(deployment, task, "ExecutionRoleArn")))
 
@@ -86,7 +86,7 @@ def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: D
 
 
 def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
-    deployment: Deployment,
+    deployment: Templates,
 ) -> None:
     wild = {
         described(deployment, grant)
@@ -102,13 +102,13 @@ def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
     }
 
 
-def test_no_role_has_a_policy_of_aws_or_one_written_inline(deployment: Deployment) -> None:
+def test_no_role_has_a_policy_of_aws_or_one_written_inline(deployment: Templates) -> None:
     for role in deployment.all("IAM::Role"):
         assert role.get("ManagedPolicyArns") is None
         assert role.get("Policies") is None
 
 
-def test_the_scheduler_may_run_the_reconciler_and_nothing_else(deployment: Deployment) -> None:
+def test_the_scheduler_may_run_the_reconciler_and_nothing_else(deployment: Templates) -> None:
     target = deployment.one("Scheduler::Schedule")["Target"]
     reconciler = deployment.tasks["reconciler"]
     role = deployment.target(target["RoleArn"], stack="worker")

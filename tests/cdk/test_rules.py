@@ -9,12 +9,12 @@ from aws_cdk.aws_sqs import Queue
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
 from app import PROFILES, build
-from cdk.reading.templates import Deployment
 from cdk.settings import load_settings
-from tests.cdk.deployment import ENV, cdk_context
+from cdk.template.templates import Templates
+from tests.cdk.synthesized import ENV, cdk_context
 
 
-def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:
+def test_cfn_lint_finds_nothing(deployment: Templates) -> None:
     templates = [str(path) for path in sorted(deployment.folder.glob("*.template.json"))]
 
     found = [match for template in templates for match in lint_file(Path(template))]
@@ -34,7 +34,7 @@ def test_a_finding_of_cdk_nag_fails_the_synthesis(
         app.synth()
 
 
-def test_every_accepted_finding_has_a_reason(deployment: Deployment) -> None:
+def test_every_accepted_finding_has_a_reason(deployment: Templates) -> None:
     accepted = {
         rule: reason
         for path in deployment.folder.glob("*.metadata.json")
@@ -49,7 +49,7 @@ def test_every_accepted_finding_has_a_reason(deployment: Deployment) -> None:
     assert [rule for rule, reason in accepted.items() if len(reason.split()) < 8] == []
 
 
-def test_nothing_of_the_cdk_runs_in_the_account(deployment: Deployment) -> None:
+def test_nothing_of_the_cdk_runs_in_the_account(deployment: Templates) -> None:
     types = {resource.type for resource in deployment.resources}
 
     assert not {t for t in types if t.startswith(("AWS::Lambda::", "Custom::"))}

@@ -61,7 +61,7 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
             ["'worker_max_task'", "'worker_max_tasks'"],
             id="a setting that there is not, with the nearest",
         ),
-        pytest.param({"colour": "blue"}, ["'colour'"], id="a setting that is like none"),
+        pytest.param({"color": "blue"}, ["'color'"], id="a setting that is like none"),
         pytest.param({"api_cpu": "many"}, ["api_cpu", "'many'"], id="a word for a number"),
         pytest.param({"environment": "Blue_1"}, ["environment", "'Blue_1'"], id="a bad name"),
         pytest.param({"worker_spot_percent": "101"}, ["worker_spot_percent", "100"], id="a range"),
@@ -109,12 +109,12 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
         ),
         pytest.param(
             {"worker_from_zero_cooldown_s": "90"},
-            ["worker_from_zero_cooldown_s (90)", "fargate_start_s (90)"],
+            ["worker_from_zero_cooldown_s (90)", "start of a container (90 s)"],
             id="the step from zero repeats before the first container runs",
         ),
         pytest.param(
             {"start_promise_s": "300"},
-            ["start_promise_s (300)", "scale_out_reaction_s (300)"],
+            ["start_promise_s (300)", "reaction to a burst (300 s)"],
             id="added workers come too late",
         ),
         pytest.param(
@@ -225,9 +225,7 @@ def test_the_limit_itself_is_allowed(setting: str, limit: int) -> None:
 
 
 def test_a_worker_may_owe_what_it_gets_through_after_joining() -> None:
-    settings = standard(
-        start_promise_s="600", scale_out_reaction_s="300", worker_cpu="2048", task_cpu_s="0.5"
-    )
+    settings = standard(start_promise_s="600", worker_cpu="2048", task_cpu_s="0.5")
 
     # Two vCPUs do four tasks of half a second each second, for the 300 s that are left.
     assert settings.backlog_per_worker == 1_200

@@ -2,12 +2,12 @@
 
 import pytest
 
-from cdk.reading.templates import Deployment, Resource
+from cdk.template.templates import Resource, Templates
 
 DAY_S = 86_400
 
 
-def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Deployment) -> None:
+def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Templates) -> None:
     table = deployment.one("DynamoDB::Table")
 
     assert table["BillingMode"] == "PAY_PER_REQUEST"
@@ -15,14 +15,14 @@ def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Dep
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
 
 
-def test_messages_are_encrypted_and_travel_by_tls_only(deployment: Deployment) -> None:
+def test_messages_are_encrypted_and_travel_by_tls_only(deployment: Templates) -> None:
     for queue in (deployment.queue, deployment.dead_letters):
         assert queue["SqsManagedSseEnabled"] is True
         policy = deployment.one("SQS::QueuePolicy", Queues=[{"Ref": queue.logical_id}])
         assert refuses_plain_text(policy, "sqs:*")
 
 
-def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Deployment) -> None:
+def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Templates) -> None:
     queue, dead_letters = deployment.queue, deployment.dead_letters
 
     assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
@@ -32,7 +32,7 @@ def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Deplo
     }
 
 
-def test_the_queue_has_the_timing_of_the_settings(deployment: Deployment) -> None:
+def test_the_queue_has_the_timing_of_the_settings(deployment: Templates) -> None:
     queue, settings = deployment.queue, deployment.settings
 
     assert queue["VisibilityTimeout"] == settings.visibility_timeout_s
@@ -40,7 +40,7 @@ def test_the_queue_has_the_timing_of_the_settings(deployment: Deployment) -> Non
     assert queue["RedrivePolicy"]["maxReceiveCount"] == settings.max_receive_count
 
 
-def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Deployment) -> None:
+def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Templates) -> None:
     for bucket in (deployment.results, deployment.access_logs):
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -49,7 +49,7 @@ def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Deplo
         assert refuses_plain_text(policy, "s3:*")
 
 
-def test_results_and_uploads_expire(deployment: Deployment) -> None:
+def test_results_and_uploads_expire(deployment: Templates) -> None:
     rules = deployment.results["LifecycleConfiguration"]["Rules"]
 
     days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
@@ -62,7 +62,7 @@ def test_results_and_uploads_expire(deployment: Deployment) -> None:
     assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 
-def test_unfinished_uploads_are_cleared_away(deployment: Deployment) -> None:
+def test_unfinished_uploads_are_cleared_away(deployment: Templates) -> None:
 
     assert {"DaysAfterInitiation": 1} in [
         rule.get("AbortIncompleteMultipartUpload")
@@ -70,20 +70,20 @@ def test_unfinished_uploads_are_cleared_away(deployment: Deployment) -> None:
     ]
 
 
-def test_a_browser_may_follow_a_presigned_url(deployment: Deployment) -> None:
+def test_a_browser_may_follow_a_presigned_url(deployment: Templates) -> None:
     (rule,) = deployment.results["CorsConfiguration"]["CorsRules"]
 
     assert rule["AllowedOrigins"] == ["*"]
-    assert set(rule["AllowedMethods"]) == {"GET", "HEAD", "POST"}
+    assert set(rule["AllowedMethods"]) == {"GET", "HEAD"}
 
 
-def test_access_to_results_is_logged_for_as_long_as_logs_are_kept(deployment: Deployment) -> None:
+def test_access_to_results_is_logged_for_as_long_as_logs_are_kept(deployment: Templates) -> None:
     (rule,) = deployment.access_logs["LifecycleConfiguration"]["Rules"]
 
     assert rule["ExpirationInDays"] == deployment.settings.log_retention_days
 
 
-def test_the_secret_starts_without_keys(deployment: Deployment) -> None:
+def test_the_secret_starts_without_keys(deployment: Templates) -> None:
     assert deployment.one("SecretsManager::Secret")["SecretString"] == "{}"
 
 
@@ -91,7 +91,7 @@ KEPT = ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
 
 
 @pytest.mark.parametrize("kind", KEPT)
-def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Deployment], kind: str) -> None:
+def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Templates], kind: str) -> None:
     for profile, deployment in deployments.items():
         for resource in deployment.all(kind):
             policy = "Delete" if profile == "dev" else "Retain"
@@ -99,7 +99,7 @@ def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Deployment],
             assert resource.body["UpdateReplacePolicy"] == policy
 
 
-def test_the_table_cannot_be_deleted_outside_dev(deployments: dict[str, Deployment]) -> None:
+def test_the_table_cannot_be_deleted_outside_dev(deployments: dict[str, Templates]) -> None:
     protected = {
         profile: deployment.one("DynamoDB::Table").get("DeletionProtectionEnabled")
         for profile, deployment in deployments.items()

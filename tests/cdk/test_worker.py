@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from cdk.reading.templates import Deployment, Resource
+from cdk.settings import FARGATE_START_S
+from cdk.template.templates import Resource, Templates
 from tests.cdk.metrics import evaluate
 
 
-def policies(deployment: Deployment) -> dict[str, Resource]:
+def policies(deployment: Templates) -> dict[str, Resource]:
     """The workers' scaling policies, by type."""
     return {
         policy["PolicyType"]: policy
@@ -14,25 +15,25 @@ def policies(deployment: Deployment) -> dict[str, Resource]:
     }
 
 
-def tracking(deployment: Deployment) -> dict[str, Any]:
+def tracking(deployment: Templates) -> dict[str, Any]:
     policy = policies(deployment)["TargetTrackingScaling"]
     configuration: dict[str, Any] = policy["TargetTrackingScalingPolicyConfiguration"]
     return configuration
 
 
-def from_zero_alarm(deployment: Deployment) -> Resource:
+def from_zero_alarm(deployment: Templates) -> Resource:
     step = policies(deployment)["StepScaling"]
     return deployment.one(
         "CloudWatch::Alarm", stack="worker", AlarmActions=[{"Ref": step.logical_id}]
     )
 
 
-def test_a_deployment_never_resets_the_number_of_containers(deployment: Deployment) -> None:
+def test_a_deployment_never_resets_the_number_of_containers(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         assert service.get("DesiredCount") is None
 
 
-def test_workers_scale_between_the_limits_of_the_settings(deployment: Deployment) -> None:
+def test_workers_scale_between_the_limits_of_the_settings(deployment: Templates) -> None:
     target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack="worker")
     service = deployment.one("ECS::Service", stack="worker")
 
@@ -41,7 +42,7 @@ def test_workers_scale_between_the_limits_of_the_settings(deployment: Deployment
     assert service in deployment.targets(target["ResourceId"], stack="worker")
 
 
-def test_scaling_looks_at_this_queue_and_this_service(deployment: Deployment) -> None:
+def test_scaling_looks_at_this_queue_and_this_service(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="worker")
     metrics = tracking(deployment)["CustomizedMetricSpecification"]["Metrics"]
     stats = {m["Id"]: m["MetricStat"]["Metric"] for m in metrics if "MetricStat" in m}
@@ -58,13 +59,13 @@ def test_scaling_looks_at_this_queue_and_this_service(deployment: Deployment) ->
     assert service in deployment.targets(stats["running"]["Dimensions"], stack="worker")
 
 
-def test_running_tasks_are_counted_at_all(deployment: Deployment) -> None:
+def test_running_tasks_are_counted_at_all(deployment: Templates) -> None:
     settings = deployment.one("ECS::Cluster")["ClusterSettings"]
 
     assert {"Name": "containerInsights", "Value": "enabled"} in settings
 
 
-def test_the_backlog_per_worker_is_kept_at_what_the_promise_allows(deployment: Deployment) -> None:
+def test_the_backlog_per_worker_is_kept_at_what_the_promise_allows(deployment: Templates) -> None:
     configuration = tracking(deployment)
     (expression,) = (
         m["Expression"]
@@ -79,7 +80,7 @@ def test_the_backlog_per_worker_is_kept_at_what_the_promise_allows(deployment: D
     assert evaluate(expression, visible=None, inflight=None, running=None) == 0
 
 
-def test_scaling_in_is_slow(deployment: Deployment) -> None:
+def test_scaling_in_is_slow(deployment: Templates) -> None:
     configuration = tracking(deployment)
 
     assert configuration["ScaleInCooldown"] == deployment.settings.worker_scale_in_cooldown_s
@@ -87,7 +88,7 @@ def test_scaling_in_is_slow(deployment: Deployment) -> None:
     assert configuration.get("DisableScaleIn") in {None, False}
 
 
-def test_messages_without_a_worker_start_the_first_ones(dev: Deployment) -> None:
+def test_messages_without_a_worker_start_the_first_ones(dev: Templates) -> None:
     alarm = from_zero_alarm(dev)
     (expression,) = (m["Expression"] for m in alarm["Metrics"] if m["ReturnData"])
     (step,) = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
@@ -105,7 +106,7 @@ def test_messages_without_a_worker_start_the_first_ones(dev: Deployment) -> None
     assert step["MetricIntervalLowerBound"] == 0
 
 
-def test_the_step_from_zero_looks_at_visible_messages_only(dev: Deployment) -> None:
+def test_the_step_from_zero_looks_at_visible_messages_only(dev: Templates) -> None:
     names = {
         m["MetricStat"]["Metric"]["MetricName"]
         for m in from_zero_alarm(dev)["Metrics"]
@@ -115,15 +116,15 @@ def test_the_step_from_zero_looks_at_visible_messages_only(dev: Deployment) -> N
     assert names == {"ApproximateNumberOfMessagesVisible", "RunningTaskCount"}
 
 
-def test_the_step_from_zero_waits_for_the_containers_it_ordered(dev: Deployment) -> None:
+def test_the_step_from_zero_waits_for_the_containers_it_ordered(dev: Templates) -> None:
     step = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]
 
     assert step["AdjustmentType"] == "ChangeInCapacity"
-    assert step["Cooldown"] > dev.settings.fargate_start_s
+    assert step["Cooldown"] > FARGATE_START_S
 
 
 def test_there_is_a_step_from_zero_exactly_where_zero_is_allowed(
-    deployments: dict[str, Deployment],
+    deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
         assert ("StepScaling" in policies(deployment)) == (
@@ -131,7 +132,7 @@ def test_there_is_a_step_from_zero_exactly_where_zero_is_allowed(
         )
 
 
-def test_spot_is_mixed_over_an_on_demand_base(deployment: Deployment) -> None:
+def test_spot_is_mixed_over_an_on_demand_base(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="worker")
     providers = {s["CapacityProvider"]: s for s in service["CapacityProviderStrategy"]}
     settings = deployment.settings
@@ -141,20 +142,20 @@ def test_spot_is_mixed_over_an_on_demand_base(deployment: Deployment) -> None:
     assert providers["FARGATE_SPOT"]["Weight"] == settings.worker_spot_percent
 
 
-def test_the_cluster_offers_both_kinds_of_capacity(deployment: Deployment) -> None:
+def test_the_cluster_offers_both_kinds_of_capacity(deployment: Templates) -> None:
     association = deployment.one("ECS::ClusterCapacityProviderAssociations")
 
     assert set(association["CapacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
 
 
-def test_a_worker_may_finish_its_attempt_before_it_is_killed(deployment: Deployment) -> None:
+def test_a_worker_may_finish_its_attempt_before_it_is_killed(deployment: Templates) -> None:
     container = deployment.container("worker")
 
     assert container["StopTimeout"] == 120
     assert container["StopTimeout"] > deployment.settings.processing_budget_s
 
 
-def test_a_failed_deployment_of_the_worker_rolls_back(deployment: Deployment) -> None:
+def test_a_failed_deployment_of_the_worker_rolls_back(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="worker")
 
     assert service["DeploymentConfiguration"]["DeploymentCircuitBreaker"] == {
@@ -163,7 +164,7 @@ def test_a_failed_deployment_of_the_worker_rolls_back(deployment: Deployment) ->
     }
 
 
-def test_the_reconciler_runs_on_schedule_from_the_workers_image(deployment: Deployment) -> None:
+def test_the_reconciler_runs_on_schedule_from_the_workers_image(deployment: Templates) -> None:
     schedule = deployment.one("Scheduler::Schedule")
     worker, reconciler = deployment.container("worker"), deployment.container("reconciler")
 

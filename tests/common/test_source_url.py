@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.source_url import MAX_LENGTH, MAX_REDIRECT_LENGTH, SourceUrl
-from tests.worker.address_forms import HOSTILE_URLS, PUBLIC_URLS
+from tests.worker.fetching.address_forms import HOSTILE_URLS, PUBLIC_URLS
 
 
 @pytest.mark.parametrize("text", PUBLIC_URLS)
-def test_a_url_of_a_picture_on_the_internet_is_taken(text: str) -> None:
+def test_a_url_of_an_image_on_the_internet_is_taken(text: str) -> None:
     assert SourceUrl.parse(text).host
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from local.embedded_aws import EmbeddedAws
-from local.engines.engines import Engines
-from local.fleet.deployment import Fleet, Worker, deploy
-from local.fleet.endpoints import Clients, Endpoints
+from testbed.endpoints import Endpoints, LoopbackClients
+from testbed.engines.engines import Engines
+from testbed.fleet import Fleet, WorkerProcess, provision
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
 from tests.flow.source import Source
@@ -37,10 +37,10 @@ class Engine:
 
     backlog: int
     endpoints: Endpoints
-    clients: Clients = field(init=False)
+    clients: LoopbackClients = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clients", Clients(self.endpoints))
+        object.__setattr__(self, "clients", LoopbackClients(self.endpoints))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,7 +82,7 @@ def flowing(
     **settings: str,
 ) -> Iterator[Flow]:
     """A deployment with an API; on leaving, nothing of it runs, and its logs were discreet."""
-    deployment = deploy(engine.clients, prefix=prefix, lease_s=LEASE_S)
+    deployment = provision(engine.clients, prefix=prefix, lease_s=LEASE_S)
     fleet = Fleet(
         deployment,
         engine.endpoints,
@@ -130,10 +130,10 @@ def bare(bare_session: Flow) -> Iterator[Flow]:
 @pytest.fixture(scope="session", autouse=True)
 def standing_still(
     engine: Engine, source: Source, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Worker]:
+) -> Iterator[WorkerProcess]:
     """A worker that was frozen at the beginning, when it was healthy."""
     fleet = Fleet(
-        deploy(engine.clients, prefix="frozen", lease_s=LEASE_S),
+        provision(engine.clients, prefix="frozen", lease_s=LEASE_S),
         engine.endpoints,
         settings={**SETTINGS, "RECEIVE_WAIT_S": "0"},
         source_port=source.port,

@@ -7,17 +7,17 @@ from typing import Any
 
 from PIL import Image
 
-from local.fleet.client import Answer, Task, is_over
-from local.fleet.deployment import Fleet
-from local.fleet.endpoints import Clients
-from local.fleet.waiting import until
-from services.common.job_queue import Backlog, JobQueue
+from services.common.task_queue import Backlog, TaskQueue
+from taskfleet.api_client import Response, Task, is_final
+from testbed.endpoints import LoopbackClients
+from testbed.fleet import Fleet
+from testbed.waiting import until
 
 
 class Flow:
     """One deployment: its processes, its API, and what its queues and bucket hold."""
 
-    def __init__(self, fleet: Fleet, clients: Clients) -> None:
+    def __init__(self, fleet: Fleet, clients: LoopbackClients) -> None:
         self.fleet = fleet
         self.client = fleet.client()
         self._resources = fleet.deployment.resources
@@ -33,7 +33,7 @@ class Flow:
         return task_id
 
     def task(self, task_id: str) -> Task:
-        answer: Answer = self.client.get(task_id)
+        answer: Response = self.client.get_task(task_id)
         assert answer.status == 200, answer
         task: Task = answer.body
         return task
@@ -46,7 +46,7 @@ class Flow:
         return until(look, f"{what}: {task_id}")
 
     def when_over(self, task_id: str) -> Task:
-        return self.when(task_id, is_over, "the task is over")
+        return self.when(task_id, is_final, "the task is over")
 
     def result(self, task: Task) -> bytes:
         """What the presigned URL serves, held against what the task says of it."""
@@ -57,10 +57,10 @@ class Flow:
         assert hashlib.sha256(answer.data).hexdigest() == task["result"]["sha256"]
         return answer.data
 
-    def picture(self, task: Task) -> Image.Image:
-        picture = Image.open(io.BytesIO(self.result(task)))
-        picture.load()
-        return picture
+    def image(self, task: Task) -> Image.Image:
+        image = Image.open(io.BytesIO(self.result(task)))
+        image.load()
+        return image
 
     # ── As the operator ───────────────────────────────────────────────────────────────────────
 
@@ -98,7 +98,7 @@ class Flow:
         until(lambda: self.messages() == 0, "no message is left")
 
     def _backlog_of(self, url: str) -> Backlog:
-        return JobQueue(self._clients.sqs, url=url).backlog()
+        return TaskQueue(self._clients.sqs, url=url).backlog()
 
 
 def _all(backlog: Backlog) -> int:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Self
 
-from local.fleet.endpoints import Endpoints
-from local.fleet.fault_proxy import Call, ConnectionBroken, Fault, FaultProxy, Reply, no_fault
-from local.fleet.waiting import PATIENCE_S
+from testbed.endpoints import Endpoints
+from testbed.fault_proxy import AwsCall, ConnectionBroken, Fault, FaultProxy, Reply, no_fault
+from testbed.waiting import PATIENCE_S
 
 
 class Which(NamedTuple):
@@ -17,7 +17,7 @@ class Which(NamedTuple):
     operation: str
     containing: bytes = b""
 
-    def matches(self, call: Call) -> bool:
+    def matches(self, call: AwsCall) -> bool:
         return call.operation == self.operation and self.containing in call.body
 
 
@@ -61,14 +61,14 @@ class HeldCall:
     def let_go(self) -> None:
         self._go_on.set()
 
-    def _fault_for(self, call: Call) -> Fault:
+    def _fault_for(self, call: AwsCall) -> Fault:
         with self._lock:
             if self._seen or not self._which.matches(call):
                 return no_fault
             self._seen = True
         return self._hold
 
-    def _hold(self, _: Call, forward: Callable[[], Reply]) -> Reply:
+    def _hold(self, _: AwsCall, forward: Callable[[], Reply]) -> Reply:
         if self._before:
             self._wait()
             return forward()

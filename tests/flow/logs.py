@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.fleet.deployment import Fleet
-from local.fleet.endpoints import SECRET_ACCESS_KEY
+from testbed.endpoints import SECRET_ACCESS_KEY
+from testbed.fleet import Fleet
 from tests.flow.source import TOKEN
 
 PRESIGNED = ("X-Amz-Signature", "X-Amz-Credential")

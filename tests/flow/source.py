@@ -1,4 +1,4 @@
-"""The server of the pictures that tasks name, as friendly or as hostile as each test writes it."""
+"""The server of the images that tasks name, as friendly or as hostile as each test writes it."""
 
 import io
 import socketserver
@@ -14,9 +14,9 @@ from typing import Self
 
 from PIL import Image
 
-from local.fleet.waiting import PATIENCE_S
 from local.ports import HOST
-from tests.worker.loopback_source import Answer, answer_head
+from testbed.waiting import PATIENCE_S
+from tests.worker.fetching.loopback_source import Answer, answer_head
 
 TOKEN = "source-query-string-5d1c"
 """In the query of every URL; as private as a presigned one, so no log may show it."""
@@ -38,7 +38,7 @@ class Source:
 
     def url(self, *answers: Answer | bytes) -> str:
         """A new URL that gives these answers in turn, and the last of them ever after."""
-        path = f"/{next(self._numbers)}/picture"
+        path = f"/{next(self._numbers)}/image"
         self._answers[path] = [_as_answer(answer) for answer in answers]
         return f"http://{HOST}:{self.port}{path}?token={TOKEN}"
 
@@ -94,7 +94,7 @@ class Held:
         connection.sendall(self._answer)
 
     def wait_until_asked(self) -> None:
-        assert self._arrived.wait(PATIENCE_S), "nobody fetched the picture"
+        assert self._arrived.wait(PATIENCE_S), "nobody fetched the image"
 
     def let_go(self) -> None:
         self._go_on.set()
@@ -125,16 +125,16 @@ def endless(connection: socket) -> None:
 
 
 def drip(connection: socket) -> None:
-    """One byte a second of a picture."""
-    picture = png()
-    connection.sendall(answer_head(200, f"Content-Length: {len(picture)}"))
-    for byte in picture:
+    """One byte a second of an image."""
+    image = png()
+    connection.sendall(answer_head(200, f"Content-Length: {len(image)}"))
+    for byte in image:
         connection.sendall(bytes([byte]))
         time.sleep(1)
 
 
-def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 6)) -> bytes:
-    return encoded(Image.new("RGB", size, colour), "PNG")
+def png(color: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 6)) -> bytes:
+    return encoded(Image.new("RGB", size, color), "PNG")
 
 
 def encoded(image: Image.Image, file_format: str) -> bytes:

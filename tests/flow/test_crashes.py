@@ -2,16 +2,16 @@
 
 import pytest
 
-from local.fleet.client import Task
-from local.fleet.waiting import until
+from taskfleet.api_client import Task
+from testbed.waiting import until
 from tests.flow.conftest import Engine
 from tests.flow.flow import Flow
 from tests.flow.held_call import CLAIM, COMPLETE, DELETE, PUT, HeldCall, Which
 from tests.flow.source import Held, Source, png
-from tests.worker.loopback_source import ok
+from tests.worker.fetching.loopback_source import ok
 
-FIRST, SECOND = png(colour=(250, 250, 250)), png(colour=(5, 5, 5))
-"""Two pictures under one URL, so that it shows whose result it is."""
+FIRST, SECOND = png(color=(250, 250, 250)), png(color=(5, 5, 5))
+"""Two images under one URL, so that it shows whose result it is."""
 
 
 def test_a_killed_worker_s_task_is_completed_by_another(bare: Flow, source: Source) -> None:
@@ -120,10 +120,10 @@ def test_sigterm_puts_a_task_back_that_cannot_finish(bare: Flow, source: Source)
     bare.when_queue_is_empty()
 
 
-def is_made_from(picture: bytes, flow: Flow, task_id: str) -> bool:
-    """Whether the result is as light or dark as the only colour of `picture`."""
-    result = flow.picture(flow.task(task_id))
-    return result.getpixel((0, 0)) == {FIRST: 250, SECOND: 5}[picture]
+def is_made_from(image: bytes, flow: Flow, task_id: str) -> bool:
+    """Whether the result is as light or dark as the only color of `image`."""
+    result = flow.image(flow.task(task_id))
+    return result.getpixel((0, 0)) == {FIRST: 250, SECOND: 5}[image]
 
 
 def lasting(task: Task) -> Task:

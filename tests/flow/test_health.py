@@ -1,10 +1,10 @@
 """The container's health check on workers that do well: idle or busy, they are healthy."""
 
-from local.fleet.deployment import Worker
-from local.fleet.waiting import until
+from testbed.fleet import WorkerProcess
+from testbed.waiting import until
 from tests.flow.flow import Flow
 from tests.flow.source import Held, Source, png
-from tests.worker.loopback_source import ok
+from tests.worker.fetching.loopback_source import ok
 
 
 def test_an_idle_worker_is_healthy(bare: Flow) -> None:
@@ -14,15 +14,15 @@ def test_an_idle_worker_is_healthy(bare: Flow) -> None:
 
 
 def test_a_worker_with_all_its_slots_taken_is_healthy(bare: Flow, source: Source) -> None:
-    pictures = [Held(ok(png())) for _ in range(2)]
+    images = [Held(ok(png())) for _ in range(2)]
     worker = bare.fleet.start_worker(WORKER_CONCURRENCY="2")
-    task_ids = [bare.submit(source.url(picture)) for picture in pictures]
-    for picture in pictures:
-        picture.wait_until_asked()
+    task_ids = [bare.submit(source.url(image)) for image in images]
+    for image in images:
+        image.wait_until_asked()
     wait_for_rounds(worker, 3)
     assert worker.is_healthy()
-    for picture in pictures:
-        picture.let_go()
+    for image in images:
+        image.let_go()
     for task_id in task_ids:
         assert bare.when_over(task_id)["attempt"] == 1
     bare.when_queue_is_empty()
@@ -36,7 +36,7 @@ def test_a_worker_that_never_polled_is_not_healthy(bare: Flow) -> None:
     assert not worker.is_healthy()
 
 
-def wait_for_rounds(worker: Worker, count: int) -> None:
+def wait_for_rounds(worker: WorkerProcess, count: int) -> None:
     worker.wait_until_polling()
     seen = {worker.health_file.read_text()}
 

@@ -1,27 +1,27 @@
-"""Pictures that are none, and servers that mean harm or have trouble: the task ends, nothing else.
+"""Images that are none, and servers that mean harm or have trouble: the task ends, nothing else.
 
 Every one is followed by a task that runs normally.
 """
 
 import pytest
 
-from local.fleet.client import Task
 from services.common.task_record import from_rfc3339
+from taskfleet.api_client import Task
 from tests.flow.flow import Flow
 from tests.flow.source import UNAVAILABLE, Recovering, Source, bomb, drip, endless, png
-from tests.worker.loopback_source import Answer, answer_head, ok
+from tests.worker.fetching.loopback_source import Answer, answer_head, ok
 
-HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this picture."
+HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image."
 
 
 @pytest.mark.parametrize(
     ("answer", "code", "sentence"),
     [
-        (answer_head(404, "Content-Length: 0"), "source_not_found", "no such picture"),
+        (answer_head(404, "Content-Length: 0"), "source_not_found", "no such image"),
         (answer_head(403, "Content-Length: 0"), "source_refused", "did not deliver"),
-        (ok(HTML, "Content-Type: text/html"), "not_a_picture", "not a picture"),
-        (ok(png()[: len(png()) // 2]), "picture_damaged", "damaged"),
-        (ok(bomb()), "picture_too_large", "pixels"),
+        (ok(HTML, "Content-Type: text/html"), "not_an_image", "not an image"),
+        (ok(png()[: len(png()) // 2]), "image_damaged", "damaged"),
+        (ok(bomb()), "image_too_large", "pixels"),
         (endless, "source_too_large", "larger than"),
         (drip, "source_timeout", "too long"),
         (answer_head(200, "Content-Length: 999"), "source_unreachable", "broke off"),
@@ -30,8 +30,8 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this pictur
     ids=[
         "404",
         "403",
-        "HTML instead of a picture",
-        "half a picture",
+        "HTML instead of an image",
+        "half an image",
         "50,000 x 50,000 pixels",
         "an endless body",
         "one byte a second",
@@ -60,11 +60,11 @@ def test_a_blocked_address_fails_at_once(steady: Flow) -> None:
 
 def test_a_source_that_recovers_gets_its_task_completed(bare: Flow, source: Source) -> None:
     bare.fleet.start_worker()
-    picture = Recovering(ok(png()))
-    task_id = bare.submit(source.url(picture))
+    image = Recovering(ok(png()))
+    task_id = bare.submit(source.url(image))
     waiting = bare.when(task_id, will_be_tried_again, "a failure that is told, and will be retried")
     assert waiting["failureCode"] == "source_unavailable"
-    picture.recover()
+    image.recover()
     task = bare.when_over(task_id)
     assert task["status"] == "COMPLETED"
     assert task["attempt"] > 1

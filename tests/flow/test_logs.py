@@ -4,16 +4,16 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from local.fleet.waiting import until
+from testbed.waiting import until
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
 from tests.flow.source import TOKEN, UNAVAILABLE, Source, png
-from tests.worker.loopback_source import answer_head, ok, redirect
+from tests.worker.fetching.loopback_source import answer_head, ok, redirect
 
 ECHOES = (
     b"HTTP/1.1 %b OK\r\n\r\n",
     b"HTTP/%b 200 OK\r\n\r\n",
-    b"GET /picture?token=%b HTTP/1.1\r\n\r\n",
+    b"GET /image?token=%b HTTP/1.1\r\n\r\n",
     b"HTTP/1.1 404 %b\r\nContent-Length: 0\r\n\r\n",
     answer_head(200, "Transfer-Encoding: chunked") + b"token=%b\r\n",
     answer_head(200, "Content-Encoding: %b, gzip", "Content-Length: 4") + b"none",
@@ -64,21 +64,27 @@ def test_what_a_client_puts_in_the_wrong_place_is_in_no_log(steady: Flow, source
     client, key = steady.client, f"local.{steady.fleet.deployment.key_secret}"
     body = json.dumps({"inputImageUrl": source.url(ok(png()))}).encode()
     for header in ("X-Request-Id", "X-Api-Key", "Idempotency-Key", "Cookie", "traceparent"):
-        client.post_task(body, {header: key})
+        client.request("POST", "/tasks", body=body, headers={header: key})
     for lost in (key, TOKEN):
-        client.post_task(lost.encode())
-        client.post_task(json.dumps({"inputImageUrl": f"https://{lost}@example.com/"}).encode())
-        client.post_task(json.dumps({"inputImageUrl": lost, lost: lost}).encode())
-        client.get(quote(lost, safe=""))
-        client.get(f"x?token={lost}")
+        client.request("POST", "/tasks", body=lost.encode())
+        client.request(
+            "POST",
+            "/tasks",
+            body=json.dumps({"inputImageUrl": f"https://{lost}@example.com/"}).encode(),
+        )
+        client.request(
+            "POST", "/tasks", body=json.dumps({"inputImageUrl": lost, lost: lost}).encode()
+        )
+        client.get_task(quote(lost, safe=""))
+        client.get_task(f"x?token={lost}")
         client.cancel(f"{quote(source.url(ok(png())), safe='')}/{lost}")
-    client.get("x" * 20_000 + TOKEN)
+    client.get_task("x" * 20_000 + TOKEN)
     assert leaks(steady.fleet) == []
 
 
 def test_a_leak_would_be_found(bare: Flow) -> None:
     planted = bare.fleet.folder / "planted.log"
-    planted.write_text(f"harmless\nhttp://127.0.0.1/picture?token={TOKEN}\n")
+    planted.write_text(f"harmless\nhttp://127.0.0.1/image?token={TOKEN}\n")
     found = leaks(bare.fleet)
     planted.unlink()
     assert found == [f"planted.log:2 shows {TOKEN}"]

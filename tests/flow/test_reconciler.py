@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from local.fleet.endpoints import Endpoints
-from local.fleet.fault_proxy import Call, FaultProxy, Reply
-from local.fleet.waiting import until
 from services.common.clock import utc_now
 from services.common.task_record import from_rfc3339
+from testbed.endpoints import Endpoints
+from testbed.fault_proxy import AwsCall, FaultProxy, Reply
+from testbed.waiting import until
 from tests.flow.conftest import FIRST_CHECK, Engine, flowing
 from tests.flow.flow import Flow
 from tests.flow.held_call import SEND, HeldCall
 from tests.flow.source import Source, png
-from tests.worker.loopback_source import ok
+from tests.worker.fetching.loopback_source import ok
 
 UNQUEUED = 10
 
@@ -102,7 +102,7 @@ def queue_that_refuses(engine: Engine) -> Iterator[Endpoints]:
         yield replace(engine.endpoints, sqs=proxy.url)
 
 
-def refuse(call: Call, forward: Callable[[], Reply]) -> Reply:
+def refuse(call: AwsCall, forward: Callable[[], Reply]) -> Reply:
     if call.operation != "SendMessage":
         return forward()
     return Reply(

@@ -6,14 +6,14 @@ import pytest
 
 from tests.flow.flow import Flow
 
-URL = "https://example.com/picture.png"
+URL = "https://example.com/image.png"
 
 
 @pytest.mark.parametrize(
     ("submission", "field"),
     [
         ({}, "inputImageUrl"),
-        ({"inputImageUrl": "ftp://example.com/picture.png"}, "inputImageUrl"),
+        ({"inputImageUrl": "ftp://example.com/image.png"}, "inputImageUrl"),
         ({"inputImageUrl": f"{URL}?{'x' * 5_000}"}, "inputImageUrl"),
         ({"inputImageUrl": 7}, "inputImageUrl"),
         ({"inputImageUrl": URL, "operations": [{"name": "explode"}]}, "operations.0"),
@@ -44,11 +44,11 @@ def test_a_body_that_is_too_large_is_refused(steady: Flow) -> None:
 
 def test_a_body_that_is_no_json_is_refused(steady: Flow) -> None:
     rows = steady.rows()
-    answer = steady.client.post_task(b'{"inputImageUrl": ')
+    answer = steady.client.request("POST", "/tasks", body=b'{"inputImageUrl": ')
     assert (answer.status, answer.body["code"]) == (400, "malformed_json")
     assert steady.rows() == rows
 
 
 def test_an_unknown_task_is_not_found(steady: Flow) -> None:
-    answer = steady.client.get("6e1f7a4e-0000-4000-8000-000000000001")
+    answer = steady.client.get_task("6e1f7a4e-0000-4000-8000-000000000001")
     assert (answer.status, answer.body["code"]) == (404, "task_not_found")

@@ -1,10 +1,10 @@
 """A worker whose poll loop stands still is found out by the health check."""
 
-from local.fleet.deployment import Worker
-from local.fleet.waiting import until
+from testbed.fleet import WorkerProcess
+from testbed.waiting import until
 
 
-def test_a_worker_that_stands_still_becomes_unhealthy(standing_still: Worker) -> None:
+def test_a_worker_that_stands_still_becomes_unhealthy(standing_still: WorkerProcess) -> None:
     """It was healthy when it was stopped; the file of this test comes last, for it takes 30 s."""
     until(lambda: not standing_still.is_healthy(), "the health check fails")
     standing_still.thaw()

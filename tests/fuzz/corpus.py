@@ -1,4 +1,4 @@
-"""Small pictures of every kind that the accepted formats have, to be damaged; and the largest."""
+"""Small images of every kind that the accepted formats have, to be damaged; and the largest."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -9,7 +9,7 @@ from PIL import Image
 
 from services.common.operations import FORMATS, Format
 from services.worker.imaging.limits import ENCODER_MAX_PIXELS, ImagingLimits
-from tests.worker.imaging.pictures import (
+from tests.worker.imaging.sample_images import (
     MODES,
     PHOTOGRAPHS,
     adobe_rgb,
@@ -43,26 +43,26 @@ def _photographs() -> Iterator[bytes]:
 
 
 def _features() -> Iterator[bytes]:
-    picture = gradient(size=(100, 70))
+    image = gradient(size=(100, 70))
     metadata = {"exif": exif(6), "icc_profile": adobe_rgb(), "xmp": b"<x:xmpmeta/>"}
-    yield file_of(picture, "jpeg", progressive=True)
-    yield file_of(picture, "jpeg", subsampling=0, optimize=True, comment=b"a comment")
-    yield file_of(picture, "jpeg", restart_marker_rows=1)
+    yield file_of(image, "jpeg", progressive=True)
+    yield file_of(image, "jpeg", subsampling=0, optimize=True, comment=b"a comment")
+    yield file_of(image, "jpeg", restart_marker_rows=1)
     yield file_of(gradient("L"), "png", icc_profile=gray_profile(1.8))
-    yield file_of(picture, "png", transparency=(1, 2, 3))
-    yield file_of(picture, "webp", lossless=True)
+    yield file_of(image, "png", transparency=(1, 2, 3))
+    yield file_of(image, "webp", lossless=True)
     yield file_of(gradient("1"), "tiff", compression="group4")
     yield file_of(gradient("1"), "tiff", compression="group3")
-    yield file_of(picture, "tiff", big_tiff=True)
+    yield file_of(image, "tiff", big_tiff=True)
     for compression in TIFF_COMPRESSIONS:
-        yield file_of(picture, "tiff", compression=compression)
+        yield file_of(image, "tiff", compression=compression)
     for file_format in WITH_METADATA:
-        yield file_of(picture, file_format, **metadata)
+        yield file_of(image, file_format, **metadata)
     for file_format in WITH_FRAMES:
-        frames = [picture.rotate(degrees) for degrees in (90, 180)]
-        yield file_of(picture, file_format, save_all=True, append_images=frames)
+        frames = [image.rotate(degrees) for degrees in (90, 180)]
+        yield file_of(image, file_format, save_all=True, append_images=frames)
     several = BytesIO()
-    picture.save(several, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    image.save(several, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     yield several.getvalue()
 
 
@@ -77,7 +77,7 @@ LARGEST: Final[dict[Format, str]] = {
 
 
 def largest() -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Pictures with as many pixels as are allowed, and the output that they are to get."""
+    """Images with as many pixels as are allowed, and the output that they are to get."""
     side = isqrt(ImagingLimits().max_pixels)
     for file_format, mode in LARGEST.items():
         options = {"compression": "tiff_lzw"} if file_format == "tiff" else {}

@@ -1,7 +1,7 @@
-"""Damaged pictures, bombs and the largest pictures allowed, through the whole imaging pool.
+"""Damaged images, bombs and the largest images allowed, through the whole imaging pool.
 
-`make fuzz` prints one JSON object. No picture may end a child or hang it; one that does is kept in
-the folder `--keep`, and the exit code is 1. The same seed damages the same pictures alike.
+`make fuzz` prints one JSON object. No image may end a child or hang it; one that does is kept in
+the folder `--keep`, and the exit code is 1. The same seed damages the same images alike.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import ImagingCrashed, ImagingTimeout, PictureError
+from services.common.errors import ImageError, ImagingCrashed, ImagingTimeout
 from services.common.operations import FORMATS
 from services.worker.imaging import ImagingLimits, ImagingPool
 from tests.fuzz.corpus import corpus, largest
 from tests.fuzz.mutations import mutated
 from tests.fuzz.peak_memory import peak_memory_of_children
-from tests.worker.imaging.pictures import bombs, jpeg_with_scans, png_with_text_bomb
+from tests.worker.imaging.sample_images import bombs, jpeg_with_scans, png_with_text_bomb
 
 DEADLINE_S = 60
 BATCH = 500
-"""Pictures in memory at once."""
+"""Images in memory at once."""
 BOMB_ROUNDS = 3
 """The quickest of them counts: what else the machine does only makes it slower."""
 
@@ -60,13 +60,13 @@ class Fuzzer:
     outcomes: Counter[str] = field(default_factory=Counter)
     """``completed`` or the code of the failure."""
 
-    def damaged_pictures(self, count: int, *, at_once: int) -> None:
+    def damaged_images(self, count: int, *, at_once: int) -> None:
         cases = enumerate(_damaged(count, random.Random(self.seed)))
         with ThreadPoolExecutor(max_workers=at_once) as callers:
             while batch := list(islice(cases, BATCH)):
                 self.outcomes.update(callers.map(lambda numbered: self._outcome(*numbered), batch))
 
-    def largest_pictures(self) -> int:
+    def largest_images(self) -> int:
         """How many there are; each has to be done."""
         done = 0
         for content, output in largest():
@@ -92,7 +92,7 @@ class Fuzzer:
         source.write_bytes(case.content)
         try:
             self.pool.process(source, case.operations, case.output, timeout_s=DEADLINE_S)
-        except PictureError as error:
+        except ImageError as error:
             if error.code in FAILURES_OF_OURS and self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)
                 (self.keep / f"{self.seed}-{number}").write_bytes(case.content)
@@ -105,10 +105,10 @@ class Fuzzer:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="folder for pictures that end or hang a child")
+    parser.add_argument("--keep", type=Path, help="folder for images that end or hang a child")
     parser.add_argument("--largest", action="store_true", help="also those just below the caps")
     arguments = parser.parse_args(argv)
     with (
@@ -118,17 +118,17 @@ def main(argv: list[str]) -> int:
     ):
         fuzzer = Fuzzer(pool, Path(folder), arguments.seed, arguments.keep)
         bombs = fuzzer.bombs()
-        fuzzer.damaged_pictures(arguments.pictures, at_once=2 * arguments.processes)
-        largest_tried = fuzzer.largest_pictures() if arguments.largest else 0
+        fuzzer.damaged_images(arguments.images, at_once=2 * arguments.processes)
+        largest_tried = fuzzer.largest_images() if arguments.largest else 0
     worst = max(bombs, key=lambda bomb: bomb.refused_in_s)
     outcomes = fuzzer.outcomes
     figures = {
-        "malformed_pictures_tried": arguments.pictures,
+        "malformed_images_tried": arguments.images,
         "seed": arguments.seed,
         "outcomes": dict(outcomes.most_common()),
         "workers_died": outcomes[ImagingCrashed.code],
         "over_deadline": outcomes[ImagingTimeout.code],
-        "largest_pictures_tried": largest_tried,
+        "largest_images_tried": largest_tried,
         "peak_child_memory_mb": round(peak.bytes / 1e6),
         "bombs_tried": len(bombs),
         "worst_bomb": worst.name,

@@ -1,4 +1,4 @@
-"""Ways to damage a picture so that decoders get as far as possible before they notice."""
+"""Ways to damage an image so that decoders get as far as possible before they notice."""
 
 import random
 import struct

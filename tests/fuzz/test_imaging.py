@@ -7,9 +7,9 @@ import pytest
 from tests.fuzz.imaging import main
 
 
-def test_damaged_pictures_end_no_child(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--pictures", "300", "--seed", "7"]) == 0
+def test_damaged_images_end_no_child(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--images", "300", "--seed", "7"]) == 0
     figures = json.loads(capfd.readouterr().out)
-    assert figures["malformed_pictures_tried"] == sum(figures["outcomes"].values()) == 300
-    assert figures["outcomes"].keys() >= {"completed", "picture_damaged", "picture_too_large"}
+    assert figures["malformed_images_tried"] == sum(figures["outcomes"].values()) == 300
+    assert figures["outcomes"].keys() >= {"completed", "image_damaged", "image_too_large"}
     assert figures["workers_died"] == figures["over_deadline"] == 0

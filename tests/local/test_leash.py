@@ -32,7 +32,7 @@ code = "CHILD = " + repr({CHILD!r}) + {PROGRAM!r}
 program = Program("one", (sys.executable, "-c", code, folder), dict(os.environ))
 """
 FLEET = """
-from local.fleet.process import Process
+from testbed.process import Process
 process = Process(program, log=pathlib.Path(folder, "log"))
 time.sleep(600)
 """

@@ -8,8 +8,8 @@ import pytest
 
 from local.options import (
     SAMPLES,
-    Options,
     OptionsError,
+    RunOptions,
     read_options,
     require_free_ports,
 )
@@ -38,7 +38,7 @@ def test_what_is_no_port_is_refused(port: str) -> None:
         read_options({"PORT": port})
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OptionsError, match="has none"):
         read_options({"SAMPLES": str(tmp_path)})
@@ -55,11 +55,11 @@ def test_another_folder_is_served(tmp_path: Path) -> None:
 def test_a_taken_port_is_named_with_a_way_out(taken: int) -> None:
     for port, user in ((taken, "the API"), (taken - 1, "the samples")):
         with pytest.raises(OptionsError) as refused:
-            require_free_ports(Options(port=port, samples=SAMPLES))
+            require_free_ports(RunOptions(port=port, samples=SAMPLES))
         sentence = str(refused.value)
         assert f"Port {taken}, for {user}" in sentence
         proposed = int(sentence.rpartition("make run PORT=")[2])
-        require_free_ports(Options(port=proposed, samples=SAMPLES))
+        require_free_ports(RunOptions(port=proposed, samples=SAMPLES))
 
 
 def test_a_port_that_lingers_after_its_last_connection_is_free(taken: int) -> None:
@@ -69,4 +69,4 @@ def test_a_port_that_lingers_after_its_last_connection_is_free(taken: int) -> No
         client = socket.create_connection((HOST, port))
         server.accept()[0].close()
         client.close()
-    require_free_ports(Options(port=port, samples=SAMPLES))
+    require_free_ports(RunOptions(port=port, samples=SAMPLES))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from local import programs
 from services.common.config import WorkerConfig
-from services.worker.address_policy import AddressPolicy
+from services.worker.fetching.addresses import AddressPolicy
 
 
 def worker_config(**of_the_user: str) -> WorkerConfig:

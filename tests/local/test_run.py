@@ -23,7 +23,7 @@ from PIL import Image
 
 from local.options import SAMPLES
 from local.ports import HOST, why_unusable
-from local.samples_server import pictures_in
+from local.samples_server import images_in
 from tests.local.free_port import free_port
 from tests.local.gone import are_gone
 
@@ -120,8 +120,8 @@ def running(hostile_environment: Mapping[str, str]) -> Iterator[Running]:
         yield run
 
 
-@pytest.mark.parametrize("name", pictures_in(SAMPLES))
-def test_every_sample_comes_back_grey_and_as_large(running: Running, name: str) -> None:
+@pytest.mark.parametrize("name", images_in(SAMPLES))
+def test_every_sample_comes_back_gray_and_as_large(running: Running, name: str) -> None:
     url = f"http://{HOST}:{running.port + 1}/{name}"
     task = running.when_over(running.ask("/tasks", {"inputImageUrl": url})["taskId"])
     assert task["status"] == "COMPLETED", task

@@ -8,28 +8,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
+from services.api.errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.api.task_service import Submitted, TaskService
-from services.common.dead_letters import DeadLetterQueue, DeadLetters
 from services.common.errors import (
     AttemptError,
     AwsError,
-    IdempotencyKeyReused,
     ImagingCrashed,
     SourceNotFound,
     SourceUnavailable,
-    TaskNotFound,
-    TaskStateConflict,
 )
-from services.common.job_queue import JobQueue
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
-from services.worker.imaging import Picture
+from services.worker.imaging import ResultImage
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
-from services.worker.reconcile import ReconcilePolicy, Reconciler
+from services.worker.reconciler import ReconcilePolicy, Reconciler
+from taskctl.dead_letters import DeadLetterQueue, DeadLetters
 from tests.conftest import Clock
 from tests.model.actor import Actor, Crash, Fate, Line
 from tests.model.judge import DEAD_LETTER_QUEUE_URL, QUEUE_URL, Judge
@@ -60,12 +58,12 @@ class Work(Enum):
 
     SUCCEEDS = None
     SOURCE_FAILS = SourceUnavailable
-    NO_PICTURE = SourceNotFound
+    NO_IMAGE = SourceNotFound
     CHILD_CRASHES = ImagingCrashed
 
 
 class _Studio:
-    """Fetcher and imaging of one attempt: a picture that no other attempt makes."""
+    """Fetcher and imaging of one attempt: an image that no other attempt makes."""
 
     def __init__(self, line: Line, work: Work, serial: int) -> None:
         self._line = line
@@ -77,7 +75,7 @@ class _Studio:
         error: type[AttemptError] | None = self._work.value
         if error is not None:
             raise error("As it happens.")
-        return into.write(b"picture")
+        return into.write(b"image")
 
     def process(
         self,
@@ -86,8 +84,8 @@ class _Studio:
         output: Mapping[str, Any] | None,
         *,
         timeout_s: float,
-    ) -> Picture:
-        return Picture(
+    ) -> ResultImage:
+        return ResultImage(
             body=f"made by {self._serial}".encode(), content_type="image/png", width=1, height=1
         )
 
@@ -189,8 +187,8 @@ class World:
     def table(self, line: Line) -> TaskTable:
         return TaskTable(line.to(self.dynamodb), table=TABLE, retention=POLICY.retention)
 
-    def queue(self, line: Line, *, url: str = QUEUE_URL) -> JobQueue:
-        return JobQueue(line.to(self.sqs), url=url)
+    def queue(self, line: Line, *, url: str = QUEUE_URL) -> TaskQueue:
+        return TaskQueue(line.to(self.sqs), url=url)
 
     def _service(self, line: Line) -> TaskService:
         return TaskService(

@@ -1,4 +1,4 @@
-"""The project's CDK app with one thing broken in what it synthesises.
+"""The project's CDK app with one thing broken in what it synthesizes.
 
     cdk synth --app "python -m tests.rehearsal.broken_app missing-permission"
 

@@ -50,7 +50,7 @@ class Rehearsal:
 
 def rehearse(*arguments: str) -> Rehearsal:
     done = subprocess.run(
-        [sys.executable, "-m", "local.rehearsal", "--engine", "processes", *arguments],
+        [sys.executable, "-m", "rehearsal", "--engine", "processes", *arguments],
         cwd=ROOT,
         env=os.environ,
         stdout=subprocess.PIPE,
@@ -65,7 +65,7 @@ def rehearse(*arguments: str) -> Rehearsal:
 @contextmanager
 def running() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "local.rehearsal", "--engine", "processes"],
+        [sys.executable, "-m", "rehearsal", "--engine", "processes"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

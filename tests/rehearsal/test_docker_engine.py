@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from local.rehearsal.assembly import ImageAsset
-from local.rehearsal.docker_cli import DockerCli
-from local.rehearsal.ecs import docker_engine
-from local.rehearsal.ecs.docker_engine import LABEL, DockerContainer, DockerEngine
-from local.rehearsal.ecs.engine import ContainerOrder
-from tests.rehearsal.test_scheduler import FIRST
+from rehearsal.assembly import ImageAsset
+from rehearsal.docker_cli import DockerCli
+from rehearsal.ecs import docker_engine
+from rehearsal.ecs.docker_engine import LABEL, DockerContainer, DockerEngine
+from rehearsal.ecs.engine import ContainerOrder
+from tests.rehearsal.test_service_scheduler import FIRST
 
 pytestmark = pytest.mark.docker
 

@@ -9,9 +9,9 @@ from urllib.request import Request, urlopen
 import pytest
 from botocore.exceptions import ClientError
 
-from local.rehearsal.aws.emulator import EmulatedAws
-from local.rehearsal.clients import Clients
-from local.rehearsal.ecs.definitions import read_services, read_task_definition
+from rehearsal.aws.emulator import EmulatedAws
+from rehearsal.aws_clients import AwsClients
+from rehearsal.ecs.definitions import read_services, read_task_definition
 
 pytestmark = pytest.mark.xdist_group("moto's own memory")
 
@@ -65,22 +65,22 @@ def template(*, user: str = "10001", text: str = "{}", **more: Any) -> str:
 
 
 @pytest.fixture
-def clients() -> Iterator[Clients]:
+def clients() -> Iterator[AwsClients]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with EmulatedAws() as aws:
         reset = Request(f"{aws.endpoint_url}/moto-api/reset", method="POST")
         urlopen(reset).close()
-        yield Clients(endpoint_url=aws.endpoint_url)
+        yield AwsClients(endpoint_url=aws.endpoint_url)
         urlopen(reset).close()
 
 
 @pytest.fixture
-def deployed(clients: Clients) -> Clients:
+def deployed(clients: AwsClients) -> AwsClients:
     clients.cloudformation.create_stack(StackName="stack", TemplateBody=template())
     return clients
 
 
-def test_a_task_definition_is_described_with_all_that_was_deployed(deployed: Clients) -> None:
+def test_a_task_definition_is_described_with_all_that_was_deployed(deployed: AwsClients) -> None:
     (service,) = read_services(deployed.ecs)
     definition = read_task_definition(deployed.ecs, service.task_definition_arn)
 
@@ -104,7 +104,7 @@ def test_a_task_definition_is_described_with_all_that_was_deployed(deployed: Cli
     assert (definition.health_check.interval_s, definition.health_check.retries) == (7, 3)
 
 
-def test_a_service_is_described_with_all_that_was_deployed(deployed: Clients) -> None:
+def test_a_service_is_described_with_all_that_was_deployed(deployed: AwsClients) -> None:
     (service,) = read_services(deployed.ecs)
 
     assert (service.desired_count, service.target_group_arn, service.target_port) == (
@@ -115,7 +115,7 @@ def test_a_service_is_described_with_all_that_was_deployed(deployed: Clients) ->
     assert (service.min_healthy_percent, service.max_percent) == (50, 150)
 
 
-def test_a_service_uses_a_changed_task_definition(deployed: Clients) -> None:
+def test_a_service_uses_a_changed_task_definition(deployed: AwsClients) -> None:
     (before,) = read_services(deployed.ecs)
 
     deployed.cloudformation.update_stack(StackName="stack", TemplateBody=template(user="10002"))
@@ -125,7 +125,7 @@ def test_a_service_uses_a_changed_task_definition(deployed: Clients) -> None:
     assert read_task_definition(deployed.ecs, after.task_definition_arn).user == "10002"
 
 
-def test_a_secret_keeps_what_was_written_into_it(deployed: Clients) -> None:
+def test_a_secret_keeps_what_was_written_into_it(deployed: AwsClients) -> None:
     outputs = deployed.cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["Outputs"]
     secret = outputs[0]["OutputValue"]
     assert deployed.secretsmanager.get_secret_value(SecretId=secret)["SecretString"] == "{}"
@@ -140,7 +140,7 @@ def test_a_secret_keeps_what_was_written_into_it(deployed: Clients) -> None:
 
 
 def test_nothing_is_left_of_a_deleted_stack_not_even_after_a_look_at_it(
-    deployed: Clients,
+    deployed: AwsClients,
 ) -> None:
     stack_id = deployed.cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["StackId"]
 
@@ -153,7 +153,7 @@ def test_nothing_is_left_of_a_deleted_stack_not_even_after_a_look_at_it(
 
 
 def test_a_protected_stack_is_not_deleted_until_its_protection_is_lifted(
-    deployed: Clients,
+    deployed: AwsClients,
 ) -> None:
     cloudformation = deployed.cloudformation
     cloudformation.update_termination_protection(
@@ -170,7 +170,7 @@ def test_a_protected_stack_is_not_deleted_until_its_protection_is_lifted(
     assert not read_services(deployed.ecs)
 
 
-def test_scaling_bounds_need_a_service_that_exists(deployed: Clients) -> None:
+def test_scaling_bounds_need_a_service_that_exists(deployed: AwsClients) -> None:
     bounds = {
         "Type": "AWS::ApplicationAutoScaling::ScalableTarget",
         "Properties": {

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.rehearsal.aws.calls import Call
-from local.rehearsal.aws.gate import Gate
-from local.rehearsal.aws.policies import Grant, Policy
+from rehearsal.aws.gate import Gate
+from rehearsal.aws.policies import AllowedAction, Policy
+from rehearsal.aws.required_permissions import RequiredPermission
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ACCOUNT = "123456789012"
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:tasks"
-RECEIVE = Call("sqs:ReceiveMessage", QUEUE)
-SEND = Call("sqs:SendMessage", QUEUE)
+RECEIVE = RequiredPermission("sqs:ReceiveMessage", QUEUE)
+SEND = RequiredPermission("sqs:SendMessage", QUEUE)
 
 
 def aws(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -32,7 +32,7 @@ def aws(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable
 def gate() -> Gate:
     gate = Gate(aws, account=ACCOUNT)
     gate.hand_out("ASIAWORKER", role="worker")
-    gate.judge({"worker": Policy(frozenset({Grant(RECEIVE.action, QUEUE)}), frozenset())})
+    gate.judge({"worker": Policy(frozenset({AllowedAction(RECEIVE.action, QUEUE)}), frozenset())})
     return gate
 
 

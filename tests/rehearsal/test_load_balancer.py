@@ -9,10 +9,10 @@ from dataclasses import replace
 import trustme
 from aiohttp import ClientSession, web
 
-from local.rehearsal.balancer.load_balancer import LoadBalancer
-from local.rehearsal.balancer.settings import ListenerSettings, LoadBalancerSettings
-from local.rehearsal.balancer.target_group import Health
-from local.rehearsal.changes import Changes
+from rehearsal.balancer.load_balancer import LoadBalancer
+from rehearsal.balancer.settings import ListenerSettings, LoadBalancerSettings
+from rehearsal.balancer.target_group import Health
+from rehearsal.changes import Changes
 from tests.rehearsal.loopback import HOST, Handler, serving
 from tests.rehearsal.test_target_group import SETTINGS
 

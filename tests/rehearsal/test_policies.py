@@ -8,9 +8,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local.rehearsal.aws.calls import Call
-from local.rehearsal.aws.policies import Policy, read_policy
-from local.rehearsal.failure import Failed
+from rehearsal.aws.policies import Policy, read_policy
+from rehearsal.aws.required_permissions import RequiredPermission
+from rehearsal.failure import Failed
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -41,21 +41,21 @@ def statement(action: str | list[str], resource: str | list[str], **more: Any) -
 def test_only_what_is_allowed_is(iam: "IAMClient") -> None:
     policy = allowing(iam, statement(["dynamodb:GetItem", "dynamodb:PutItem"], TABLE))
 
-    assert policy.allows(Call("dynamodb:PutItem", TABLE))
-    assert not policy.allows(Call("dynamodb:Scan", TABLE))
-    assert not policy.allows(Call("dynamodb:GetItem", f"{TABLE}2"))
-    assert not policy.allows(Call("dynamodb:GetItem", "*"))
+    assert policy.allows(RequiredPermission("dynamodb:PutItem", TABLE))
+    assert not policy.allows(RequiredPermission("dynamodb:Scan", TABLE))
+    assert not policy.allows(RequiredPermission("dynamodb:GetItem", f"{TABLE}2"))
+    assert not policy.allows(RequiredPermission("dynamodb:GetItem", "*"))
 
 
 def test_a_role_without_a_policy_may_nothing(iam: "IAMClient") -> None:
-    assert not read_policy(iam, ROLE).allows(Call("sqs:SendMessage", "*"))
+    assert not read_policy(iam, ROLE).allows(RequiredPermission("sqs:SendMessage", "*"))
 
 
 def test_a_wildcard_covers_what_it_stands_for(iam: "IAMClient") -> None:
     policy = allowing(iam, statement("s3:PutObject", "arn:aws:s3:::b/results/*"))
 
-    assert policy.allows(Call("s3:PutObject", "arn:aws:s3:::b/results/a/1.jpg"))
-    assert not policy.allows(Call("s3:PutObject", "arn:aws:s3:::b/uploads/a"))
+    assert policy.allows(RequiredPermission("s3:PutObject", "arn:aws:s3:::b/results/a/1.jpg"))
+    assert not policy.allows(RequiredPermission("s3:PutObject", "arn:aws:s3:::b/uploads/a"))
 
 
 def test_a_denial_overrides(iam: "IAMClient") -> None:
@@ -63,16 +63,16 @@ def test_a_denial_overrides(iam: "IAMClient") -> None:
         iam, statement("sqs:*", "*"), statement("sqs:SendMessage", "*", Effect="Deny")
     )
 
-    assert policy.allows(Call("sqs:ReceiveMessage", "arn:aws:sqs:us-east-1:1:q"))
-    assert not policy.allows(Call("sqs:SendMessage", "arn:aws:sqs:us-east-1:1:q"))
+    assert policy.allows(RequiredPermission("sqs:ReceiveMessage", "arn:aws:sqs:us-east-1:1:q"))
+    assert not policy.allows(RequiredPermission("sqs:SendMessage", "arn:aws:sqs:us-east-1:1:q"))
 
 
 def test_a_role_is_passed_only_to_whom_it_may_be(iam: "IAMClient") -> None:
     condition = {"StringLike": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     policy = allowing(iam, statement("iam:PassRole", PASSED, Condition=condition))
 
-    assert policy.allows(Call("iam:PassRole", PASSED, "ecs-tasks.amazonaws.com"))
-    assert not policy.allows(Call("iam:PassRole", PASSED, "ec2.amazonaws.com"))
+    assert policy.allows(RequiredPermission("iam:PassRole", PASSED, "ecs-tasks.amazonaws.com"))
+    assert not policy.allows(RequiredPermission("iam:PassRole", PASSED, "ec2.amazonaws.com"))
 
 
 def test_a_condition_that_cannot_be_judged_is_not_passed_over(iam: "IAMClient") -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from local.rehearsal.assembly import ImageAsset
-from local.rehearsal.ecs.engine import Container, ContainerOrder
-from local.rehearsal.ecs.process_engine import ProcessEngine
-from local.rehearsal.failure import Failed
+from rehearsal.assembly import ImageAsset
+from rehearsal.ecs.engine import Container, ContainerOrder
+from rehearsal.ecs.process_engine import ProcessEngine
+from rehearsal.failure import Failed
 from tests.local.gone import are_gone
-from tests.rehearsal.test_scheduler import FIRST
+from tests.rehearsal.test_service_scheduler import FIRST
 
 PROGRAM = """
 import json, os, sys, time

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from local.rehearsal.failure import Failed
-from local.rehearsal.report import Report
+from rehearsal.failure import Failed
+from rehearsal.report import RehearsalReport
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def screen() -> io.StringIO:
 
 
 @pytest.fixture
-def report(screen: io.StringIO) -> Report:
-    return Report(screen, title="A rehearsal.")
+def report(screen: io.StringIO) -> RehearsalReport:
+    return RehearsalReport(screen, title="A rehearsal.")
 
 
 def last_line(screen: io.StringIO) -> dict[str, object]:
@@ -24,7 +24,9 @@ def last_line(screen: io.StringIO) -> dict[str, object]:
     return figures
 
 
-def test_the_last_line_has_exactly_these_members(report: Report, screen: io.StringIO) -> None:
+def test_the_last_line_has_exactly_these_members(
+    report: RehearsalReport, screen: io.StringIO
+) -> None:
     report.figures.stacks = 5
 
     assert report.finish() == 0
@@ -45,7 +47,7 @@ def test_the_last_line_has_exactly_these_members(report: Report, screen: io.Stri
     assert figures["stacks"] == 5
 
 
-def test_a_step_is_told_when_it_is_done(report: Report, screen: io.StringIO) -> None:
+def test_a_step_is_told_when_it_is_done(report: RehearsalReport, screen: io.StringIO) -> None:
     with report.step("It works") as told:
         assert "It works" not in screen.getvalue()
         told.append("Very well.")
@@ -54,7 +56,9 @@ def test_a_step_is_told_when_it_is_done(report: Report, screen: io.StringIO) -> 
     assert report.finish() == 0
 
 
-def test_a_failed_step_is_told_and_ends_what_follows(report: Report, screen: io.StringIO) -> None:
+def test_a_failed_step_is_told_and_ends_what_follows(
+    report: RehearsalReport, screen: io.StringIO
+) -> None:
     with pytest.raises(Failed), report.step("It works"):
         raise Failed("It does not.", details=("a line of its log",))
 
@@ -62,7 +66,7 @@ def test_a_failed_step_is_told_and_ends_what_follows(report: Report, screen: io.
 
 
 def test_whatever_is_wrong_is_said_at_the_end_and_makes_exit_code_1(
-    report: Report, screen: io.StringIO
+    report: RehearsalReport, screen: io.StringIO
 ) -> None:
     report.fail(Failed("It does not work.", details=("a line of its log",)))
     report.find("And this is not right either.")

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from aiohttp import web
 
-from local.rehearsal.balancer.settings import HealthCheckSettings, TargetGroupSettings
-from local.rehearsal.balancer.target_group import CheckedHealth, Health, Target, TargetGroup
-from local.rehearsal.changes import Changes
+from rehearsal.balancer.settings import HealthCheckSettings, TargetGroupSettings
+from rehearsal.balancer.target_group import CheckedHealth, Health, Target, TargetGroup
+from rehearsal.changes import Changes
 from tests.rehearsal.loopback import HOST, serving
 
 SETTINGS = TargetGroupSettings(

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from docs.security_figures import HAVE_TO_BE_ZERO, rows
+from docs.generator.security_figures import HAVE_TO_BE_ZERO, rows
 from tests.api.conformance import conformance
 from tests.api.conftest import api_over
 from tests.conftest import Clock, cloud_in_memory, new_session
@@ -26,7 +26,7 @@ from tests.security.addresses import try_addresses
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.security", description=__doc__)
     parser.add_argument("--wrapped", type=int, default=1_000, help="addresses at random")
-    parser.add_argument("--pictures", type=int, default=20_000, help="damaged pictures")
+    parser.add_argument("--images", type=int, default=20_000, help="damaged images")
     parser.add_argument("--examples", type=int, default=400, help="requests a route and kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path, help="where to write the figures")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     figures = {
         "python": platform.python_version(),
         **_addresses(wrapped=arguments.wrapped, seed=arguments.seed),
-        **_pictures(count=arguments.pictures, seed=arguments.seed),
+        **_images(count=arguments.images, seed=arguments.seed),
         **_requests(examples=arguments.examples),
     }
     for name, value in rows(figures):
@@ -58,9 +58,9 @@ def _addresses(*, wrapped: int, seed: int) -> Mapping[str, Any]:
     }
 
 
-def _pictures(*, count: int, seed: int) -> Mapping[str, Any]:
+def _images(*, count: int, seed: int) -> Mapping[str, Any]:
     """In a process of its own, whose children are imaging children and nothing else."""
-    lengths = ("--pictures", str(count), "--seed", str(seed), "--largest")
+    lengths = ("--images", str(count), "--seed", str(seed), "--largest")
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.imaging", *lengths, "--keep", ".local/fuzz"],
         stdout=subprocess.PIPE,

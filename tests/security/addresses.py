@@ -15,10 +15,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from services.common.errors import SourceError
 from services.common.source_url import SourceUrl
-from services.worker.address_policy import IPAddress, IPNetwork
-from services.worker.fetch import FetchPolicy, GuardedFetcher
-from services.worker.guarded_connection import connect_tcp
-from tests.worker.address_forms import (
+from services.worker.fetching.addresses import IPAddress, IPNetwork
+from services.worker.fetching.connection import connect_tcp
+from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from tests.worker.fetching.address_forms import (
     EMBEDDINGS,
     HOSTILE_HOSTS,
     HOSTILE_URLS,
@@ -28,7 +28,7 @@ from tests.worker.address_forms import (
     REFUSED_ADDRESSES,
     words,
 )
-from tests.worker.loopback_source import redirect, serving
+from tests.worker.fetching.loopback_source import redirect, serving
 
 REDIRECTOR = ip_address("127.66.0.1")
 """Where our own server is: an address on loopback that is among no forms."""
@@ -39,7 +39,7 @@ TLS = ssl.create_default_context()  # which takes 50 ms
 
 
 @dataclass
-class Addresses:
+class AddressFigures:
     """How many forms were tried, and those that were let through or refused by mistake."""
 
     tried: int = 0
@@ -63,10 +63,10 @@ class Connections:
 
 def try_addresses(
     *, wrapped: int, seed: int, networks: Sequence[IPNetwork] = (REDIRECTORS_NETWORK,)
-) -> Addresses:
+) -> AddressFigures:
     """All forms of the tests, and `wrapped` addresses at random that are not public, in every
     wrapping that IPv6 has for IPv4. `networks` are allowed although they are not public."""
-    found = Addresses()
+    found = AddressFigures()
     wanted = partial(_wanted, networks)
     wanted_after_redirect = partial(_wanted_after_redirect, networks)
     for url, answer in _hostile(wrapped, random.Random(seed)):

@@ -11,12 +11,12 @@ from click.testing import CliRunner, Result
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from taskctl.api_client import ApiClient
 from taskctl.cli import cli
 from taskctl.examination import Examination, Finding
+from taskfleet.api_client import ApiClient
 from tests.rehearsal.loopback import HOST as LOOPBACK
 
-PICTURE = b"a picture"
+IMAGE = b"an image"
 TASK: Mapping[str, Any] = {
     "taskId": "1",
     "status": "COMPLETED",
@@ -27,7 +27,7 @@ TASK: Mapping[str, Any] = {
         "contentType": "image/jpeg",
         "width": 4,
         "height": 3,
-        "sha256": hashlib.sha256(PICTURE).hexdigest(),
+        "sha256": hashlib.sha256(IMAGE).hexdigest(),
     },
 }
 KEY = "id.secret"
@@ -45,13 +45,13 @@ class FakeApi:
             "/tasks/1": (200, TASK),
         }
         self.request_id: Mapping[str, str] = {"X-Request-Id": "1"}
-        self.picture: bytes | None = PICTURE
+        self.image: bytes | None = IMAGE
         self.submitted: Any = None
         self.url = ""
 
     def answer(self, path: str) -> Response:
         if path == "/results/1.jpg":
-            return Response(self.picture, 403 if self.picture is None else 200)
+            return Response(self.image, 403 if self.image is None else 200)
         if path == "/tasks":
             self.submitted = request.get_json()
         if path not in {"/healthz", "/readyz"}:
@@ -94,7 +94,7 @@ def findings(url: str) -> list[Finding]:
     clock = Clock()
     examination = Examination(
         ApiClient(url, key=KEY),
-        picture_url="https://example.com/a.jpg",
+        image_url="https://example.com/a.jpg",
         patience_s=30,
         monotonic=clock.monotonic,
         sleep=clock.sleep,
@@ -191,7 +191,7 @@ def test_an_answer_that_is_not_the_apis_is_the_load_balancers(api: FakeApi) -> N
                     "failureReason": "Not there.",
                 },
             ),
-            "picture",
+            "image",
             "source_not_found: Not there.",
         ),
     ],
@@ -208,12 +208,12 @@ def test_the_hop_that_fails_is_named(
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"), [(None, "does not serve"), (b"another", "something else")]
+    ("image", "words"), [(None, "does not serve"), (b"another", "something else")]
 )
 def test_a_result_that_is_not_served_as_promised_is_named(
-    api: FakeApi, picture: bytes | None, words: str
+    api: FakeApi, image: bytes | None, words: str
 ) -> None:
-    api.picture = picture
+    api.image = image
 
     found = broken(api)
 

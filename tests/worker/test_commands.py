@@ -8,9 +8,11 @@ import pytest
 
 from services.common.clock import utc_now
 from services.common.config import ReconcilerConfig, WorkerConfig
-from services.common.job_queue import JobQueue
+from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
-from services.worker.__main__ import health, main, reconcile
+from services.worker.__main__ import main
+from services.worker.commands.health import health
+from services.worker.commands.reconcile import reconcile
 from services.worker.health import HealthFile, healthy_within_s
 from tests.conftest import Cloud
 from tests.tasks import POLICY, new_task
@@ -33,7 +35,7 @@ def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPat
 
 
 def test_reconcile_sends_what_was_never_sent(
-    container: pytest.MonkeyPatch, table: TaskTable, queue: JobQueue
+    container: pytest.MonkeyPatch, table: TaskTable, queue: TaskQueue
 ) -> None:
     now = utc_now()
     due = now - timedelta(milliseconds=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import QueueUnavailable
-from services.common.job_queue import JobQueue, Message
+from services.common.task_queue import Message, TaskQueue
 from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
 from tests.conftest import Cloud
@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 class Work:
     """Stands in for the processor: each message waits until the test lets it go."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: TaskQueue) -> None:
         self.queue = queue
         self.started: list[Message] = []
         self.go_on = threading.Event()
@@ -42,7 +42,7 @@ class Work:
 
 
 @pytest.fixture
-def work(queue: JobQueue) -> Iterator[Work]:
+def work(queue: TaskQueue) -> Iterator[Work]:
     work = Work(queue)
     yield work
     work.go_on.set()
@@ -56,7 +56,7 @@ def health(tmp_path: Path) -> HealthFile:
 class Running:
     """A consumer in a thread of its own."""
 
-    def __init__(self, queue: JobQueue, work: Work, health: HealthFile, **options: float) -> None:
+    def __init__(self, queue: TaskQueue, work: Work, health: HealthFile, **options: float) -> None:
         self.consumer = Consumer(
             queue=queue,
             process=work,
@@ -76,20 +76,20 @@ class Running:
 
 
 @pytest.fixture
-def running(queue: JobQueue, work: Work, health: HealthFile) -> Iterator[Running]:
+def running(queue: TaskQueue, work: Work, health: HealthFile) -> Iterator[Running]:
     running = Running(queue, work, health)
     yield running
     work.go_on.set()
     running.stop()
 
 
-def send(queue: JobQueue, count: int) -> None:
+def send(queue: TaskQueue, count: int) -> None:
     for number in range(count):
         queue.send(f"task-{number}", request_id="r")
 
 
 def test_no_more_is_received_than_can_be_started(
-    queue: JobQueue, work: Work, running: Running
+    queue: TaskQueue, work: Work, running: Running
 ) -> None:
     send(queue, 5)
     wait_until(lambda: len(work.started) == 2)
@@ -100,7 +100,7 @@ def test_no_more_is_received_than_can_be_started(
 
 
 def test_what_is_under_way_is_finished_after_stop_and_nothing_new_begun(
-    queue: JobQueue, work: Work, running: Running
+    queue: TaskQueue, work: Work, running: Running
 ) -> None:
     send(queue, 4)
     wait_until(lambda: len(work.started) == 2)
@@ -113,9 +113,9 @@ def test_what_is_under_way_is_finished_after_stop_and_nothing_new_begun(
 
 
 def test_messages_of_the_poll_in_flight_go_back_at_once_after_stop(
-    cloud: Cloud, queue: JobQueue, work: Work, health: HealthFile
+    cloud: Cloud, queue: TaskQueue, work: Work, health: HealthFile
 ) -> None:
-    class SlowPoll(JobQueue):
+    class SlowPoll(TaskQueue):
         """The poll returns messages just after the stop."""
 
         def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
@@ -146,7 +146,7 @@ def test_messages_of_the_poll_in_flight_go_back_at_once_after_stop(
 
 @pytest.mark.parametrize("error", [QueueUnavailable("x"), ZeroDivisionError()])
 def test_a_message_whose_processing_raises_frees_its_slot_and_is_kept(
-    queue: JobQueue, work: Work, running: Running, error: Exception
+    queue: TaskQueue, work: Work, running: Running, error: Exception
 ) -> None:
     work.error = error
     work.go_on.set()
@@ -157,9 +157,9 @@ def test_a_message_whose_processing_raises_frees_its_slot_and_is_kept(
 
 
 def test_a_queue_that_refuses_for_a_while_does_not_end_the_loop(
-    cloud: Cloud, queue: JobQueue, work: Work, health: HealthFile
+    cloud: Cloud, queue: TaskQueue, work: Work, health: HealthFile
 ) -> None:
-    class FlakyQueue(JobQueue):
+    class FlakyQueue(TaskQueue):
         refusals = 3
 
         def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
@@ -175,13 +175,15 @@ def test_a_queue_that_refuses_for_a_while_does_not_end_the_loop(
     running.stop()
 
 
-def test_an_idle_worker_makes_rounds(queue: JobQueue, running: Running, health: HealthFile) -> None:
+def test_an_idle_worker_makes_rounds(
+    queue: TaskQueue, running: Running, health: HealthFile
+) -> None:
     wait_until(lambda: health.age_s() is not None)
     wait_until(lambda: (health.age_s() or 9) < 0.005)
 
 
 def test_a_busy_worker_makes_rounds(
-    queue: JobQueue, work: Work, running: Running, health: HealthFile
+    queue: TaskQueue, work: Work, running: Running, health: HealthFile
 ) -> None:
     send(queue, 3)
     wait_until(lambda: len(work.started) == 2)
@@ -190,7 +192,7 @@ def test_a_busy_worker_makes_rounds(
 
 
 def test_a_worker_with_a_stuck_task_stops_making_rounds(
-    queue: JobQueue, work: Work, health: HealthFile
+    queue: TaskQueue, work: Work, health: HealthFile
 ) -> None:
     running = Running(queue, work, health, longest_task_s=0.0)
     send(queue, 2)

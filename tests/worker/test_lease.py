@@ -8,8 +8,8 @@ from threading import Barrier, Event
 import pytest
 
 from services.common.errors import LeaseLost, TableUnavailable
-from services.common.job_queue import JobQueue, Message
 from services.common.task import Status, Task
+from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
 from tests.conftest import Clock, Cloud
@@ -17,12 +17,12 @@ from tests.tasks import LEASE, NOW, new_task
 
 
 @pytest.fixture
-def keeper(table: TaskTable, queue: JobQueue, clock: Clock) -> LeaseKeeper:
+def keeper(table: TaskTable, queue: TaskQueue, clock: Clock) -> LeaseKeeper:
     return make_keeper(table, queue, clock)
 
 
 def make_keeper(
-    table: TaskTable, queue: JobQueue, clock: Clock, *, interval: timedelta = LEASE / 3
+    table: TaskTable, queue: TaskQueue, clock: Clock, *, interval: timedelta = LEASE / 3
 ) -> LeaseKeeper:
     return LeaseKeeper(
         table=table, queue=queue, at_once=2, duration=LEASE, interval=interval, clock=clock
@@ -36,7 +36,7 @@ def claim(table: TaskTable) -> Task:
 
 
 @pytest.fixture
-def message(claim: Task, queue: JobQueue) -> Message:
+def message(claim: Task, queue: TaskQueue) -> Message:
     queue.send(claim.task_id, request_id="r")
     [message] = queue.receive(limit=1, wait_s=0)
     return message
@@ -44,7 +44,7 @@ def message(claim: Task, queue: JobQueue) -> Message:
 
 def test_a_beat_extends_row_and_message(
     table: TaskTable,
-    queue: JobQueue,
+    queue: TaskQueue,
     keeper: LeaseKeeper,
     clock: Clock,
     claim: Task,
@@ -61,7 +61,7 @@ def test_a_beat_extends_row_and_message(
 
 
 def test_a_message_is_not_kept_from_others_without_the_lease(
-    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+    table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
     queue.change_visibility(message, timeout_s=0)
     table.cancel(claim.task_id, now=NOW)
@@ -73,7 +73,7 @@ def test_a_message_is_not_kept_from_others_without_the_lease(
 
 
 def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
-    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+    cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     class FlakyTable(TaskTable):
         refusals = 1
@@ -99,7 +99,7 @@ def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
 
 
 def test_a_call_that_hangs_keeps_no_other_lease_waiting(
-    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+    cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     together = Barrier(2, timeout=10)
 
@@ -115,7 +115,7 @@ def test_a_call_that_hangs_keeps_no_other_lease_waiting(
 
 
 def test_a_call_that_hangs_does_not_keep_the_others_from_their_next_beat(
-    cloud: Cloud, table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+    cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     hanging, other = claim, replace(claim, task_id="6e1f7a4e-0000-4000-8000-000000000002")
     beaten: list[str] = []
@@ -154,7 +154,7 @@ def test_nothing_is_extended_after_the_work_has_ended(
 
 
 def test_what_cannot_be_finished_is_given_back_at_once(
-    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+    table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
     with keeper.holding(claim, message) as lease:
         assert keeper.release_all() == 1
@@ -166,7 +166,7 @@ def test_what_cannot_be_finished_is_given_back_at_once(
 
 
 def test_one_task_that_cannot_be_given_back_does_not_keep_the_others(
-    table: TaskTable, queue: JobQueue, keeper: LeaseKeeper, claim: Task, message: Message
+    table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
     stolen = replace(claim, attempt=2, lease_owner="somebody else")
     with keeper.holding(stolen, message), keeper.holding(claim, message):
@@ -174,7 +174,7 @@ def test_one_task_that_cannot_be_given_back_does_not_keep_the_others(
 
 
 def test_the_thread_beats_until_it_is_stopped(
-    table: TaskTable, queue: JobQueue, clock: Clock, claim: Task, message: Message
+    table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     keeper = make_keeper(table, queue, clock, interval=timedelta(milliseconds=5))
     clock.forward(LEASE / 3)

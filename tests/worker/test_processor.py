@@ -15,26 +15,26 @@ import structlog
 from services.common.errors import (
     AttemptError,
     BucketUnavailable,
+    ImageDamaged,
     ImagingCrashed,
-    PictureDamaged,
     SourceNotFound,
     SourceUnavailable,
     TableUnavailable,
 )
-from services.common.job_queue import JobQueue, Message
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff, Phase, Result, Status, Task
+from services.common.task_queue import Message, TaskQueue
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
-from services.worker.imaging import Picture
+from services.worker.imaging import ResultImage
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
 
 SOURCE = b"what the source serves"
-PICTURE = Picture(body=b"a grey picture", content_type="image/png", width=4, height=3)
+IMAGE = ResultImage(body=b"a gray image", content_type="image/png", width=4, height=3)
 
 
 @dataclass
@@ -53,7 +53,7 @@ class StubFetcher:
 
 @dataclass
 class StubImaging:
-    """Gives a picture, or fails as told; `meanwhile` happens while it is at work."""
+    """Gives an image, or fails as told; `meanwhile` happens while it is at work."""
 
     error: Exception | None = None
     meanwhile: Callable[[], object] = lambda: None
@@ -66,12 +66,12 @@ class StubImaging:
         output: Mapping[str, Any] | None,
         *,
         timeout_s: float,
-    ) -> Picture:
+    ) -> ResultImage:
         self.sources.append(source.read_bytes())
         self.meanwhile()
         if self.error is not None:
             raise self.error
-        return PICTURE
+        return IMAGE
 
 
 class Bench:
@@ -79,7 +79,7 @@ class Bench:
 
     def __init__(self, cloud: Cloud, table: TaskTable, clock: Clock, scratch: Path) -> None:
         self.cloud, self.table, self.clock, self.scratch = cloud, table, clock, scratch
-        self.queue = JobQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+        self.queue = TaskQueue(cloud.sqs, url=cloud.resources.task_queue_url)
         self.bucket = ResultBucket(cloud.s3, bucket=cloud.resources.result_bucket)
         self.fetcher = StubFetcher()
         self.imaging = StubImaging()
@@ -163,30 +163,30 @@ def test_a_task_is_fetched_processed_stored_completed_and_its_message_deleted(
     assert row.result == Result(
         key=f"results/{task.task_id}/1.png",
         content_type="image/png",
-        size_bytes=len(PICTURE.body),
+        size_bytes=len(IMAGE.body),
         width=4,
         height=3,
-        sha256=hashlib.sha256(PICTURE.body).hexdigest(),
+        sha256=hashlib.sha256(IMAGE.body).hexdigest(),
     )
     assert bench.fetcher.urls == [task.input_image_url]
     assert bench.imaging.sources == [SOURCE]
-    assert bench.stored() == {row.result.key: PICTURE.body}
+    assert bench.stored() == {row.result.key: IMAGE.body}
     assert bench.cloud.messages() == {"queue": 0, "dead letters": 0}
     assert list(bench.scratch.iterdir()) == []
 
 
 def test_the_clients_fault_fails_the_task_at_once_and_for_good(bench: Bench) -> None:
-    bench.fetcher = failed_with(SourceNotFound("The server says that there is no such picture."))
+    bench.fetcher = failed_with(SourceNotFound("The server says that there is no such image."))
     task = bench.put(new_task())
     bench.process()
     row = bench.row(task)
     assert (row.status, row.will_retry, row.attempt) == (Status.FAILED, False, 1)
     assert row.failure_code == "source_not_found"
-    assert row.failure_reason == "The server says that there is no such picture."
+    assert row.failure_reason == "The server says that there is no such image."
     assert bench.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
-def test_a_source_that_recovers_is_tried_again_until_it_gives_the_picture(bench: Bench) -> None:
+def test_a_source_that_recovers_is_tried_again_until_it_gives_the_image(bench: Bench) -> None:
     bench.fetcher = failed_with(SourceUnavailable("503"))
     task = bench.put(new_task())
     bench.process()
@@ -392,7 +392,7 @@ def test_a_late_losers_result_never_takes_the_winners_place(bench: Bench) -> Non
     row = bench.row(task)
     assert row.result is not None
     assert (row.status, row.result.key) == (Status.COMPLETED, f"results/{task.task_id}/2.png")
-    assert bench.stored()[row.result.key] == PICTURE.body
+    assert bench.stored()[row.result.key] == IMAGE.body
 
 
 def test_what_happened_can_be_followed_in_the_log(bench: Bench, logs: list[Any]) -> None:
@@ -400,7 +400,7 @@ def test_what_happened_can_be_followed_in_the_log(bench: Bench, logs: list[Any])
     bench.put(new_task())
     bench.process()
     stages = {entry["stage"] for entry in logs if "duration_ms" in entry}
-    assert stages == {"fetch", "picture", "store", "total"}
+    assert stages == {"fetch", "image", "store", "total"}
     [claimed] = [entry for entry in logs if entry["event"] == "task claimed"]
     assert claimed["metrics"] == {Metric.FIRST_CLAIM_WAIT: 2000}
 
@@ -418,10 +418,10 @@ def test_a_task_that_waited_for_its_client_to_retry_it_is_not_late(
     assert claimed["metrics"] == {Metric.FIRST_CLAIM_WAIT: 2000}
 
 
-def test_a_damaged_picture_is_counted_under_its_code(bench: Bench, logs: list[Any]) -> None:
-    bench.imaging = StubImaging(error=PictureDamaged("The picture ends in the middle."))
+def test_a_damaged_image_is_counted_under_its_code(bench: Bench, logs: list[Any]) -> None:
+    bench.imaging = StubImaging(error=ImageDamaged("The image ends in the middle."))
     bench.put(new_task())
     bench.process()
     [entry] = [entry for entry in logs if entry["event"] == "attempt failed"]
     assert entry["metrics"] == {Metric.ATTEMPTS_FAILED: 1, Metric.TASKS_FAILED: 1}
-    assert entry["dimensions"] == {"FailureCode": "picture_damaged"}
+    assert entry["dimensions"] == {"FailureCode": "image_damaged"}

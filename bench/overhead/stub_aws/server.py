@@ -1,5 +1,5 @@
 """The HTTP side of it: the JSON protocols of SQS, DynamoDB and Secrets Manager, S3's PUT, and
-pictures to fetch."""
+images to fetch."""
 
 import json
 import sys
@@ -15,16 +15,16 @@ from bench.overhead.stub_aws.queue import StubQueue
 from bench.overhead.stub_aws.table import StubTable
 from local.ports import HOST
 
-PICTURES = "/pictures/"
+IMAGES = "/images/"
 Request = Mapping[str, Any]
 
 
 class StubAws:
-    """Runs inside a ``with``. Serves the files of a folder under ``PICTURES``, one secret, one
+    """Runs inside a ``with``. Serves the files of a folder under ``IMAGES``, one secret, one
     table and one queue; `calls` counts each operation by its name."""
 
-    def __init__(self, *, pictures: Path, secret: str) -> None:
-        self._pictures = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    def __init__(self, *, images: Path, secret: str) -> None:
+        self._images = {path.name: path.read_bytes() for path in images.iterdir()}
         self._secret = secret
         self._counting = threading.Lock()
         self.calls: Counter[str] = Counter()
@@ -59,12 +59,12 @@ class StubAws:
     def endpoint_url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def picture_url(self, name: str) -> str:
-        return f"{self.endpoint_url}{PICTURES}{name}"
+    def image_url(self, name: str) -> str:
+        return f"{self.endpoint_url}{IMAGES}{name}"
 
-    def picture(self, name: str) -> bytes:
-        self._count("GetPicture")
-        return self._pictures[name]
+    def image(self, name: str) -> bytes:
+        self._count("GetImage")
+        return self._images[name]
 
     def put_object(self) -> None:
         """It is counted and forgotten: thousands of them would fill the memory."""
@@ -115,8 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"", ETag='"0123456789abcdef0123456789abcdef"')
 
     def do_GET(self) -> None:
-        # Pictures come from many hosts: there is no connection to be used again.
-        self._send(self.server.aws.picture(self.path.removeprefix(PICTURES)), Connection="close")
+        # Images come from many hosts: there is no connection to be used again.
+        self._send(self.server.aws.image(self.path.removeprefix(IMAGES)), Connection="close")
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))

@@ -5,10 +5,10 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from services.api.auth import public
+from services.api.errors import NotReady
 from services.api.readiness import Readiness
 from services.api.routes.responses import errors
 from services.api.schemas import HealthView
-from services.common.errors import NotReady
 
 
 def health_routes(readiness: Readiness) -> APIBlueprint:

@@ -12,12 +12,12 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from services.api.auth import current_caller, requires
+from services.api.errors import FieldError, InvalidRequest
 from services.api.request_id import current_request_id
 from services.api.routes.responses import AUTHENTICATED, errors
 from services.api.schemas import Submission, TaskPath, TaskView
 from services.api.task_service import Submitted, TaskService
 from services.common.api_key import Scope
-from services.common.errors import FieldError, InvalidRequest
 from services.common.task import Task
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -62,7 +62,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
     )
     @requires(Scope.SUBMIT)
     def submit(body: Submission) -> Response:
-        """Submit a picture"""
+        """Submit an image"""
         outcome = service.submit(
             current_caller().client,
             body,
@@ -87,7 +87,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         operation_id="getTaskResult",
         responses={
             307: {
-                "description": "Where the picture is, for a few minutes",
+                "description": "Where the image is, for a few minutes",
                 "headers": {"Location": {"schema": {"type": "string"}, "required": True}},
             },
             **errors(*AUTHENTICATED, 404, 409, 410),
@@ -132,7 +132,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         return response
 
     def _show(task: Task, status: HTTPStatus) -> Response:
-        # A key that may only submit sees the picture of no repeated submission either.
+        # A key that may only submit sees the image of no repeated submission either.
         may_read = Scope.READ in current_caller().scopes
         view = TaskView.of(task, result_url=service.result_url(task) if may_read else None)
         body = view.model_dump_json(by_alias=True, exclude_none=True)

@@ -1,4 +1,4 @@
-"""What can be done to a picture: the catalogue of operations, and how the result is written.
+"""What can be done to an image: the catalogue of operations, and how the result is written.
 
 One file per operation: a frozen model of its parameters, and what it does. To add one, write its
 file, and add its class to ``AnyOperation`` below. The API validates submissions
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from services.common.operations.base import PictureOperation, Size
+from services.common.operations.base import ImageOperation, Size
 from services.common.operations.convert import Convert
 from services.common.operations.grayscale import Grayscale
 from services.common.operations.output import (
@@ -34,9 +34,9 @@ __all__ = [
     "Convert",
     "Format",
     "Grayscale",
+    "ImageOperation",
     "Operation",
     "Output",
-    "PictureOperation",
     "Recipe",
     "Resize",
     "Rotate",
@@ -49,7 +49,7 @@ AnyOperation: TypeAlias = Convert | Grayscale | Resize | Rotate
 
 Operation: TypeAlias = Annotated[AnyOperation, Field(discriminator="name")]
 
-OPERATIONS: Final[dict[str, type[PictureOperation]]] = {
+OPERATIONS: Final[dict[str, type[ImageOperation]]] = {
     operation.model_fields["name"].default: operation for operation in get_args(AnyOperation)
 }
 
@@ -60,7 +60,7 @@ MAX_OPERATIONS: Final = 10
 
 
 class Recipe(BaseModel):
-    """What to do to a picture, in order, and how to write the result.
+    """What to do to an image, in order, and how to write the result.
 
     The API's submission extends this; the worker reads a stored row with it.
     """
@@ -94,7 +94,7 @@ class Recipe(BaseModel):
 
 
 def result_format(
-    operations: Sequence[PictureOperation], output: Output | None = None
+    operations: Sequence[ImageOperation], output: Output | None = None
 ) -> Format | None:
     """The format asked for, by ``convert`` or ``output``; ``None`` when neither names one.
 

@@ -1,4 +1,4 @@
-"""What every operation is: a name, parameters, and what they do to a picture."""
+"""What every operation is: a name, parameters, and what they do to an image."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +18,7 @@ def _require_name(schema: dict[str, Any]) -> None:
     schema["required"] = ["name", *schema.get("required", [])]
 
 
-class PictureOperation(BaseModel, ABC):
+class ImageOperation(BaseModel, ABC):
     """One step of a task, as a client writes it: ``{"name": …, parameters}``.
 
     A subclass makes ``name`` a literal and adds its parameters; its docstring is what the catalogue
@@ -32,15 +32,15 @@ class PictureOperation(BaseModel, ABC):
     name: str
 
     def result_size(self, size: Size) -> Size:
-        """The size this makes of a picture of ``size``; known before anything is decoded, so
+        """The size this makes of an image of ``size``; known before anything is decoded, so
         that the caps on pixels can be checked first."""
         return size
 
     @abstractmethod
     def apply(self, image: "Image", size: Size) -> "Image":
-        """The changed picture; ``image`` itself when there is nothing to do.
+        """The changed image; ``image`` itself when there is nothing to do.
 
         ``image`` is upright, in sRGB, and of mode L, LA, RGB or RGBA, 8 bits a channel; so is
-        what is returned. ``size`` is what ``result_size`` made of the whole picture's size:
+        what is returned. ``size`` is what ``result_size`` made of the whole image's size:
         ``image`` has fewer pixels when its decoder was told to leave some out.
         """

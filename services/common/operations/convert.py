@@ -2,14 +2,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from services.common.operations.base import PictureOperation, Size
+from services.common.operations.base import ImageOperation, Size
 from services.common.operations.output import Format
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Convert(PictureOperation):
+class Convert(ImageOperation):
     """Write the result in another format; the same as ``format`` in the task's ``output``."""
 
     name: Literal["convert"] = "convert"

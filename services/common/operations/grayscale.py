@@ -1,14 +1,14 @@
 from typing import TYPE_CHECKING, Literal
 
-from services.common.operations.base import PictureOperation, Size
+from services.common.operations.base import ImageOperation, Size
 from services.common.operations.transparency import flatten
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Grayscale(PictureOperation):
-    """Make a true one-channel picture. Transparent parts are laid on white first."""
+class Grayscale(ImageOperation):
+    """Make a true one-channel image. Transparent parts are laid on white first."""
 
     name: Literal["grayscale"] = "grayscale"
 

@@ -26,7 +26,7 @@ class Output(BaseModel):
         Format | None,
         Field(
             description="Without it: the input's own format where that can hold the result, else "
-            "JPEG for an opaque picture from a lossy format and PNG for any other."
+            "JPEG for an opaque image from a lossy format and PNG for any other."
         ),
     ] = None
     quality: Annotated[

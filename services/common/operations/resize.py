@@ -2,7 +2,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.common.operations.base import PictureOperation, Size
+from services.common.operations.base import ImageOperation, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,8 +17,8 @@ close to fair resampling' from 3.0 on (documentation of ``Image.resize``)."""
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
-class Resize(PictureOperation):
-    """Change the size. A picture is never made larger unless ``enlarge`` is true."""
+class Resize(ImageOperation):
+    """Change the size. An image is never made larger unless ``enlarge`` is true."""
 
     name: Literal["resize"] = "resize"
     width: Annotated[
@@ -36,7 +36,7 @@ class Resize(PictureOperation):
     enlarge: Annotated[
         bool,
         Field(
-            description="When false, a picture too small for `fit` keeps its size, for `fill` is "
+            description="When false, an image too small for `fit` keeps its size, for `fill` is "
             "only cut to the proportions, and for `exact` keeps its shorter sides."
         ),
     ] = False
@@ -72,7 +72,7 @@ class Resize(PictureOperation):
 
         if size == image.size:
             return image
-        # Premultiplied alpha, or the hidden colour of transparent pixels bleeds into the edges.
+        # Premultiplied alpha, or the hidden color of transparent pixels bleeds into the edges.
         premultiplied = {"LA": "La", "RGBA": "RGBa"}.get(image.mode, image.mode)
         resized = image.convert(premultiplied).resize(
             size, Image.Resampling.LANCZOS, self._kept(image.size, size), REDUCING_GAP
@@ -80,7 +80,7 @@ class Resize(PictureOperation):
         return resized.convert(image.mode)
 
     def _kept(self, size: Size, target: Size) -> tuple[float, float, float, float]:
-        """The part of the picture that stays: left, top, right, bottom."""
+        """The part of the image that stays: left, top, right, bottom."""
         width, height = size
         if self.mode != "fill":
             return 0, 0, width, height

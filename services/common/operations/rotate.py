@@ -2,14 +2,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from services.common.operations.base import PictureOperation, Size
+from services.common.operations.base import ImageOperation, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Rotate(PictureOperation):
-    """Turn the picture clockwise by a quarter, a half or three quarters."""
+class Rotate(ImageOperation):
+    """Turn the image clockwise by a quarter, a half or three quarters."""
 
     name: Literal["rotate"] = "rotate"
     degrees: Annotated[Literal[90, 180, 270], Field(description="Clockwise.")]

@@ -8,7 +8,7 @@ BACKGROUND = "white"
 
 
 def flatten(image: "Image") -> "Image":
-    """The picture without its alpha channel, laid on ``BACKGROUND``."""
+    """The image without its alpha channel, laid on ``BACKGROUND``."""
     from PIL import Image
 
     opaque_modes = {"LA": "L", "RGBA": "RGB"}

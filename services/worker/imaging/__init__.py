@@ -1,7 +1,7 @@
-"""Pictures, done where they can hurt nobody.
+"""Images, done where they can hurt nobody.
 
-The way of a picture: ``pool`` finds a free child, ``child`` gives it the open file over ``wire``;
-``inside`` the child, fenced in by ``sandbox`` and ``seccomp``, ``picture`` does the work: it lets
+The way of an image: ``pool`` finds a free child, ``child`` gives it the open file over ``wire``;
+``inside`` the child, fenced in by ``sandbox`` and ``seccomp``, ``image`` does the work: it lets
 ``sniff`` say what the file is, ``decode`` open it (with ``color`` and ``scans``), the operations
 change it and ``encode`` write it. The result comes back over ``wire``.
 
@@ -10,6 +10,6 @@ Pillow is loaded in the children only.
 
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.pool import ImagingPool
-from services.worker.imaging.work import Picture
+from services.worker.imaging.work import ResultImage
 
-__all__ = ["ImagingLimits", "ImagingPool", "Picture"]
+__all__ = ["ImagingLimits", "ImagingPool", "ResultImage"]

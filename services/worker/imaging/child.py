@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.common.errors import (
+    ImageError,
+    ImageTooComplex,
     ImagingCrashed,
     ImagingTimeout,
-    PictureError,
-    PictureTooComplex,
 )
 from services.common.operations import CONTENT_TYPES
 from services.worker.imaging import sandbox, wire
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.wire import Message, WireClosed, WireGarbled
-from services.worker.imaging.work import Picture
+from services.worker.imaging.wire import Frame, WireClosed, WireGarbled
+from services.worker.imaging.work import ResultImage
 
 _PROJECT: Final = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ _MAIN: Final = (
     "from services.worker.imaging.inside import main; main(*sys.argv[2:])"
 )
 
-_ERRORS: Final = {error.code: error for error in PictureError.__subclasses__()}
+_ERRORS: Final = {error.code: error for error in ImageError.__subclasses__()}
 
 MAX_REASON_CHARS: Final = 500
 """A row and a client's terminal have to take it, whoever wrote it."""
@@ -44,7 +44,7 @@ class ChildGone(Exception):
 
 
 class ImagingChild:
-    """A process with an empty environment that does one picture at a time. Not thread-safe.
+    """A process with an empty environment that does one image at a time. Not thread-safe.
 
     It is a new interpreter and not a fork of this one: a fork of a process with threads may hang,
     and would have the parent's memory, credentials included.
@@ -104,15 +104,15 @@ class ImagingChild:
         output: Mapping[str, Any] | None,
         *,
         deadline: float,
-    ) -> Picture:
+    ) -> ResultImage:
         """The result for the file open as ``source``. ``deadline`` is on the monotonic clock.
 
-        Raises ``ChildGone``, after which the picture may be given to another child, or
-        ``PictureError``.
+        Raises ``ChildGone``, after which the image may be given to another child, or
+        ``ImageError``.
         """
-        request = Message({"operations": list(operations), "output": output})
+        request = Frame({"operations": list(operations), "output": output})
         self.wait_until_ready(deadline=deadline)
-        self._last_words()  # what a decoder said of an earlier picture is not about this one
+        self._last_words()  # what a decoder said of an earlier image is not about this one
         try:
             wire.send_with_file(self._connection, request, source, deadline=deadline)
             reply = self._receive(deadline)
@@ -125,7 +125,7 @@ class ImagingChild:
         if "code" in reply.head:
             raise _error(reply.head)
         try:
-            return _picture(reply)
+            return _image(reply)
         except WireGarbled as garbled:
             raise self._crash("talked nonsense") from garbled
 
@@ -139,7 +139,7 @@ class ImagingChild:
         self._process.wait()
         self._close_connections()
 
-    def _receive(self, deadline: float) -> Message:
+    def _receive(self, deadline: float) -> Frame:
         try:
             return wire.receive(
                 self._connection, max_body_bytes=self._limits.max_result_bytes, deadline=deadline
@@ -152,23 +152,23 @@ class ImagingChild:
     def _timeout(self) -> ImagingTimeout:
         self.close()
         return ImagingTimeout(
-            "The picture was not done in time, although it had not used up its CPU time."
+            "The image was not done in time, although it had not used up its CPU time."
         )
 
-    def _death(self) -> PictureError:
+    def _death(self) -> ImageError:
         self._process.kill()  # in case it only closed the connection; changes nothing if dead
         status = self._process.wait()
         if status == -sandbox.CPU_TIME_SIGNAL:
             self.close()
-            return PictureTooComplex(
-                f"The picture needs more than {self._limits.timeout_s:g} s of CPU time."
+            return ImageTooComplex(
+                f"The image needs more than {self._limits.timeout_s:g} s of CPU time."
             )
         return self._crash(
             f"was killed: {signal.strsignal(-status)}" if status < 0 else f"exited with {status}"
         )
 
     def _crash(self, how: str) -> ImagingCrashed:
-        crash = ImagingCrashed(f"The process that worked on the picture {how}.")
+        crash = ImagingCrashed(f"The process that worked on the image {how}.")
         last_words = self._last_words()
         self.close()
         if last_words:
@@ -187,7 +187,7 @@ class ImagingChild:
             os.close(self._stderr)
 
 
-def _error(head: Mapping[str, Any]) -> PictureError:
+def _error(head: Mapping[str, Any]) -> ImageError:
     """What the child says went wrong, with its traceback as a note."""
     reason = "".join(filter(str.isprintable, str(head.get("reason"))))[:MAX_REASON_CHARS]
     error = _ERRORS.get(str(head["code"]), ImagingCrashed)(reason)
@@ -196,9 +196,9 @@ def _error(head: Mapping[str, Any]) -> PictureError:
     return error
 
 
-def _picture(reply: Message) -> Picture:
+def _image(reply: Frame) -> ResultImage:
     match reply.head:
         case {"contentType": str(content_type), "width": int(width), "height": int(height)}:
             if content_type in CONTENT_TYPES.values() and width > 0 and height > 0 and reply.body:
-                return Picture(reply.body, content_type, width, height)
-    raise WireGarbled("neither a picture nor an error")
+                return ResultImage(reply.body, content_type, width, height)
+    raise WireGarbled("neither an image nor an error")

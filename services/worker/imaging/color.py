@@ -16,8 +16,8 @@ _LAB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 _REMEMBERED_TRANSFORMS: Final = 16
 _REMEMBERED_PROFILE_BYTES: Final = 32_768
-"""A camera's profile comes again with its next picture, and to make a transform of it takes 4 ms,
-as long as a small picture. Profiles of 600 bytes to 4 KB are usual; larger ones, which a stranger
+"""A camera's profile comes again with its next image, and to make a transform of it takes 4 ms,
+as long as a small image. Profiles of 600 bytes to 4 KB are usual; larger ones, which a stranger
 could fill the memory with, are not remembered."""
 
 _TO_WORKING_MODE: Final = {
@@ -32,7 +32,7 @@ _TO_WORKING_MODE: Final = {
 
 
 def foreign_profile(image: Image.Image) -> bytes | None:
-    """The picture's ICC profile, when it has one that can be read and is not sRGB anyway."""
+    """The image's ICC profile, when it has one that can be read and is not sRGB anyway."""
     if image.mode == "LAB":
         return _LAB.tobytes()
     icc = image.info.get("icc_profile")
@@ -41,12 +41,12 @@ def foreign_profile(image: Image.Image) -> bytes | None:
     try:
         description = ImageCms.ImageCmsProfile(BytesIO(icc)).profile.profile_description
     except (OSError, ValueError, TypeError):
-        return None  # as browsers do: the picture is shown as if it were sRGB
+        return None  # as browsers do: the image is shown as if it were sRGB
     return None if "sRGB" in (description or "") else bytes(icc)
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture in a working mode, through ``profile`` when there is one that fits it."""
+    """The image in a working mode, through ``profile`` when there is one that fits it."""
     image = _eight_bits(image)
     if profile is not None:
         image = _through(profile, image)
@@ -54,7 +54,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Without palette, colour key, premultiplied alpha or more than 8 bits a channel."""
+    """Without palette, color key, premultiplied alpha or more than 8 bits a channel."""
     if image.mode == "P":
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode.startswith("I;16"):
@@ -76,7 +76,7 @@ def _stretched(image: Image.Image, lowest: float, highest: float) -> Image.Image
 
 
 def _through(profile: bytes, image: Image.Image) -> Image.Image:
-    """Through the profile to sRGB. A profile that no transform of the picture's own colour space
+    """Through the profile to sRGB. A profile that no transform of the image's own color space
     can be made of is ignored, as browsers ignore it."""
     try:
         if image.mode in {"L", "LA"}:
@@ -89,7 +89,7 @@ def _through(profile: bytes, image: Image.Image) -> Image.Image:
 
 
 def _gray_through(profile: bytes, image: Image.Image) -> Image.Image:
-    """By a table of the 256 greys: sRGB has no grey mode to transform a whole picture into."""
+    """By a table of the 256 grays: sRGB has no gray mode to transform a whole image into."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
     table = _transform(profile, "L", "RGB").apply(ramp)
     gray = image.getchannel("L").point(table.getchannel("G").tobytes())

@@ -1,4 +1,4 @@
-"""Opening a picture: first its header, then its pixels, upright and in sRGB."""
+"""Opening an image: first its header, then its pixels, upright and in sRGB."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL import Image, ImageFile
 
-from services.common.errors import PictureDamaged, PictureTooComplex, PictureTooLarge
+from services.common.errors import ImageDamaged, ImageTooComplex, ImageTooLarge
 from services.common.operations import Format, Size
 from services.worker.imaging.color import foreign_profile, to_srgb
 from services.worker.imaging.limits import JPEG_MAX_SCANS
@@ -37,7 +37,7 @@ DECODER_ERRORS: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise for damaged files. Not ``MemoryError``: that says that the picture
+"""What Pillow's decoders raise for damaged files. Not ``MemoryError``: that says that the image
 is too much, not that it is wrong."""
 
 _AVIF_HEADER_BYTES: Final = 4096
@@ -58,38 +58,38 @@ _TO_UPRIGHT: Final = {
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
 
-class OpenedPicture:
-    """A picture of which only the header has been read. Of an animation, the first frame."""
+class OpenedImage:
+    """An image of which only the header has been read. Of an animation, the first frame."""
 
     def __init__(self, content: bytes, source_format: Format, *, max_pixels: int) -> None:
-        """Raises ``PictureTooLarge``, ``PictureTooComplex`` or ``PictureDamaged``."""
+        """Raises ``ImageTooLarge``, ``ImageTooComplex`` or ``ImageDamaged``."""
         self._image = _open(content, source_format, max_pixels)
-        # Pillow's TIFF decoder turns the picture upright itself.
+        # Pillow's TIFF decoder turns the image upright itself.
         self._orientation = 1 if source_format == "tiff" else _orientation(self._image)
         self._profile = foreign_profile(self._image)
 
     @property
     def size(self) -> Size:
-        """Of the upright picture."""
+        """Of the upright image."""
         width, height = self._image.size
         return (height, width) if self._orientation in _SIDEWAYS else (width, height)
 
     def decode(self, *, gray: bool, at_least: Size) -> Image.Image:
         """The pixels: upright, in sRGB, mode L, LA, RGB or RGBA, without any metadata. Once only.
 
-        A JPEG decoder may leave out colour when ``gray``, and pixels beyond ``at_least``. Raises
-        ``PictureDamaged``.
+        A JPEG decoder may leave out color when ``gray``, and pixels beyond ``at_least``. Raises
+        ``ImageDamaged``.
         """
         width, height = at_least
         stored_size = (height, width) if self._orientation in _SIDEWAYS else (width, height)
-        # Luma is grey only of sRGB: another colour space has to be converted first.
+        # Luma is gray only of sRGB: another color space has to be converted first.
         mode = "L" if gray and self._profile is None else None
         try:
             drafted = self._image.draft(mode, stored_size)
             self._image.load()
             image = to_srgb(_without_padding(self._image, drafted), self._profile)
         except DECODER_ERRORS as damaged:
-            raise PictureDamaged("The picture is damaged or cut off.") from damaged
+            raise ImageDamaged("The image is damaged or cut off.") from damaged
         if self._orientation in _TO_UPRIGHT:
             image = image.transpose(_TO_UPRIGHT[self._orientation])
         return image
@@ -103,12 +103,12 @@ def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.I
     except DECODER_ERRORS as damaged:
         if source_format == "avif" and _avif_pixels(content) > max_pixels:
             raise _too_large(max_pixels) from damaged
-        raise PictureDamaged(f"The header of the {source_format} file is damaged.") from damaged
+        raise ImageDamaged(f"The header of the {source_format} file is damaged.") from damaged
     width, height = image.size
     if width * height > max_pixels:
         raise _too_large(max_pixels)
     if source_format == "jpeg" and has_more_scans(content, JPEG_MAX_SCANS):
-        raise PictureTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
+        raise ImageTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
     return image
 
 
@@ -119,18 +119,18 @@ def _without_padding(
     within its last column and row; the rest of them would shift everything in the result."""
     if drafted is None:
         return image
-    _, picture = drafted
-    _, _, width, height = picture
+    _, region = drafted
+    _, _, width, height = region
     if width == image.width and height == image.height:
         return image
     whole = (max(1, round(width)), max(1, round(height)))
-    return image.resize(whole, Image.Resampling.BICUBIC, picture)
+    return image.resize(whole, Image.Resampling.BICUBIC, region)
 
 
 def _avif_pixels(content: bytes) -> int:
     """By the file's first image spatial extents (ISO/IEC 23008-12, 6.5.3), 0 without any.
 
-    libavif says only 'unreadable' of pictures above its own limit of 16,384 by 16,384.
+    libavif says only 'unreadable' of images above its own limit of 16,384 by 16,384.
     """
     box = content.find(b"ispe", 0, _AVIF_HEADER_BYTES)
     if box < 0 or len(content) < box + 16:
@@ -139,13 +139,13 @@ def _avif_pixels(content: bytes) -> int:
     return int(width) * int(height)
 
 
-def _too_large(max_pixels: int) -> PictureTooLarge:
-    return PictureTooLarge(f"The picture has more than {max_pixels / 1e6:g} megapixels.")
+def _too_large(max_pixels: int) -> ImageTooLarge:
+    return ImageTooLarge(f"The image has more than {max_pixels / 1e6:g} megapixels.")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except DECODER_ERRORS:
-        return 1  # damaged metadata spoils no picture; browsers show it as stored
+        return 1  # damaged metadata spoils no image; browsers show it as stored
     return orientation if orientation in _TO_UPRIGHT else 1

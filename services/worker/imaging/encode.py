@@ -28,7 +28,7 @@ _SAVE_OPTIONS: Final[dict[Format, dict[str, Any]]] = {
 
 
 def default_format(image: Image.Image, source_format: Format) -> Format:
-    """The source's own format where it can hold the result, else JPEG for an opaque picture from
+    """The source's own format where it can hold the result, else JPEG for an opaque image from
     a lossy format and PNG for any other."""
     if _can_hold(source_format, image):
         return source_format
@@ -38,7 +38,7 @@ def default_format(image: Image.Image, source_format: Format) -> Format:
 def encode(
     image: Image.Image, result_format: Format, *, quality: int | None, max_bytes: int
 ) -> bytes:
-    """The file, with nothing in it but the picture. Raises ``ResultTooLarge``."""
+    """The file, with nothing in it but the image. Raises ``ResultTooLarge``."""
     _check_encoder(image, result_format)
     if result_format in _OPAQUE:
         image = flatten(image)
@@ -66,7 +66,7 @@ def _can_hold(result_format: Format, image: Image.Image) -> bool:
     if _has_alpha(image) and result_format in _OPAQUE:
         return False
     if result_format == "gif" and image.mode != "L":
-        return False  # 256 colours hold all greys, but no resampled colour picture
+        return False  # 256 colors hold all grays, but no resampled color image
     return max(image.size) <= ENCODER_MAX_SIDE.get(
         result_format, max(image.size)
     ) and image.width * image.height <= ENCODER_MAX_PIXELS.get(

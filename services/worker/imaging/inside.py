@@ -1,4 +1,4 @@
-"""What runs inside an imaging child: confine oneself, then one picture after the other."""
+"""What runs inside an imaging child: confine oneself, then one image after the other."""
 
 import faulthandler
 import importlib
@@ -8,10 +8,10 @@ import socket
 import traceback
 from collections.abc import Callable
 
-from services.common.errors import ImagingCrashed, PictureError, PictureTooComplex
+from services.common.errors import ImageError, ImageTooComplex, ImagingCrashed
 from services.worker.imaging import sandbox, wire
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.wire import Message
+from services.worker.imaging.wire import Frame
 from services.worker.imaging.work import Prepare, Work
 
 
@@ -27,7 +27,7 @@ def main(descriptor: str, limits_json: str, work: str) -> None:
     prepare: Prepare = getattr(importlib.import_module(module), function)
     prepared = prepare(limits)
     sandbox.confine(memory_bytes=limits.memory_bytes)
-    wire.send(connection, Message({"ready": True}))
+    wire.send(connection, Frame({"ready": True}))
     serve(connection, prepared, before_each=lambda: sandbox.allow_cpu_time(limits.timeout_s))
 
 
@@ -42,31 +42,31 @@ def serve(connection: socket.socket, work: Work, *, before_each: Callable[[], No
         wire.send(connection, _answer(request, descriptor, work))
 
 
-def _answer(request: Message, descriptor: int, work: Work) -> Message:
+def _answer(request: Frame, descriptor: int, work: Work) -> Frame:
     try:
         content = _read_all(descriptor)
-        picture = work(content, request.head["operations"], request.head["output"])
-    except PictureError as error:
+        image = work(content, request.head["operations"], request.head["output"])
+    except ImageError as error:
         return _failure(error.code, str(error), error)
     except MemoryError as error:
         traceback.clear_frames(error.__traceback__)  # lets go of the pixels
-        reason = "The picture needs more memory than one task may use."
-        return _failure(PictureTooComplex.code, reason, error)
+        reason = "The image needs more memory than one task may use."
+        return _failure(ImageTooComplex.code, reason, error)
     except Exception as bug:  # noqa: BLE001 - the outermost loop of this process
         return _failure(ImagingCrashed.code, "Taskfleet met an unexpected error.", bug)
-    return Message(
+    return Frame(
         {
-            "contentType": picture.content_type,
-            "width": picture.width,
-            "height": picture.height,
+            "contentType": image.content_type,
+            "width": image.width,
+            "height": image.height,
         },
-        picture.body,
+        image.body,
     )
 
 
-def _failure(code: str, reason: str, error: BaseException) -> Message:
+def _failure(code: str, reason: str, error: BaseException) -> Frame:
     trace = "".join(traceback.format_exception(error))[-wire.MAX_TRACEBACK_CHARS :]
-    return Message({"code": code, "reason": reason, "traceback": trace})
+    return Frame({"code": code, "reason": reason, "traceback": trace})
 
 
 def _read_all(descriptor: int) -> bytes:

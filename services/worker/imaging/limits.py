@@ -1,4 +1,4 @@
-"""What one picture may cost, and what each encoder can do within that."""
+"""What one image may cost, and what each encoder can do within that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.common.operations import Format
 
 @dataclass(frozen=True, kw_only=True)
 class ImagingLimits:
-    """The most that one picture may use of its child process, and the largest result.
+    """The most that one image may use of its child process, and the largest result.
 
     A 50-megapixel JPEG passes with the defaults.
     """
@@ -33,7 +33,7 @@ use up all of the CPU time. libtiff has the same limit for JPEGs in TIFFs
 
 ENCODER_MAX_PIXELS: Final[Mapping[Format, int]] = {"avif": 25_000_000, "webp": 25_000_000}
 """For the encoders that cannot do 50 megapixels within 1 GiB and 30 s with room for a slower
-machine. Measured on an x86 core of 2026, beside the 4 bytes a pixel that the picture itself has:
+machine. Measured on an x86 core of 2026, beside the 4 bytes a pixel that the image itself has:
 AVIF takes 22 bytes and 0.17 µs a pixel, WebP 14 bytes and 0.31 µs; of the others, PNG is the
 slowest with 0.12 µs, and next to no memory."""
 

@@ -11,29 +11,29 @@ from typing import Any, Final, Self
 
 import structlog
 
-from services.common.errors import ImagingCrashed, ImagingTimeout, PictureTooComplex
+from services.common.errors import ImageTooComplex, ImagingCrashed, ImagingTimeout
 from services.worker.imaging import sandbox
 from services.worker.imaging.child import ChildGone, ImagingChild
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.work import Picture
+from services.worker.imaging.work import ResultImage
 
 log = structlog.get_logger()
 
 START_TIMEOUT_S: Final = 60
 """A child takes 0.2 s of CPU time to load; many at once on a small machine take longer."""
 
-PICTURES_PER_CHILD: Final = 1000
+IMAGES_PER_CHILD: Final = 1000
 """Then it is replaced, which bounds what leaks and scattered free memory take from the memory
-limit of later pictures, and costs 0.2 ms a picture."""
+limit of later images, and costs 0.2 ms an image."""
 
-PICTURE_WORK: Final = "services.worker.imaging.picture:prepare"
+IMAGE_WORK: Final = "services.worker.imaging.pipeline:prepare"
 
 
 class ImagingPool:
-    """Turns pictures into results, each in a process that can hurt nobody.
+    """Turns images into results, each in a process that can hurt nobody.
 
     Every child is a slot of its own: one caller at a time talks to it, over a connection that no
-    other child has. So one that crashes, hangs or is killed fails the picture that it has, and
+    other child has. So one that crashes, hangs or is killed fails the image that it has, and
     nothing else; its slot starts another. An idle pool has no threads and takes no CPU time.
     """
 
@@ -42,12 +42,12 @@ class ImagingPool:
         *,
         limits: ImagingLimits,
         processes: int,
-        work: str = PICTURE_WORK,
-        pictures_per_child: int = PICTURES_PER_CHILD,
+        work: str = IMAGE_WORK,
+        images_per_child: int = IMAGES_PER_CHILD,
     ) -> None:
         """``work`` names what the children run, an ``inside.Prepare``, as ``module:function``."""
         self._slots = [
-            _Slot(limits=limits, work=work, pictures_per_child=pictures_per_child)
+            _Slot(limits=limits, work=work, images_per_child=images_per_child)
             for _ in range(processes)
         ]
         # Last in, first out: few callers keep few children busy, whose memory stays warm.
@@ -81,13 +81,13 @@ class ImagingPool:
         output: Mapping[str, Any] | None,
         *,
         timeout_s: float,
-    ) -> Picture:
-        """The result of doing ``operations`` to the picture in the file ``source``.
+    ) -> ResultImage:
+        """The result of doing ``operations`` to the image in the file ``source``.
 
-        ``timeout_s`` is by the clock, for waiting for a free child and for the picture: to be well
-        above the CPU time that ``limits`` allow, or a picture that computes without end counts as
+        ``timeout_s`` is by the clock, for waiting for a free child and for the image: to be well
+        above the CPU time that ``limits`` allow, or an image that computes without end counts as
         a machine that is too slow. May be called from any number of threads. Raises
-        ``PictureError``; the traceback from within the child is its note.
+        ``ImageError``; the traceback from within the child is its note.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -101,7 +101,7 @@ class ImagingPool:
             self._free.put(slot)
 
     def stop(self) -> None:
-        """End all children at once; a picture under way fails with ``ImagingCrashed``."""
+        """End all children at once; an image under way fails with ``ImagingCrashed``."""
         for slot in self._slots:
             slot.stop()
         for _ in self._slots:
@@ -123,11 +123,11 @@ class ImagingPool:
 class _Slot:
     """The place of one child. One thread at a time uses it; only ``stop`` may come from another."""
 
-    def __init__(self, *, limits: ImagingLimits, work: str, pictures_per_child: int) -> None:
+    def __init__(self, *, limits: ImagingLimits, work: str, images_per_child: int) -> None:
         self._limits = limits
         self._work = work
-        self._pictures_per_child = pictures_per_child
-        self._pictures = 0
+        self._images_per_child = images_per_child
+        self._images = 0
         self._child: ImagingChild | None = None
         self._stopped = False
         self._replacing_or_stopping = threading.Lock()
@@ -145,16 +145,16 @@ class _Slot:
         output: Mapping[str, Any] | None,
         *,
         deadline: float,
-    ) -> Picture:
-        spoilt = False
+    ) -> ResultImage:
+        spoiled = False
         try:
             return self._process(source, operations, output, deadline)
-        except (PictureTooComplex, ImagingCrashed, ImagingTimeout):
-            spoilt = True
+        except (ImageTooComplex, ImagingCrashed, ImagingTimeout):
+            spoiled = True
             raise
         finally:
-            self._pictures += 1  # whatever the child said of it: its word may be a lie
-            if spoilt or self._pictures >= self._pictures_per_child:
+            self._images += 1  # whatever the child said of it: its word may be a lie
+            if spoiled or self._images >= self._images_per_child:
                 self._replace_child()  # which loads while nobody waits for it
 
     def stop(self) -> None:
@@ -174,7 +174,7 @@ class _Slot:
         operations: Sequence[Mapping[str, Any]],
         output: Mapping[str, Any] | None,
         deadline: float,
-    ) -> Picture:
+    ) -> ResultImage:
         """With another child when the first turns out to have ended while it was idle."""
         try:
             return self._existing_child().process(source, operations, output, deadline=deadline)
@@ -193,12 +193,12 @@ class _Slot:
         return self._child
 
     def _replace_child(self) -> None:
-        """Leaves none when none can be started; the next picture then tries again."""
+        """Leaves none when none can be started; the next image then tries again."""
         with self._replacing_or_stopping:
             if self._child is not None:
                 self._child.close()
             self._child = None
-            self._pictures = 0
+            self._images = 0
             if self._stopped:
                 return
             try:

@@ -1,6 +1,6 @@
 """The fences around an imaging child, and the one around its parent.
 
-A picture that takes over its decoder finds: an empty environment; a parent whose environment and
+An image that takes over its decoder finds: an empty environment; a parent whose environment and
 memory the kernel hides; no capabilities, even as root; limits on memory, CPU time and file size;
 and a kernel that answers only the calls in ``seccomp``. What remains to it is to compute a wrong
 result, and to be killed when its time is up.
@@ -23,7 +23,7 @@ IS_LINUX: Final = sys.platform == "linux"
 CPU_TIME_SIGNAL: Final = signal.SIGPROF
 
 OPEN_FILES: Final = 16
-"""Standard streams, the socket, the picture, and some to spare."""
+"""Standard streams, the socket, the image, and some to spare."""
 
 # linux/prctl.h and linux/capability.h
 _PR_SET_DUMPABLE = 4

@@ -14,7 +14,7 @@ _START_OF_SCAN: Final = b"\xff\xda"
 
 
 def has_more_scans(jpeg: bytes, limit: int) -> bool:
-    """Whether the first picture in the file has more scans than ``limit``. Takes 0.6 ms a MB."""
+    """Whether the first image in the file has more scans than ``limit``. Takes 0.6 ms a MB."""
     scans, at = 0, 0
     while scans <= limit and (marker := _MARKER.search(jpeg, at)):
         if marker[0] == _END_OF_IMAGE:

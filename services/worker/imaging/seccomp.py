@@ -1,6 +1,6 @@
 """The system calls that an imaging child may make: a seccomp filter, as BPF.
 
-A list of what is allowed, not of what is forbidden: to decode, change and encode a picture takes
+A list of what is allowed, not of what is forbidden: to decode, change and encode an image takes
 memory and the socket that is already open, and nothing else. In particular no file can be opened
 for reading or writing, no socket made, no process or thread started, signalled or inspected, and
 no memory made executable. A forbidden call fails with EPERM.

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes alone; no parser of any picture format has run yet.
+"""What a file is, by its first bytes alone; no parser of any image format has run yet.
 
 Names, extensions and content types are never asked: they are the stranger's word.
 """
@@ -6,7 +6,7 @@ Names, extensions and content types are never asked: they are the stranger's wor
 import struct
 from typing import Final
 
-from services.common.errors import NotAPicture, PictureFormatNotAllowed
+from services.common.errors import ImageFormatNotSupported, NotAnImage
 from services.common.operations import Format
 
 HEAD_BYTES: Final = 512
@@ -52,7 +52,7 @@ _HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"
 def sniff(head: bytes) -> Format:
     """The accepted format that a file starting with ``head`` (``HEAD_BYTES`` of it) claims to be.
 
-    Raises ``PictureFormatNotAllowed`` for pictures of other formats and ``NotAPicture`` for
+    Raises ``ImageFormatNotSupported`` for images of other formats and ``NotAnImage`` for
     everything else.
     """
     for signature, accepted in _ACCEPTED:
@@ -74,10 +74,10 @@ def sniff(head: bytes) -> Format:
     if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
         raise _not_allowed("SVG")
     if text.startswith((b"<!doctype html", b"<html")):
-        raise NotAPicture("The content is an HTML page, not a picture.")
+        raise NotAnImage("The content is an HTML page, not an image.")
     if not head:
-        raise NotAPicture("The content is empty.")
-    raise NotAPicture("The content is not a picture.")
+        raise NotAnImage("The content is empty.")
+    raise NotAnImage("The content is not an image.")
 
 
 def _ftyp_brands(head: bytes) -> frozenset[bytes]:
@@ -89,7 +89,7 @@ def _ftyp_brands(head: bytes) -> frozenset[bytes]:
     return frozenset({head[8:12], *(compatible[i : i + 4] for i in range(0, len(compatible), 4))})
 
 
-def _not_allowed(name: str) -> PictureFormatNotAllowed:
-    return PictureFormatNotAllowed(
+def _not_allowed(name: str) -> ImageFormatNotSupported:
+    return ImageFormatNotSupported(
         f"The content looks like {name}; accepted are JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP."
     )

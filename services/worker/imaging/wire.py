@@ -19,7 +19,7 @@ MAX_TRACEBACK_CHARS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Frame:
     head: dict[str, Any]
     body: bytes = b""
 
@@ -32,7 +32,7 @@ class WireGarbled(Exception):
     """The other side says what it never says."""
 
 
-def send(connection: socket.socket, message: Message) -> None:
+def send(connection: socket.socket, message: Frame) -> None:
     """Raises ``OSError``."""
     connection.sendall(_start_of(message))
     if message.body:
@@ -40,7 +40,7 @@ def send(connection: socket.socket, message: Message) -> None:
 
 
 def send_with_file(
-    connection: socket.socket, message: Message, descriptor: int, *, deadline: float
+    connection: socket.socket, message: Frame, descriptor: int, *, deadline: float
 ) -> None:
     """Hand over an open file in place of a body; ``deadline`` is on the monotonic clock.
 
@@ -53,7 +53,7 @@ def send_with_file(
         connection.sendall(start[sent:])
 
 
-def receive(connection: socket.socket, *, max_body_bytes: int, deadline: float) -> Message:
+def receive(connection: socket.socket, *, max_body_bytes: int, deadline: float) -> Frame:
     """Wait until ``deadline`` on the monotonic clock.
 
     Raises ``TimeoutError``, ``WireClosed`` or ``WireGarbled``.
@@ -63,19 +63,19 @@ def receive(connection: socket.socket, *, max_body_bytes: int, deadline: float) 
     if head_bytes > MAX_HEAD_BYTES or body_bytes > max_body_bytes:
         raise WireGarbled(f"a message of {head_bytes} + {body_bytes} bytes")
     head = _parsed(_receive_exactly(connection, head_bytes, deadline))
-    return Message(head, _receive_exactly(connection, body_bytes, deadline))
+    return Frame(head, _receive_exactly(connection, body_bytes, deadline))
 
 
-def receive_with_file(connection: socket.socket) -> tuple[Message, int]:
+def receive_with_file(connection: socket.socket) -> tuple[Frame, int]:
     """Wait as long as it takes. The descriptor is the caller's to close. Raises ``WireClosed``."""
     lengths, descriptors, _, _ = socket.recv_fds(connection, _LENGTHS.size, 1)
     if not lengths:
         raise WireClosed
     head_bytes, _ = _LENGTHS.unpack(lengths)
-    return Message(_parsed(_receive_exactly(connection, head_bytes))), descriptors[0]
+    return Frame(_parsed(_receive_exactly(connection, head_bytes))), descriptors[0]
 
 
-def _start_of(message: Message) -> bytes:
+def _start_of(message: Frame) -> bytes:
     head = json.dumps(message.head).encode()
     return _LENGTHS.pack(len(head), len(message.body)) + head
 

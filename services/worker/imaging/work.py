@@ -1,4 +1,4 @@
-"""What an imaging child does: the interface between ``inside``, which runs it, and ``picture``."""
+"""What an imaging child does: the interface between ``inside``, which runs it, and ``image``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from services.worker.imaging.limits import ImagingLimits
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ResultImage:
     """A result: the file, and what it is."""
 
     body: bytes
@@ -17,10 +17,12 @@ class Picture:
     height: int
 
 
-Work: TypeAlias = Callable[[bytes, Sequence[Mapping[str, Any]], Mapping[str, Any] | None], Picture]
+Work: TypeAlias = Callable[
+    [bytes, Sequence[Mapping[str, Any]], Mapping[str, Any] | None], ResultImage
+]
 """Makes a result of a file's content, the operations and the output wished for.
 
-Raises ``PictureError``, and ``MemoryError`` at the memory limit."""
+Raises ``ImageError``, and ``MemoryError`` at the memory limit."""
 
 Prepare: TypeAlias = Callable[[ImagingLimits], Work]
 """Loads all that the work will need: afterwards no file can be opened and no module imported."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from local import schema
+from local import aws_resources
 from local.embedded_aws import EmbeddedAws
 from services.common.api_key import Scope
 from tests.api.conftest import ALICE, KEYS, URL, key_entry
@@ -32,14 +32,14 @@ def head(*headers: str, line: str = "POST /tasks HTTP/1.1") -> bytes:
     return "\r\n".join((line, *fixed, *headers, "", "")).encode()
 
 
-class Deployment:
+class ServerResources:
     """Our resources, under names of their own: all embedded AWSs of a process are one."""
 
     def __init__(self, session: boto3.Session, endpoint_url: str) -> None:
         self.endpoint_url = endpoint_url
         self.dynamodb = session.client("dynamodb", endpoint_url=endpoint_url)
         self.secretsmanager = session.client("secretsmanager", endpoint_url=endpoint_url)
-        self.resources = schema.create(
+        self.resources = aws_resources.create(
             dynamodb=self.dynamodb,
             sqs=session.client("sqs", endpoint_url=endpoint_url),
             s3=session.client("s3", endpoint_url=endpoint_url),
@@ -58,13 +58,13 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(session: boto3.Session) -> Iterator[Deployment]:
+def deployment(session: boto3.Session) -> Iterator[ServerResources]:
     with EmbeddedAws() as aws:
-        yield Deployment(session, aws.endpoint_url)
+        yield ServerResources(session, aws.endpoint_url)
 
 
 @pytest.fixture(scope="module")
-def server(deployment: Deployment) -> Iterator[Gunicorn]:
+def server(deployment: ServerResources) -> Iterator[Gunicorn]:
     environment = {**deployment.resources.environment(), **SETTINGS}
     with gunicorn(deployment.endpoint_url, environment) as running:
         yield running

@@ -87,7 +87,7 @@ def _read(response: HTTPResponse) -> tuple[int, dict[str, str], Any]:
 def gunicorn(endpoint_url: str, environment: dict[str, str]) -> Iterator[Gunicorn]:
     """`environment` comes on top of what reaches the AWS at `endpoint_url` and no other."""
     command = (
-        *(sys.executable, "-m", "gunicorn", "--config", "services/api/gunicorn.conf.py"),
+        *(sys.executable, "-m", "gunicorn", "--config", "services/api/server/gunicorn.conf.py"),
         *("--bind", f"{HOST}:0"),
     )
     with subprocess.Popen(

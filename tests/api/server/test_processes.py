@@ -11,7 +11,7 @@ import pytest
 
 from local.embedded_aws import isolated
 from tests.api.conftest import ALICE, KEYS, URL
-from tests.api.server.conftest import ALL_KEYS, BODY, SETTINGS, Deployment, head
+from tests.api.server.conftest import ALL_KEYS, BODY, SETTINGS, ServerResources, head
 from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
 CAROL = "carol-1.carols-secret"
@@ -19,7 +19,7 @@ CAROL = "carol-1.carols-secret"
 
 
 @pytest.fixture
-def own_server(deployment: Deployment) -> Iterator[Gunicorn]:
+def own_server(deployment: ServerResources) -> Iterator[Gunicorn]:
     """For a test that stops it."""
     environment = {**deployment.resources.environment(), **SETTINGS}
     with gunicorn(deployment.endpoint_url, environment) as running:
@@ -39,7 +39,7 @@ def test_everything_that_a_submission_needs_answers(server: Gunicorn) -> None:
 
 
 @pytest.fixture
-def health_check(deployment: Deployment) -> Callable[[int], int]:
+def health_check(deployment: ServerResources) -> Callable[[int], int]:
     """The container's health check of the server on a port; its exit code."""
 
     def check(port: int) -> int:
@@ -65,7 +65,7 @@ def test_a_container_that_does_not_serve_is_unhealthy(health_check: Callable[[in
 
 
 def test_a_revoked_key_is_refused_without_a_restart(
-    server: Gunicorn, deployment: Deployment
+    server: Gunicorn, deployment: ServerResources
 ) -> None:
     deployment.set_keys({"bob-1": KEYS["bob-1"]})
     try:
@@ -81,7 +81,7 @@ def wait_for_status(server: Gunicorn, status: int) -> None:
         assert time.monotonic() < give_up, f"still {answered}"
 
 
-def test_processes_and_their_successors_share_one_limit(deployment: Deployment) -> None:
+def test_processes_and_their_successors_share_one_limit(deployment: ServerResources) -> None:
     limit, tries = 10, 16
     environment = {
         **deployment.resources.environment(),
@@ -106,7 +106,7 @@ def test_processes_and_their_successors_share_one_limit(deployment: Deployment) 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to a core")
 def test_each_process_keeps_to_one_core_and_two_share_none_without_need(
-    deployment: Deployment,
+    deployment: ServerResources,
 ) -> None:
     environment = {**deployment.resources.environment(), **SETTINGS, "API_PROCESSES": "2"}
     with gunicorn(deployment.endpoint_url, environment) as server:

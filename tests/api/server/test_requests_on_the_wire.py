@@ -7,7 +7,7 @@ import pytest
 
 from services.api import security_headers
 from tests.api.conftest import ALICE
-from tests.api.server.conftest import BODY, SETTINGS, Deployment, head
+from tests.api.server.conftest import BODY, SETTINGS, ServerResources, head
 from tests.api.server.gunicorn_process import Gunicorn, answer_on, gunicorn
 
 
@@ -22,7 +22,7 @@ def test_a_body_in_chunks_is_read(server: Gunicorn) -> None:
     assert (status, task["status"]) == (201, "PENDING")
 
 
-def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: Deployment) -> None:
+def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: ServerResources) -> None:
     rows = deployment.rows()
     piece = b" " * 50_000
     with server.sending(head("Transfer-Encoding: chunked")) as connection:
@@ -50,7 +50,7 @@ def test_who_still_sends_what_is_refused_gets_to_read_why(server: Gunicorn) -> N
     ],
 )
 def test_the_first_part_of_a_body_is_not_taken_for_the_whole(
-    server: Gunicorn, deployment: Deployment, beginning: bytes
+    server: Gunicorn, deployment: ServerResources, beginning: bytes
 ) -> None:
     rows = deployment.rows()
     with server.sending(beginning) as connection:
@@ -124,7 +124,7 @@ def test_a_connection_is_kept_after_a_small_body_that_was_not_read(server: Gunic
         assert answer_on(connection)[0] == 200
 
 
-def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: Deployment) -> None:
+def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: ServerResources) -> None:
     environment = {**deployment.resources.environment(), **SETTINGS, "API_THREADS": "1"}
     with gunicorn(deployment.endpoint_url, environment) as server:
         assert server.request("GET", "/operations", key=ALICE)[0] == 200

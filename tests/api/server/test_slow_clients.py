@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from local.ports import HOST
-from tests.api.server.conftest import SETTINGS, THREADS, Deployment, head
+from tests.api.server.conftest import SETTINGS, THREADS, ServerResources, head
 from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
 
@@ -100,7 +100,7 @@ def test_clients_that_never_close_cost_nobody_else(server: Gunicorn) -> None:
         assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_what_has_arrived_may_take_longer_than_its_arrival(deployment: Deployment) -> None:
+def test_what_has_arrived_may_take_longer_than_its_arrival(deployment: ServerResources) -> None:
     with socket.create_server((HOST, 0)) as never_answers:
         queue = f"http://{HOST}:{never_answers.getsockname()[1]}"
         environment = {

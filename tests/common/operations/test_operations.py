@@ -94,7 +94,7 @@ def test_the_number_of_operations_has_bounds(count: int) -> None:
         ({"quality": 0}, "output.quality"),
         ({"quality": 101}, "output.quality"),
         ({"quality": "80"}, "output.quality"),
-        ({"colour": "red"}, "output.colour"),
+        ({"color": "red"}, "output.color"),
         ({"format": "png", "quality": 80}, "output"),
     ],
 )
@@ -215,10 +215,10 @@ def test_fill_cuts_both_ends_alike() -> None:
     assert middle.getextrema() == (255, 255)
 
 
-def test_the_colour_under_transparency_does_not_bleed() -> None:
-    picture = Image.new("RGBA", (100, 100), (255, 0, 0, 0))
-    picture.paste((0, 0, 255, 255), (50, 0, 100, 100))
-    small = Resize(width=9).apply(picture, (9, 9))
+def test_the_color_under_transparency_does_not_bleed() -> None:
+    image = Image.new("RGBA", (100, 100), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (50, 0, 100, 100))
+    small = Resize(width=9).apply(image, (9, 9))
     red, _, _, alpha = small.getpixel((4, 4))  # type: ignore[misc]
     assert 0 < alpha < 255
     assert red == 0
@@ -231,18 +231,18 @@ def test_the_colour_under_transparency_does_not_bleed() -> None:
 def test_rotate_turns_clockwise(
     degrees: Any, size: tuple[int, int], bright_corner: tuple[int, int]
 ) -> None:
-    picture = Image.new("L", (3, 2), 0)
-    picture.putpixel((0, 0), 255)
+    image = Image.new("L", (3, 2), 0)
+    image.putpixel((0, 0), 255)
     rotate = Rotate(degrees=degrees)
     assert rotate.result_size((3, 2)) == size
-    turned = rotate.apply(picture, size)
+    turned = rotate.apply(image, size)
     assert turned.size == size
     assert turned.getpixel(bright_corner) == 255
 
 
 def test_grayscale_lays_transparency_on_white() -> None:
-    picture = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
-    picture.putpixel((1, 0), (0, 0, 0, 255))
-    gray = Grayscale().apply(picture, (2, 1))
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 255))
+    gray = Grayscale().apply(image, (2, 1))
     assert gray.mode == "L"
     assert gray.tobytes() == b"\xff\x00"

@@ -1,4 +1,4 @@
-"""What a picture would do that had taken over its decoder: the work of hostile children.
+"""What an image would do that had taken over its decoder: the work of hostile children.
 
 Handed to a pool in place of the real work. Every attack reports what came of it as the "result".
 """
@@ -21,7 +21,7 @@ from typing import Any, Final
 from services.common.errors import ImagingCrashed
 from services.worker.imaging import sandbox
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.work import Picture, Work
+from services.worker.imaging.work import ResultImage, Work
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -31,13 +31,13 @@ def prepare(limits: ImagingLimits) -> Work:
 
     def work(
         content: bytes, operations: Sequence[Mapping[str, Any]], output: Mapping[str, Any] | None
-    ) -> Picture:
+    ) -> ResultImage:
         [attack] = operations
         if attack["name"] == "environment":
             found = repr((environment_at_start, dict(os.environ)))
         else:
             found = outcome_of(ATTACKS[attack["name"]], attack)
-        return Picture(found.encode(), "image/png", 1, 1)
+        return ResultImage(found.encode(), "image/png", 1, 1)
 
     return work
 
@@ -129,7 +129,7 @@ ATTACKS: Final[dict[str, Callable[[Mapping[str, Any]], object]]] = {
     "take the parent's files": lambda a: LIBC.syscall(SYS_PIDFD_OPEN, a["parent"], 0),
     # files
     "read a file": lambda _: read("/etc/passwd"),
-    "read another picture": lambda attack: read(attack["path"]),
+    "read another image": lambda attack: read(attack["path"]),
     "list a folder": lambda _: os.listdir("/"),
     "write a file": lambda attack: os.open(attack["path"], os.O_WRONLY | os.O_CREAT),
     "remove a file": lambda attack: os.unlink(attack["path"]),

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.common.errors import PictureDamaged
+from services.common.errors import ImageDamaged
 from services.worker.imaging import inside, wire
-from services.worker.imaging.wire import Message
-from services.worker.imaging.work import Picture, Work
+from services.worker.imaging.wire import Frame
+from services.worker.imaging.work import ResultImage, Work
 
 
 @contextmanager
@@ -29,9 +29,9 @@ def served(work: Work, before_each: Callable[[], None]) -> Iterator[socket.socke
         child.join()  # a closed connection ends it
 
 
-def answer(connection: socket.socket, source: Path) -> Message:
+def answer(connection: socket.socket, source: Path) -> Frame:
     deadline = time.monotonic() + 10
-    request = Message({"operations": [{"name": "grayscale"}], "output": None})
+    request = Frame({"operations": [{"name": "grayscale"}], "output": None})
     with source.open("rb") as file:
         wire.send_with_file(connection, request, file.fileno(), deadline=deadline)
     return wire.receive(connection, max_body_bytes=100_000_000, deadline=deadline)
@@ -39,12 +39,12 @@ def answer(connection: socket.socket, source: Path) -> Message:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    (tmp_path / "picture").write_bytes(b"pixels" * 1_000_000)
-    return tmp_path / "picture"
+    (tmp_path / "image").write_bytes(b"pixels" * 1_000_000)
+    return tmp_path / "image"
 
 
-def echo(content: bytes, operations: Sequence[Mapping[str, Any]], output: object) -> Picture:
-    return Picture(content + str(operations).encode(), "image/png", 3, 2)
+def echo(content: bytes, operations: Sequence[Mapping[str, Any]], output: object) -> ResultImage:
+    return ResultImage(content + str(operations).encode(), "image/png", 3, 2)
 
 
 def test_every_request_is_answered_with_a_result(source: Path) -> None:
@@ -54,21 +54,21 @@ def test_every_request_is_answered_with_a_result(source: Path) -> None:
     assert started == ["clock"] * 3
     expected = source.read_bytes() + b"[{'name': 'grayscale'}]"
     head = {"contentType": "image/png", "width": 3, "height": 2}
-    assert answers == [Message(head, expected)] * 3
+    assert answers == [Frame(head, expected)] * 3
 
 
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
-        (PictureDamaged("It is cut off."), "picture_damaged", "It is cut off."),
-        (MemoryError(), "picture_too_complex", "The picture needs more memory"),
+        (ImageDamaged("It is cut off."), "image_damaged", "It is cut off."),
+        (MemoryError(), "image_too_complex", "The image needs more memory"),
         (ZeroDivisionError("secret detail"), "imaging_crashed", "an unexpected error"),
     ],
 )
 def test_an_error_is_answered_with_its_code_a_sentence_and_the_traceback(
     source: Path, error: Exception, code: str, reason: str
 ) -> None:
-    def fail(content: bytes, operations: object, output: object) -> Picture:
+    def fail(content: bytes, operations: object, output: object) -> ResultImage:
         raise error
 
     with served(fail, lambda: None) as connection:

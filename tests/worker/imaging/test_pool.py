@@ -22,15 +22,15 @@ import pytest
 from PIL import Image
 
 from services.common.errors import (
+    ImageDamaged,
+    ImageTooComplex,
+    ImageTooLarge,
     ImagingCrashed,
     ImagingTimeout,
-    NotAPicture,
-    PictureDamaged,
-    PictureTooComplex,
-    PictureTooLarge,
+    NotAnImage,
 )
-from services.worker.imaging import ImagingLimits, ImagingPool, Picture, sandbox
-from tests.worker.imaging.pictures import PHOTOGRAPHS, SAMPLES, bombs, file_of, opened
+from services.worker.imaging import ImagingLimits, ImagingPool, ResultImage, sandbox
+from tests.worker.imaging.sample_images import PHOTOGRAPHS, SAMPLES, bombs, file_of, opened
 
 GRAYSCALE = [{"name": "grayscale"}]
 PHOTOGRAPH = SAMPLES / "rocket.jpg"
@@ -72,13 +72,13 @@ class OwnPool:
 
 @contextmanager
 def own_pool(
-    *, processes: int, limits: ImagingLimits | None = None, pictures_per_child: int = 1000
+    *, processes: int, limits: ImagingLimits | None = None, images_per_child: int = 1000
 ) -> Iterator[OwnPool]:
     others = children()
     with ImagingPool(
         limits=limits or ImagingLimits(),
         processes=processes,
-        pictures_per_child=pictures_per_child,
+        images_per_child=images_per_child,
     ) as pool:
         yield OwnPool(pool, others)
 
@@ -89,12 +89,12 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield callers
 
 
-def done(pool: ImagingPool, source: Path, timeout_s: float = PATIENCE_S) -> Picture:
+def done(pool: ImagingPool, source: Path, timeout_s: float = PATIENCE_S) -> ResultImage:
     return pool.process(source, GRAYSCALE, None, timeout_s=timeout_s)
 
 
 class SlowSource:
-    """A picture whose second half comes when the test says so: a child that is in mid-task."""
+    """An image whose second half comes when the test says so: a child that is in mid-task."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "slow"
@@ -102,7 +102,7 @@ class SlowSource:
         self._content = PHOTOGRAPH.read_bytes()
         self._pipe: IO[bytes] | None = None
 
-    def give_to(self, pool: ImagingPool, callers: ThreadPoolExecutor) -> Future[Picture]:
+    def give_to(self, pool: ImagingPool, callers: ThreadPoolExecutor) -> Future[ResultImage]:
         """Returns once a child has read the first half and waits for more."""
         future = callers.submit(done, pool, self.path)
         self._pipe = self.path.open("wb", buffering=0)
@@ -130,7 +130,7 @@ def slow_source(tmp_path: Path) -> SlowSource:
     return SlowSource(tmp_path)
 
 
-def test_a_photograph_comes_back_grey(pool: ImagingPool) -> None:
+def test_a_photograph_comes_back_gray(pool: ImagingPool) -> None:
     result = done(pool, PHOTOGRAPH)
     assert (result.content_type, result.width, result.height) == ("image/jpeg", 640, 427)
     assert opened(result.body).mode == "L"
@@ -153,21 +153,19 @@ def test_more_callers_than_children_take_turns(
         assert (same[0].width, same[0].height) == opened(path.read_bytes()).size
 
 
-def test_errors_of_a_picture_cross_over_and_cost_no_child(
-    pool: ImagingPool, tmp_path: Path
-) -> None:
+def test_errors_of_an_image_cross_over_and_cost_no_child(pool: ImagingPool, tmp_path: Path) -> None:
     before = children()
     (tmp_path / "cut.jpg").write_bytes(PHOTOGRAPH.read_bytes()[:-5000])
     for source, error in (
-        (SAMPLES / "README.md", NotAPicture),
-        (tmp_path / "cut.jpg", PictureDamaged),
+        (SAMPLES / "README.md", NotAnImage),
+        (tmp_path / "cut.jpg", ImageDamaged),
     ):
         with pytest.raises(error) as raised:
             done(pool, source)
         assert any("Traceback" in note for note in raised.value.__notes__)
     for name, bomb in bombs():
         (tmp_path / name).write_bytes(bomb)
-        with pytest.raises(PictureTooLarge):
+        with pytest.raises(ImageTooLarge):
             done(pool, tmp_path / name)
     assert children() == before
 
@@ -177,19 +175,19 @@ def test_a_child_killed_in_mid_task_costs_its_own_task_one_attempt_and_nobody_el
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    victim, neighbour = SlowSource(tmp_path / "a"), SlowSource(tmp_path / "b")
+    victim, neighbor = SlowSource(tmp_path / "a"), SlowSource(tmp_path / "b")
     with own_pool(processes=2) as own:
         idle = {pid: psutil.Process(pid).num_fds() for pid in own.children()}
         killed = victim.give_to(own.pool, callers)
-        # Only the child at work has its picture open.
+        # Only the child at work has its image open.
         [unlucky] = [pid for pid, count in idle.items() if psutil.Process(pid).num_fds() > count]
-        spared = neighbour.give_to(own.pool, callers)
+        spared = neighbor.give_to(own.pool, callers)
         os.kill(unlucky, signal.SIGKILL)
         with pytest.raises(ImagingCrashed, match="Killed"):
             killed.result()
         victim.drop()
         assert done(own.pool, PHOTOGRAPH).width == 640
-        neighbour.finish()
+        neighbor.finish()
         assert spared.result().width == 640
         assert idle.keys() - own.children() == {unlucky}
         assert len(own.children()) == 2
@@ -203,7 +201,7 @@ def test_a_child_killed_while_idle_costs_nobody_anything() -> None:
         assert idle not in own.children()
 
 
-def test_a_picture_that_hangs_is_given_up_at_the_deadline_and_its_child_replaced(
+def test_an_image_that_hangs_is_given_up_at_the_deadline_and_its_child_replaced(
     slow_source: SlowSource, callers: ThreadPoolExecutor
 ) -> None:
     with own_pool(processes=1) as own:
@@ -228,13 +226,13 @@ def test_who_finds_no_free_child_in_time_is_told_so(
         assert busy.result().width == 640
 
 
-def test_a_picture_that_needs_too_much_memory_is_to_blame_and_its_child_replaced(
+def test_an_image_that_needs_too_much_memory_is_to_blame_and_its_child_replaced(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "large").write_bytes(file_of(Image.new("RGB", (7000, 7000)), "png"))
     with own_pool(processes=1, limits=ImagingLimits(memory_bytes=200 * 1024**2)) as own:
         [full] = own.children()
-        with pytest.raises(PictureTooComplex, match="memory"):
+        with pytest.raises(ImageTooComplex, match="memory"):
             done(own.pool, tmp_path / "large")
         assert full not in own.children()
         assert done(own.pool, PHOTOGRAPH).width == 640
@@ -247,8 +245,8 @@ def test_fifty_megapixels_pass_with_the_default_limits(pool: ImagingPool, tmp_pa
     assert (result.width, result.height) == (8660, 5773)
 
 
-def test_children_are_replaced_after_so_many_pictures() -> None:
-    with own_pool(processes=1, pictures_per_child=2) as own:
+def test_children_are_replaced_after_so_many_images() -> None:
+    with own_pool(processes=1, images_per_child=2) as own:
         [first] = own.children()
         done(own.pool, PHOTOGRAPH)
         assert own.children() == {first}
@@ -257,19 +255,19 @@ def test_children_are_replaced_after_so_many_pictures() -> None:
         assert done(own.pool, PHOTOGRAPH).width == 640
 
 
-def test_a_child_that_refuses_every_picture_is_replaced_all_the_same(tmp_path: Path) -> None:
+def test_a_child_that_refuses_every_image_is_replaced_all_the_same(tmp_path: Path) -> None:
     """Its word may be that of an attacker who has taken it over."""
     (tmp_path / "damaged").write_bytes(PHOTOGRAPH.read_bytes()[:1000])
-    with own_pool(processes=1, pictures_per_child=2) as own:
+    with own_pool(processes=1, images_per_child=2) as own:
         [first] = own.children()
         for _ in range(2):
-            with pytest.raises(PictureDamaged):
+            with pytest.raises(ImageDamaged):
                 done(own.pool, tmp_path / "damaged")
         assert first not in own.children()
         assert done(own.pool, PHOTOGRAPH).width == 640
 
 
-def test_stopping_ends_every_child_and_the_picture_under_way(
+def test_stopping_ends_every_child_and_the_image_under_way(
     callers: ThreadPoolExecutor, slow_source: SlowSource
 ) -> None:
     before = children()

@@ -1,4 +1,4 @@
-"""Each fence tried from inside an imaging child, as a picture that took over its decoder would."""
+"""Each fence tried from inside an imaging child, as an image that took over its decoder would."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import ImagingCrashed, ImagingTimeout, PictureTooComplex
+from services.common.errors import ImageTooComplex, ImagingCrashed, ImagingTimeout
 from services.worker.imaging import ImagingLimits, ImagingPool, sandbox
 
 pytestmark = pytest.mark.skipif(not sandbox.IS_LINUX, reason="only Linux has the sandbox")
@@ -26,9 +26,9 @@ def hostile() -> Iterator[ImagingPool]:
 
 def outcome(pool: ImagingPool, attack: str, tmp_path: Path, *, timeout_s: float = 60) -> str:
     """What came of it: the name of an errno when it was stopped."""
-    (tmp_path / "picture").write_bytes(b"pixels")
-    operation = {"name": attack, "parent": os.getpid(), "path": str(tmp_path / "picture")}
-    result = pool.process(tmp_path / "picture", [operation], None, timeout_s=timeout_s)
+    (tmp_path / "image").write_bytes(b"pixels")
+    operation = {"name": attack, "parent": os.getpid(), "path": str(tmp_path / "image")}
+    result = pool.process(tmp_path / "image", [operation], None, timeout_s=timeout_s)
     return result.body.decode()
 
 
@@ -49,7 +49,7 @@ def test_the_environment_is_empty(hostile: ImagingPool, tmp_path: Path) -> None:
         "ptrace the parent",
         "take the parent's files",
         "read a file",
-        "read another picture",
+        "read another image",
         "list a folder",
         "write a file",
         "remove a file",
@@ -75,24 +75,22 @@ def test_the_environment_is_empty(hostile: ImagingPool, tmp_path: Path) -> None:
 )
 def test_the_kernel_refuses(hostile: ImagingPool, tmp_path: Path, attack: str) -> None:
     assert outcome(hostile, attack, tmp_path) == "EPERM"
-    assert [path.name for path in tmp_path.iterdir()] == ["picture"]
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
 
 
 def test_no_thread_can_be_started(hostile: ImagingPool, tmp_path: Path) -> None:
     assert "can't start new thread" in outcome(hostile, "start a thread", tmp_path)
 
 
-def test_memory_is_limited_and_the_picture_is_to_blame(
-    hostile: ImagingPool, tmp_path: Path
-) -> None:
-    with pytest.raises(PictureTooComplex, match="more memory"):
+def test_memory_is_limited_and_the_image_is_to_blame(hostile: ImagingPool, tmp_path: Path) -> None:
+    with pytest.raises(ImageTooComplex, match="more memory"):
         outcome(hostile, "eat memory", tmp_path)
 
 
-def test_cpu_time_is_limited_and_the_picture_is_to_blame(
+def test_cpu_time_is_limited_and_the_image_is_to_blame(
     hostile: ImagingPool, tmp_path: Path
 ) -> None:
-    with pytest.raises(PictureTooComplex, match=r"0\.2 s of CPU time"):
+    with pytest.raises(ImageTooComplex, match=r"0\.2 s of CPU time"):
         outcome(hostile, "spin", tmp_path)
 
 

@@ -3,7 +3,13 @@
 import pytest
 
 from services.worker.imaging.scans import has_more_scans
-from tests.worker.imaging.pictures import PHOTOGRAPHS, file_of, gradient, jpeg_with_scans, opened
+from tests.worker.imaging.sample_images import (
+    PHOTOGRAPHS,
+    file_of,
+    gradient,
+    jpeg_with_scans,
+    opened,
+)
 
 LOOKS_LIKE_SCANS = b"\xff\xda" * 200
 
@@ -26,7 +32,7 @@ def test_metadata_is_skipped(metadata: str) -> None:
     assert not has_more_scans(file_of(gradient(), "jpeg", **{metadata: LOOKS_LIKE_SCANS}), 1)
 
 
-def test_what_follows_the_picture_is_none_of_it() -> None:
+def test_what_follows_the_image_is_none_of_it() -> None:
     assert not has_more_scans(file_of(gradient(), "jpeg") + bytes(2) + jpeg_with_scans(40), 1)
 
 

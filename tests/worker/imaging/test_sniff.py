@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import NotAPicture, PictureFormatNotAllowed
+from services.common.errors import ImageFormatNotSupported, NotAnImage
 from services.common.operations import FORMATS, Format
 from services.worker.imaging.sniff import HEAD_BYTES, sniff
-from tests.worker.imaging.pictures import MODES, file_of, gradient
+from tests.worker.imaging.sample_images import MODES, file_of, gradient
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_a_big_tiff_is_a_tiff() -> None:
 
 
 @pytest.mark.parametrize("name", ["ICO", "JPEG2000", "PPM", "DDS", "EPS", "PDF", "ICNS"])
-def test_pictures_of_other_formats_are_refused_as_such(name: str) -> None:
+def test_images_of_other_formats_are_refused_as_such(name: str) -> None:
     file = BytesIO()
     gradient(size=(64, 64)).save(file, name)
-    with pytest.raises(PictureFormatNotAllowed, match="accepted are JPEG, PNG"):
+    with pytest.raises(ImageFormatNotSupported, match="accepted are JPEG, PNG"):
         sniff(file.getvalue()[:HEAD_BYTES])
 
 
@@ -42,7 +42,7 @@ def test_pictures_of_other_formats_are_refused_as_such(name: str) -> None:
     ],
 )
 def test_formats_that_pillow_cannot_write_are_refused_by_name(head: bytes, name: str) -> None:
-    with pytest.raises(PictureFormatNotAllowed, match=name):
+    with pytest.raises(ImageFormatNotSupported, match=name):
         sniff(head)
 
 
@@ -56,21 +56,21 @@ def test_an_avif_in_a_general_container_is_accepted() -> None:
         (b"", "empty"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "HTML page"),
         (b"\n  <html>", "HTML page"),
-        (b'{"error": "no such picture"}', "not a picture"),
-        (b"BMW is a maker of cars and motorcycles, and no picture", "not a picture"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "not a picture"),
-        (b"<?xml version='1.0'?><feed/>", "not a picture"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "not a picture"),
-        (b"\xff\xd8", "not a picture"),
-        (bytes(512), "not a picture"),
+        (b'{"error": "no such image"}', "not an image"),
+        (b"BMW is a maker of cars and motorcycles, and no image", "not an image"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "not an image"),
+        (b"<?xml version='1.0'?><feed/>", "not an image"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "not an image"),
+        (b"\xff\xd8", "not an image"),
+        (bytes(512), "not an image"),
     ],
 )
-def test_everything_else_is_not_a_picture(content: bytes, sentence: str) -> None:
-    with pytest.raises(NotAPicture, match=sentence):
+def test_everything_else_is_not_an_image(content: bytes, sentence: str) -> None:
+    with pytest.raises(NotAnImage, match=sentence):
         sniff(content)
 
 
-def test_the_photographs_table_is_not_a_picture() -> None:
+def test_the_photographs_table_is_not_an_image() -> None:
     table = Path(__file__).parents[3] / "local" / "samples" / "README.md"
-    with pytest.raises(NotAPicture):
+    with pytest.raises(NotAnImage):
         sniff(table.read_bytes()[:HEAD_BYTES])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.imaging import wire
-from services.worker.imaging.wire import Message, WireClosed, WireGarbled
+from services.worker.imaging.wire import Frame, WireClosed, WireGarbled
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_message_arrives_whole_however_large(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = ends
-    sent = Message({"width": 3}, os.urandom(3_000_000))  # far more than a socket holds
+    sent = Frame({"width": 3}, os.urandom(3_000_000))  # far more than a socket holds
     sender = threading.Thread(target=wire.send, args=(theirs, sent))
     sender.start()
     assert wire.receive(ours, max_body_bytes=3_000_000, deadline=soon()) == sent
@@ -40,12 +40,12 @@ def test_a_file_is_handed_over_open(
     ends: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
     ours, theirs = ends
-    (tmp_path / "picture").write_bytes(b"pixels")
-    with (tmp_path / "picture").open("rb") as file:
-        wire.send_with_file(ours, Message({"a": 1}), file.fileno(), deadline=soon())
+    (tmp_path / "image").write_bytes(b"pixels")
+    with (tmp_path / "image").open("rb") as file:
+        wire.send_with_file(ours, Frame({"a": 1}), file.fileno(), deadline=soon())
     message, descriptor = wire.receive_with_file(theirs)
     with open(descriptor, "rb") as received:  # noqa: PTH123 - a descriptor, not a path
-        assert (message, received.read()) == (Message({"a": 1}), b"pixels")
+        assert (message, received.read()) == (Frame({"a": 1}), b"pixels")
 
 
 @pytest.mark.parametrize(

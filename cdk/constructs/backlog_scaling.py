@@ -1,0 +1,136 @@
+"""How many workers run: as many as it takes for every task to start in time."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk.aws_applicationautoscaling import (
+    AdjustmentType,
+    CfnScalingPolicy,
+    ScalingInterval,
+)
+from aws_cdk.aws_cloudwatch import IMetric, MathExpression, Metric
+from aws_cdk.aws_ecs import FargateService, ScalableTaskCount
+from aws_cdk.aws_sqs import Queue
+from constructs import Construct
+
+from cdk.constructs.metrics import MINUTE, running_tasks
+from cdk.settings import Settings
+
+BACKLOG_PER_WORKER = "(FILL(visible, 0) + FILL(inflight, 0)) / IF(FILL(running, 0) > 0, running, 1)"
+"""Defined at zero workers too, where a quotient would be missing and the alarm behind it silent."""
+
+
+class BacklogScaling(Construct):
+    """Keeps the backlog of each running worker at what it can start within the promise.
+
+    Two policies, since neither can do the other's part: target tracking multiplies the running
+    count, so it never leaves zero; the step from zero looks at visible messages only, because a
+    message in flight without a worker is a dead worker's and becomes visible by itself.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        service: FargateService,
+        queue: Queue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._service = service
+        self._metrics: dict[str, Metric] = {
+            "visible": queue.metric_approximate_number_of_messages_visible(
+                period=MINUTE, statistic="Average"
+            ),
+            "inflight": queue.metric_approximate_number_of_messages_not_visible(
+                period=MINUTE, statistic="Average"
+            ),
+            "running": running_tasks(service),
+        }
+        count = service.auto_scale_task_count(
+            min_capacity=settings.worker_min_tasks, max_capacity=settings.worker_max_tasks
+        )
+        self._track_backlog(count)
+        if settings.worker_min_tasks == 0:
+            self._start_from_zero(count)
+
+    @property
+    def backlog_per_worker(self) -> MathExpression:
+        return MathExpression(
+            expression=BACKLOG_PER_WORKER,
+            using_metrics=self._used_in(BACKLOG_PER_WORKER),
+            label="Backlog per worker",
+            period=MINUTE,
+        )
+
+    def _track_backlog(self, count: ScalableTaskCount) -> None:
+        """By L1: the CDK's own target tracking takes no metric math."""
+        query = CfnScalingPolicy.TargetTrackingMetricDataQueryProperty
+        policy = CfnScalingPolicy(
+            self,
+            "BacklogPerWorker",
+            policy_name="backlog-per-worker",
+            policy_type="TargetTrackingScaling",
+            service_namespace="ecs",
+            scalable_dimension="ecs:service:DesiredCount",
+            resource_id=f"service/{self._service.cluster.cluster_name}/{self._service.service_name}",
+            target_tracking_scaling_policy_configuration=CfnScalingPolicy.TargetTrackingScalingPolicyConfigurationProperty(
+                target_value=self._settings.backlog_per_worker,
+                scale_out_cooldown=self._settings.worker_scale_out_cooldown_s,
+                scale_in_cooldown=self._settings.worker_scale_in_cooldown_s,
+                customized_metric_specification=CfnScalingPolicy.CustomizedMetricSpecificationProperty(
+                    metrics=[
+                        query(
+                            id="backlog",
+                            label="Backlog per worker",
+                            expression=BACKLOG_PER_WORKER,
+                            return_data=True,
+                        ),
+                        *(
+                            query(id=name, metric_stat=_statistic(metric), return_data=False)
+                            for name, metric in self._metrics.items()
+                        ),
+                    ]
+                ),
+            ),
+        )
+        policy.node.add_dependency(count)
+
+    def _start_from_zero(self, count: ScalableTaskCount) -> None:
+        expression = "IF(FILL(running, 0) < 1, FILL(visible, 0), 0)"
+        count.scale_on_metric(
+            "FromZero",
+            metric=MathExpression(
+                expression=expression,
+                using_metrics=self._used_in(expression),
+                label="Messages waiting while no worker runs",
+                period=MINUTE,
+            ),
+            adjustment_type=AdjustmentType.CHANGE_IN_CAPACITY,
+            scaling_steps=[
+                ScalingInterval(upper=0, change=0),
+                ScalingInterval(lower=1, change=self._settings.worker_from_zero_tasks),
+            ],
+            cooldown=Duration.seconds(self._settings.worker_from_zero_cooldown_s),
+            evaluation_periods=1,
+        )
+
+    def _used_in(self, expression: str) -> Mapping[str, IMetric]:
+        return {name: metric for name, metric in self._metrics.items() if name in expression}
+
+
+def _statistic(metric: Metric) -> CfnScalingPolicy.TargetTrackingMetricStatProperty:
+    dimension = CfnScalingPolicy.TargetTrackingMetricDimensionProperty
+    return CfnScalingPolicy.TargetTrackingMetricStatProperty(
+        stat=metric.statistic,
+        metric=CfnScalingPolicy.TargetTrackingMetricProperty(
+            namespace=metric.namespace,
+            metric_name=metric.metric_name,
+            dimensions=[
+                dimension(name=name, value=value)
+                for name, value in (metric.dimensions or {}).items()
+            ],
+        ),
+    )

@@ -1,0 +1,109 @@
+"""The Fargate task that every service of ours runs as."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Duration
+from aws_cdk.aws_ecs import (
+    AwsLogDriverMode,
+    Capability,
+    ContainerImage,
+    CpuArchitecture,
+    FargateTaskDefinition,
+    HealthCheck,
+    LinuxParameters,
+    LogDrivers,
+    MountPoint,
+    OperatingSystemFamily,
+    PortMapping,
+    RuntimePlatform,
+    Volume,
+)
+from aws_cdk.aws_iam import PolicyStatement
+from constructs import Construct
+
+from cdk.constructs.findings import acknowledge
+from cdk.constructs.retention import log_group
+from cdk.constructs.service_image import ServiceImage
+from cdk.settings import Settings
+
+UNPRIVILEGED_USER = "10001:10001"
+"""The user and group that the Dockerfiles create; numeric, so that nobody has to look it up."""
+
+FARGATE_STOP_TIMEOUT_S = 30
+"""From SIGTERM to SIGKILL unless a task says otherwise."""
+
+ARCHITECTURES = {"X86_64": CpuArchitecture.X86_64, "ARM64": CpuArchitecture.ARM64}
+
+
+class HardenedTask(FargateTaskDefinition):
+    """One container: not root, no capabilities, nothing writable but ``/tmp``, logs kept.
+
+    Its role may do what `statements` say and nothing else.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        image: ServiceImage,
+        cpu: int,
+        memory_mib: int,
+        environment: Mapping[str, str],
+        statements: Sequence[PolicyStatement],
+        stop_timeout_s: int = FARGATE_STOP_TIMEOUT_S,
+        command: Sequence[str] | None = None,
+        health_check: HealthCheck | None = None,
+        port: int | None = None,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            cpu=cpu,
+            memory_limit_mib=memory_mib,
+            runtime_platform=RuntimePlatform(
+                cpu_architecture=ARCHITECTURES[settings.cpu_architecture],
+                operating_system_family=OperatingSystemFamily.LINUX,
+            ),
+            volumes=[Volume(name="tmp")],
+        )
+        self.log_group = log_group(self, "Logs", settings)
+        hardening = LinuxParameters(self, "Linux", init_process_enabled=True)
+        hardening.drop_capabilities(Capability.ALL)
+        container = self.add_container(
+            "Container",
+            image=ContainerImage.from_docker_image_asset(image),
+            command=command,
+            environment=environment,
+            health_check=health_check,
+            linux_parameters=hardening,
+            # Blocking would stop the service whenever CloudWatch is slow to take its logs.
+            logging=LogDrivers.aws_logs(
+                stream_prefix="taskfleet",
+                log_group=self.log_group,
+                mode=AwsLogDriverMode.NON_BLOCKING,
+            ),
+            port_mappings=[PortMapping(container_port=port)] if port else None,
+            readonly_root_filesystem=True,
+            stop_timeout=Duration.seconds(stop_timeout_s),
+            user=UNPRIVILEGED_USER,
+        )
+        container.add_mount_points(
+            MountPoint(container_path="/tmp", source_volume="tmp", read_only=False)  # noqa: S108
+        )
+        for statement in statements:
+            self.add_to_task_role_policy(statement)
+
+        acknowledge(
+            self,
+            "AwsSolutions-ECS2",
+            reason="The environment holds names of resources and limits; the one secret, the API "
+            "keys, is read from Secrets Manager at run time.",
+        )
+        acknowledge(
+            self.obtain_execution_role(),
+            "AwsSolutions-IAM5[Resource::*]",
+            reason="ecr:GetAuthorizationToken, which ECS needs before it can pull an image, has no "
+            "resource to narrow it to.",
+        )

@@ -1,0 +1,45 @@
+"""The two container images, built from one context.
+
+Each image's asset leaves the other service's folder out, so a change in one leaves the hash, and
+so the running containers, of the other alone.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from aws_cdk import IgnoreMode
+from aws_cdk.aws_ecr_assets import DockerImageAsset, Platform
+from constructs import Construct
+
+from cdk.settings import Settings
+
+CONTEXT = Path(__file__).parents[2] / "services"
+
+PLATFORMS = {"X86_64": Platform.LINUX_AMD64, "ARM64": Platform.LINUX_ARM64}
+
+LEFT_OUT = {"api": "worker", "worker": "api"}
+
+Service = Literal["api", "worker"]
+
+
+class ServiceImage(DockerImageAsset):
+    """The image of `service`; the worker's is the reconciler's too, with another command."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        service: Service,
+        context: Path = CONTEXT,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            directory=str(context),
+            file=f"{service}/Dockerfile",
+            exclude=[LEFT_OUT[service]],
+            ignore_mode=IgnoreMode.DOCKER,
+            platform=PLATFORMS[settings.cpu_architecture],
+        )

@@ -1,0 +1,1 @@
+"""What a deployment would be, read back from its synthesized templates: for tests and documents."""

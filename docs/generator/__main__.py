@@ -1,0 +1,38 @@
+"""Make the generated parts of the documentation anew: ``python -m docs.generator``."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cdk.template.templates import Templates
+from docs.generator.drawing import draw
+from docs.generator.examples import ROOT, examples
+from docs.generator.prices import Prices
+from docs.generator.sections import filled
+from docs.generator.tables import cost_table, profiles_table, settings_table
+
+ARCHITECTURE = Path("docs/architecture.md")
+
+
+def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
+    """The content of every file that is generated, wholly or in parts."""
+    drawings = {
+        Path(f"docs/architecture-{profile}.svg"): draw(deployment)
+        for profile, deployment in deployments.items()
+    }
+    sections = {
+        "profiles": profiles_table(deployments),
+        "cost": cost_table(deployments, Prices.read()),
+        "settings": settings_table({name: each.settings for name, each in deployments.items()}),
+    }
+    return {**drawings, ARCHITECTURE: filled((ROOT / ARCHITECTURE).read_text(), sections)}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in generated(examples(Path(folder))).items():
+            (ROOT / path).write_text(content)
+
+
+if __name__ == "__main__":
+    main()

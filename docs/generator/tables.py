@@ -1,0 +1,99 @@
+"""The tables of the documentation, as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cdk.settings import Settings
+from cdk.template.templates import Templates
+from docs.generator.idle_cost import CostLine, idle_month
+from docs.generator.prices import Prices
+
+
+def settings_table(settings: Mapping[str, Settings]) -> str:
+    """Every setting with its meaning and its value in each profile."""
+    rows = [
+        [
+            f"`{name}`",
+            " ".join((field.description or "").split()),
+            *(_shown(getattr(each, name)) for each in settings.values()),
+        ]
+        for name, field in Settings.model_fields.items()
+    ]
+    return _table(["setting", "meaning", *settings], rows)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case tuple():
+            return ", ".join(map(str, value))
+        case str() if value.startswith("arn:"):
+            return "*required*"
+    return str(value)
+
+
+def profiles_table(deployments: Mapping[str, Templates]) -> str:
+    """The profiles side by side."""
+    rows = {
+        "ways out": [_egress(each) for each in deployments.values()],
+        "API": [_fleet(each, "api") for each in deployments.values()],
+        "workers": [_fleet(each, "worker") for each in deployments.values()],
+        "HTTPS": [_yes(each.settings.certificate_arn) for each in deployments.values()],
+        "data outlives the stack": [
+            _yes(not each.settings.disposable) for each in deployments.values()
+        ],
+    }
+    return _table(["", *deployments], [[name, *values] for name, values in rows.items()])
+
+
+def _egress(deployment: Templates) -> str:
+    gateways = len(deployment.all("EC2::NatGateway"))
+    endpoints = len(deployment.all("EC2::VPCEndpoint", VpcEndpointType="Interface"))
+    ways = [f"{gateways} NAT gateways" if gateways else "public addresses, no NAT"]
+    if endpoints:
+        ways.append(f"{endpoints} interface endpoints")
+    return ", ".join(ways)
+
+
+def _fleet(deployment: Templates, service: str) -> str:
+    task = deployment.tasks[service]
+    target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack=service)
+    size = f"{int(task['Cpu']) / 1_024:g} vCPU, {int(task['Memory']) / 1_024:g} GB"
+    return f"{target['MinCapacity']} to {target['MaxCapacity']} of {size}"
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
+def cost_table(deployments: Mapping[str, Templates], prices: Prices) -> str:
+    """What an idle month costs: a line for each item, with the total below."""
+    bills = {profile: idle_month(each, prices) for profile, each in deployments.items()}
+    items = list(dict.fromkeys(line.item for bill in bills.values() for line in bill))
+    rows = [
+        [
+            item,
+            *(
+                next((_priced(line) for line in bill if line.item == item), "-")
+                for bill in bills.values()
+            ),
+        ]
+        for item in items
+    ]
+    totals = [f"**{sum(line.usd for line in bill):.0f}**" for bill in bills.values()]
+    return _table(
+        [f"USD a month, {prices.region}, {prices.as_of}", *bills], [*rows, ["**total**", *totals]]
+    )
+
+
+def _priced(line: CostLine) -> str:
+    return f"{line.usd:.2f} ({line.quantity})"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,132 @@
+"""What the services need of AWS, created without CloudFormation: for a laptop and for tests.
+
+The constants have the shape of the AWS API, which is also that of the CloudFormation properties, so
+a test can hold them against the deployed template.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.task_table import OPEN_TASKS_INDEX
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_dynamodb.type_defs import TimeToLiveSpecificationTypeDef
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.literals import QueueAttributeNameType
+
+TABLE: Mapping[str, Any] = {
+    "KeySchema": [{"AttributeName": "taskId", "KeyType": "HASH"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "taskId", "AttributeType": "S"},
+        {"AttributeName": "openShard", "AttributeType": "N"},
+        {"AttributeName": "checkAt", "AttributeType": "N"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": OPEN_TASKS_INDEX,
+            "KeySchema": [
+                {"AttributeName": "openShard", "KeyType": "HASH"},
+                {"AttributeName": "checkAt", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+TIME_TO_LIVE: "TimeToLiveSpecificationTypeDef" = {"AttributeName": "expiresAt", "Enabled": True}
+
+_DAY_S = 86_400
+
+QUEUE: Mapping["QueueAttributeNameType", int] = {
+    "VisibilityTimeout": 60,
+    "MessageRetentionPeriod": 4 * _DAY_S,
+}
+"""In seconds."""
+DEAD_LETTER_QUEUE: Mapping["QueueAttributeNameType", int] = {"MessageRetentionPeriod": 14 * _DAY_S}
+MAX_RECEIVE_COUNT = 15
+
+NO_API_KEYS = "{}"
+"""The secret as it starts out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The created resources, by what the services know them as."""
+
+    task_table: str
+    task_queue_url: str
+    dead_letter_queue_url: str
+    result_bucket: str
+    api_keys_secret_id: str
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "TASK_TABLE": self.task_table,
+            "TASK_QUEUE_URL": self.task_queue_url,
+            "DEAD_LETTER_QUEUE_URL": self.dead_letter_queue_url,
+            "RESULT_BUCKET": self.result_bucket,
+            "API_KEYS_SECRET_ID": self.api_keys_secret_id,
+        }
+
+
+def create(
+    *,
+    dynamodb: "DynamoDBClient",
+    sqs: "SQSClient",
+    s3: "S3Client",
+    secretsmanager: "SecretsManagerClient",
+    prefix: str = "taskfleet",
+) -> Resources:
+    """Create everything, with names that begin with `prefix`; raises botocore's errors."""
+    dead_letter_queue_url, task_queue_url = _create_queues(sqs, prefix)
+    return Resources(
+        task_table=_create_table(dynamodb, f"{prefix}-tasks"),
+        task_queue_url=task_queue_url,
+        dead_letter_queue_url=dead_letter_queue_url,
+        result_bucket=_create_bucket(s3, f"{prefix}-results"),
+        api_keys_secret_id=_create_secret(secretsmanager, f"{prefix}-api-keys"),
+    )
+
+
+def _create_table(client: "DynamoDBClient", name: str) -> str:
+    client.create_table(TableName=name, **TABLE)
+    client.get_waiter("table_exists").wait(TableName=name)
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=TIME_TO_LIVE)
+    return name
+
+
+def _create_queues(client: "SQSClient", prefix: str) -> tuple[str, str]:
+    dead_letters = client.create_queue(
+        QueueName=f"{prefix}-dead-letters", Attributes=_as_text(DEAD_LETTER_QUEUE)
+    )["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
+    redrive = {
+        "deadLetterTargetArn": arn["Attributes"]["QueueArn"],
+        "maxReceiveCount": MAX_RECEIVE_COUNT,
+    }
+    queue = client.create_queue(
+        QueueName=f"{prefix}-tasks",
+        Attributes={**_as_text(QUEUE), "RedrivePolicy": json.dumps(redrive)},
+    )["QueueUrl"]
+    return dead_letters, queue
+
+
+def _create_bucket(client: "S3Client", name: str) -> str:
+    client.create_bucket(Bucket=name)
+    return name
+
+
+def _create_secret(client: "SecretsManagerClient", name: str) -> str:
+    client.create_secret(Name=name, SecretString=NO_API_KEYS)
+    return name
+
+
+def _as_text(
+    attributes: Mapping["QueueAttributeNameType", int],
+) -> dict["QueueAttributeNameType", str]:
+    return {name: str(value) for name, value in attributes.items()}

@@ -1,0 +1,104 @@
+"""Errors of the HTTP API. Each becomes a problem document with its ``code`` and ``http_status``.
+
+ApiError
+├── MalformedJson         400  the body is not JSON, or is ambiguous JSON
+├── InvalidRequest        400  one entry per invalid field
+├── Unauthorized          401
+├── Forbidden             403
+├── TaskNotFound          404
+├── TaskStateConflict     409
+├── ResultExpired         410
+├── IdempotencyKeyReused  422
+├── SubmissionsLimited    429
+└── NotReady              503
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from services.common.errors import TaskfleetError
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One invalid field: a path such as ``operations.0.width``, and what is allowed there."""
+
+    field: str
+    message: str
+
+
+class ApiError(TaskfleetError):
+    """Sent to the client as problem+json with the class's code and status."""
+
+    http_status: ClassVar[int] = 500
+
+
+class MalformedJson(ApiError):
+    code = "malformed_json"
+    http_status = 400
+
+
+class InvalidRequest(ApiError):
+    code = "invalid_request"
+    http_status = 400
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class Unauthorized(ApiError):
+    code = "unauthorized"
+    http_status = 401
+
+
+class Forbidden(ApiError):
+    code = "forbidden"
+    http_status = 403
+
+
+class TaskNotFound(ApiError):
+    code = "task_not_found"
+    http_status = 404
+
+
+class TaskStateConflict(ApiError):
+    """`status` is the task's, which stands in the way."""
+
+    code = "task_state_conflict"
+    http_status = 409
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ResultExpired(ApiError):
+    code = "result_expired"
+    http_status = 410
+
+
+class IdempotencyKeyReused(ApiError):
+    code = "idempotency_key_reused"
+    http_status = 422
+
+
+class SubmissionsLimited(ApiError):
+    code = "submissions_limited"
+    http_status = 429
+
+    def __init__(self, *, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"The client may submit {limit} tasks a minute.")
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(ApiError):
+    """`failing` names what the service depends on and gets no answer from."""
+
+    code = "not_ready"
+    http_status = 503
+
+    def __init__(self, failing: Sequence[str]) -> None:
+        super().__init__(f"No answer from: {', '.join(failing)}.")
+        self.failing = tuple(failing)

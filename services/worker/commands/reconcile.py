@@ -1,0 +1,52 @@
+"""The ``reconcile`` command: one run of the reconciler, wired to AWS."""
+
+import random
+import secrets
+from datetime import timedelta
+
+import structlog
+
+from services.common import telemetry
+from services.common.aws import Aws
+from services.common.clock import utc_now
+from services.common.config import ReconcilerConfig
+from services.common.errors import AwsError
+from services.common.task_queue import TaskQueue
+from services.common.task_table import TaskTable
+from services.worker.reconciler import ReconcilePolicy, Reconciler
+
+log = structlog.get_logger()
+
+
+def reconcile(config: ReconcilerConfig) -> int:
+    """Run once. Returns the exit code, which is 1 when AWS failed on the way."""
+    telemetry.configure(
+        service="reconciler",
+        environment=config.taskfleet_environment,
+        log_format=config.log_format,
+    )
+    aws = Aws(region=config.aws_region)
+    sqs = aws.sqs()
+    reconciler = Reconciler(
+        name=secrets.token_urlsafe(12),
+        table=TaskTable(
+            aws.dynamodb(),
+            table=config.task_table,
+            retention=timedelta(seconds=config.row_retention_s),
+        ),
+        queue=TaskQueue(sqs, url=config.task_queue_url),
+        dead_letters=TaskQueue(sqs, url=config.dead_letter_queue_url),
+        policy=ReconcilePolicy(
+            lease=timedelta(seconds=config.lease_s),
+            longest_backoff=timedelta(seconds=config.retry_backoff_cap_s),
+            max_backlog=config.reconcile_max_backlog,
+        ),
+        clock=utc_now,
+        shuffle=random.shuffle,
+    )
+    try:
+        reconciler.run()
+    except AwsError:
+        log.exception("reconcile cut short")
+        return 1
+    return 0

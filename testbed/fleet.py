@@ -1,0 +1,162 @@
+"""One deployment on an AWS on loopback, and the processes that run it."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from local import aws_resources, programs
+from local.aws_resources import Resources
+from local.ports import HOST, free_port
+from local.processes import Program
+from services.common.api_key import ApiKey, Scope, hash_secret
+from taskctl.key_store import KeyStore
+from taskfleet.api_client import ApiClient
+from testbed.endpoints import Endpoints, LoopbackClients
+from testbed.process import Process
+from testbed.waiting import until
+
+KEY_ID = "fleet"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionedResources:
+    """Resources of our schema, and a key with every scope."""
+
+    resources: Resources
+    key_secret: str
+
+    @property
+    def key(self) -> str:
+        return f"{KEY_ID}.{self.key_secret}"
+
+
+def provision(clients: LoopbackClients, *, prefix: str, lease_s: int) -> ProvisionedResources:
+    """Create everything under names that begin with `prefix`, for leases of `lease_s`."""
+    resources = aws_resources.create(
+        dynamodb=clients.dynamodb,
+        sqs=clients.sqs,
+        s3=clients.s3,
+        secretsmanager=clients.secretsmanager,
+        prefix=prefix,
+    )
+    clients.sqs.set_queue_attributes(
+        QueueUrl=resources.task_queue_url, Attributes={"VisibilityTimeout": str(lease_s)}
+    )
+    secret = secrets.token_urlsafe(32)
+    key = ApiKey(client=KEY_ID, sha256=hash_secret(secret), scopes=frozenset(Scope))
+    KeyStore(clients.secretsmanager, secret_id=resources.api_keys_secret_id).add(KEY_ID, key)
+    return ProvisionedResources(resources, secret)
+
+
+class WorkerProcess(Process):
+    def __init__(self, program: Program, *, log: Path, health_file: Path) -> None:
+        super().__init__(program, log=log)
+        self.health_file = health_file
+        self._environment = program.environment
+
+    def is_polling(self) -> bool:
+        return self.is_running() and self.health_file.exists()
+
+    def wait_until_polling(self) -> None:
+        until(self.is_polling, f"{self.log.stem} polls")
+
+    def is_healthy(self) -> bool:
+        """What the container's health check says: a process of its own in the same container."""
+        check = subprocess.run(  # noqa: S603 - our own program
+            programs.HEALTH_CHECK, env=dict(self._environment), capture_output=True, check=False
+        )
+        return check.returncode == 0
+
+
+class Fleet:
+    """Starts processes of one deployment, and kills those that are left at the end of its ``with``.
+
+    `settings` hold for all of them, by their environment names. Every process has a log of its own
+    in `folder`: ``api-1.log``, ``worker-1.log``, ``reconciler-1.log`` and so on.
+    """
+
+    def __init__(
+        self,
+        deployment: ProvisionedResources,
+        endpoints: Endpoints,
+        *,
+        settings: Mapping[str, str],
+        source_port: int,
+        folder: Path,
+    ) -> None:
+        self.deployment = deployment
+        self.folder = folder
+        self.api_port = free_port()
+        self._endpoints = endpoints
+        self._settings = settings
+        self._source_port = source_port
+        self._stack = ExitStack()
+        self._started = {"api": 0, "worker": 0, "reconciler": 0}
+        self._workers: list[WorkerProcess] = []
+        self._api: Process | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def client(self, *, connections: int = 10) -> ApiClient:
+        url = f"http://{HOST}:{self.api_port}"
+        return ApiClient(url, key=self.deployment.key, connections=connections)
+
+    def start_api(self, *, endpoints: Endpoints | None = None, **settings: str) -> Process:
+        """Another API in the place of the one before, on the same port; not waited for."""
+        if self._api is not None:
+            self._api.kill()
+        environment = self._environment(endpoints, settings)
+        program = programs.api(environment, port=self.api_port, scratch=self.folder)
+        self._api = self._stack.enter_context(Process(program, log=self._log("api")))
+        return self._api
+
+    def start_worker(self, *, endpoints: Endpoints | None = None, **settings: str) -> WorkerProcess:
+        """Another worker; not waited for."""
+        environment = self._environment(endpoints, settings)
+        log = self._log("worker")
+        health_file = log.with_suffix(".health")
+        program = programs.worker(
+            environment, samples_port=self._source_port, health_file=health_file
+        )
+        worker = self._stack.enter_context(WorkerProcess(program, log=log, health_file=health_file))
+        self._workers.append(worker)
+        return worker
+
+    def kill_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+    def start_reconciler(self, *, endpoints: Endpoints | None = None, **settings: str) -> Process:
+        """One run of the reconciler; not waited for."""
+        program = programs.reconciler(self._environment(endpoints, settings))
+        return self._stack.enter_context(Process(program, log=self._log("reconciler")))
+
+    def wait_until_ready(self) -> None:
+        """Until the API says so."""
+        until(self.client().is_ready, "the API is ready")
+
+    def _environment(
+        self, endpoints: Endpoints | None, settings: Mapping[str, str]
+    ) -> dict[str, str]:
+        return {
+            **(endpoints or self._endpoints).environment(os.environ),
+            **self.deployment.resources.environment(),
+            "LOG_FORMAT": "json",
+            "TMPDIR": str(self.folder),
+            **self._settings,
+            **settings,
+        }
+
+    def _log(self, name: str) -> Path:
+        self._started[name] += 1
+        return self.folder / f"{name}-{self._started[name]}.log"

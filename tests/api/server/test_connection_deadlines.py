@@ -1,0 +1,84 @@
+"""What has to be through in time."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from services.api.server.connection_deadlines import Transfers, break_off, stop_reading
+
+
+@dataclass
+class Seconds:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0)
+        yield ours, theirs
+
+
+def is_cut_off(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def test_what_takes_too_long_is_cut_off(pair: Pair) -> None:
+    clock = Seconds()
+    arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
+    arrivals.begin(pair[0])
+    clock.now = 9.9
+    arrivals.cut_overdue()
+    assert not is_cut_off(pair[0])
+
+    clock.now = 10
+    arrivals.cut_overdue()
+    assert is_cut_off(pair[0])
+
+
+def test_what_is_through_is_left_alone(pair: Pair) -> None:
+    clock = Seconds()
+    arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
+    arrivals.begin(pair[0])
+    arrivals.end(pair[0])
+    clock.now = 100
+    arrivals.cut_overdue()
+
+    assert not is_cut_off(pair[0])
+
+
+def test_who_was_cut_off_can_still_be_answered(pair: Pair) -> None:
+    arrivals = Transfers(timeout_s=0, cut=stop_reading)
+    arrivals.begin(pair[0])
+    arrivals.cut_overdue()
+    pair[0].sendall(b"400")
+
+    assert pair[1].recv(3) == b"400"
+
+
+def test_a_response_that_is_broken_off_takes_no_more(pair: Pair) -> None:
+    departures = Transfers(timeout_s=0, cut=break_off)
+    departures.begin(pair[0])
+    departures.cut_overdue()
+
+    with pytest.raises(BrokenPipeError):
+        pair[0].sendall(b"more")
+
+
+def test_a_connection_that_is_closed_already_is_no_error(pair: Pair) -> None:
+    arrivals = Transfers(timeout_s=0, cut=stop_reading)
+    arrivals.begin(pair[0])
+    pair[0].close()
+    arrivals.cut_overdue()

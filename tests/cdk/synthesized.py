@@ -1,0 +1,25 @@
+"""Deployments as tests see them: synthesized as the CDK's command line would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App, Environment
+
+from app import synthesize
+from cdk.template.templates import Templates
+
+ROOT = Path(__file__).parent.parent.parent
+ENV = Environment(account="111122223333", region="eu-west-1")
+
+
+def cdk_context() -> dict[str, Any]:
+    """What the CDK's command line hands to the app besides ``-c``."""
+    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return context
+
+
+def deployed(folder: Path, **context: Any) -> Templates:
+    """As with ``-c name=value`` on the command line for each of `context`."""
+    app = App(context={**cdk_context(), **context}, outdir=str(folder))
+    return Templates(synthesize(app, ENV), folder)

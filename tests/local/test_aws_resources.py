@@ -1,0 +1,56 @@
+"""The created resources, by what they do."""
+
+from local import aws_resources
+from services.common.task_queue import TaskQueue
+from services.common.task_table import OPEN_TASKS_INDEX
+from tests.conftest import Cloud
+
+
+def test_a_message_that_nobody_can_settle_ends_among_the_dead_letters(
+    cloud: Cloud, queue: TaskQueue, dead_letters: TaskQueue
+) -> None:
+    queue.send("task", request_id="request")
+    for _ in range(aws_resources.MAX_RECEIVE_COUNT):
+        (message,) = queue.receive(limit=1, wait_s=0)
+        queue.change_visibility(message, timeout_s=0)
+    assert queue.receive(limit=1, wait_s=0) == []
+    assert dead_letters.backlog().visible == 1
+
+
+def test_a_received_message_is_hidden_for_as_long_as_a_lease_lasts(cloud: Cloud) -> None:
+    attributes = cloud.sqs.get_queue_attributes(
+        QueueUrl=cloud.resources.task_queue_url, AttributeNames=["VisibilityTimeout"]
+    )["Attributes"]
+    assert attributes["VisibilityTimeout"] == "60"
+
+
+def test_only_open_tasks_are_in_the_index_of_open_tasks(cloud: Cloud) -> None:
+    put = {"taskId": {"S": "open"}, "openShard": {"N": "7"}, "checkAt": {"N": "1.5"}}
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=put)
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item={"taskId": {"S": "over"}})
+    answer = cloud.dynamodb.scan(TableName=cloud.resources.task_table, IndexName=OPEN_TASKS_INDEX)
+    assert answer["Items"] == [put]
+
+
+def test_rows_expire(cloud: Cloud) -> None:
+    described = cloud.dynamodb.describe_time_to_live(TableName=cloud.resources.task_table)
+    assert described["TimeToLiveDescription"] == {
+        "AttributeName": "expiresAt",
+        "TimeToLiveStatus": "ENABLED",
+    }
+
+
+def test_the_keys_start_out_empty(cloud: Cloud) -> None:
+    answer = cloud.secretsmanager.get_secret_value(SecretId=cloud.resources.api_keys_secret_id)
+    assert answer["SecretString"] == "{}"
+
+
+def test_several_clouds_fit_into_one_account(cloud: Cloud) -> None:
+    other = aws_resources.create(
+        dynamodb=cloud.dynamodb,
+        sqs=cloud.sqs,
+        s3=cloud.s3,
+        secretsmanager=cloud.secretsmanager,
+        prefix="another",
+    )
+    assert not set(other.environment().values()) & set(cloud.resources.environment().values())

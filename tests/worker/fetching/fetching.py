@@ -1,0 +1,66 @@
+"""A fetcher for a test, and what becomes of a fetch."""
+
+import io
+import re
+import ssl
+import traceback
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from services.common.errors import SourceError
+from services.worker.fetching.connection import Connect, connect_tcp
+from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from services.worker.fetching.name_lookup import Resolve, resolve_name
+from tests.worker.fetching.loopback_source import LoopbackSource
+
+IMAGE = bytes(range(256)) * 400
+LOOPBACK = "127.0.0.1/32"
+TLS = ssl.create_default_context()  # which takes 50 ms
+
+
+def fetcher_for(
+    *sources: LoopbackSource,
+    ports: Sequence[int] = (),
+    networks: Sequence[str] = (LOOPBACK,),
+    max_bytes: int = 200_000,
+    timeout_s: float = 20,
+    max_redirects: int = 3,
+    resolve: Resolve = resolve_name,
+    connect: Connect = connect_tcp,
+    tls: ssl.SSLContext | None = TLS,
+    clock: Callable[[], float] | None = None,
+) -> GuardedFetcher:
+    policy = FetchPolicy(
+        max_bytes=max_bytes,
+        timeout_s=timeout_s,
+        max_redirects=max_redirects,
+        allowed_ports=(*(source.port for source in sources), *ports),
+        allowed_networks=tuple(map(ip_network, networks)),
+    )
+    more = {} if clock is None else {"clock": clock}
+    return GuardedFetcher(policy=policy, resolve=resolve, connect=connect, tls=tls, **more)
+
+
+def fetch(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> bytes:
+    into = io.BytesIO()
+    written = fetcher.fetch(url, into=into, timeout_s=timeout_s)
+    assert written == len(into.getvalue())
+    return into.getvalue()
+
+
+def failure(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> SourceError:
+    """The error of a fetch, which has to be fit to be shown to a client and to be logged."""
+    with pytest.raises(SourceError) as caught:
+        fetch(fetcher, url, timeout_s)
+    sentence = str(caught.value)
+    assert re.fullmatch(r"The [^\n]+\.", sentence)
+    assert not re.search(r"\d+\.\d+\.\d+\.\d+|::", sentence)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    return caught.value
+
+
+def resolving(**names: str) -> Resolve:
+    """A DNS with these names only; several addresses are separated by spaces."""
+    return lambda host: [ip_address(text) for text in names[host.replace(".", "_")].split()]

@@ -1,0 +1,258 @@
+"""An image arrives whole, or the task learns why it did not."""
+
+import gzip
+import io
+import socket
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.common.errors import (
+    SourceError,
+    SourceNotFound,
+    SourceRefused,
+    SourceUnavailable,
+    SourceUnreachable,
+)
+from services.worker.fetching.addresses import IPAddress
+from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.loopback_source import answer_head, ok, redirect, serving
+
+
+def test_an_image_arrives_whole() -> None:
+    with serving(ok(IMAGE)) as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE
+
+
+def test_an_image_in_chunks_arrives_whole() -> None:
+    head = answer_head(200, "Transfer-Encoding: chunked")
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (IMAGE, b"x", IMAGE[:9]))
+    with serving(head + chunks + b"0\r\n\r\n") as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE + b"x" + IMAGE[:9]
+
+
+def test_an_image_that_ends_with_the_connection_arrives_whole() -> None:
+    with serving(b"HTTP/1.0 200 OK\r\n\r\n" + IMAGE) as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(IMAGE)),
+        ("deflate", zlib.compress(IMAGE)),
+        ("gzip, gzip", gzip.compress(gzip.compress(IMAGE))),
+    ],
+    ids=["gzip", "deflate", "gzip twice"],
+)
+def test_a_content_encoding_that_nobody_asked_for_is_undone(encoding: str, body: bytes) -> None:
+    with serving(ok(body, f"Content-Encoding: {encoding}")) as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n" * 2,
+    ],
+)
+def test_interim_answers_are_passed_over(interim: bytes) -> None:
+    into = io.BytesIO()
+    with serving(interim + ok(IMAGE)) as source:
+        fetcher_for(source).fetch(source.url(), into=into, timeout_s=20)
+    assert into.getvalue() == IMAGE
+
+
+def test_an_image_of_the_greatest_size_allowed_arrives() -> None:
+    with serving(ok(IMAGE)) as source:
+        assert fetch(fetcher_for(source, max_bytes=len(IMAGE)), source.url()) == IMAGE
+
+
+def test_the_source_learns_nothing_of_us_but_the_product_name() -> None:
+    with serving(ok(IMAGE)) as source:
+        fetch(fetcher_for(source), source.url("/käse.png?a=1#fragment"))
+    assert source.requests == [
+        b"GET /k%C3%A4se.png?a=1 HTTP/1.1\r\n"
+        b"Host: 127.0.0.1:" + str(source.port).encode() + b"\r\n"
+        b"User-Agent: Taskfleet/1\r\n"
+        b"Accept: */*\r\n"
+        b"Accept-Encoding: identity\r\n"
+        b"Connection: close\r\n\r\n"
+    ]
+
+
+def test_a_redirect_takes_neither_cookie_nor_referer_along() -> None:
+    with serving(ok(IMAGE)) as target:
+        first = answer_head(302, f"Location: {target.url('/b')}", "Set-Cookie: a=b; Path=/")
+        with serving(first) as source:
+            fetch(fetcher_for(source, target), source.url("/a?token=s3cret"))
+    assert b"cookie" not in target.requests[0].lower()
+    assert b"refer" not in target.requests[0].lower()
+    assert b"s3cret" not in target.requests[0]
+
+
+def test_proxy_netrc_and_other_settings_of_the_environment_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("default login user password s3cret\n")
+    program = """
+import io, ipaddress, sys
+from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+policy = FetchPolicy(
+    max_bytes=1000,
+    timeout_s=20,
+    max_redirects=0,
+    allowed_ports=[int(sys.argv[2])],
+    allowed_networks=[ipaddress.ip_network("127.0.0.1/32")],
+)
+GuardedFetcher(policy=policy).fetch(sys.argv[1], into=io.BytesIO(), timeout_s=20)
+"""
+    names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    with serving(ok(b"proxied")) as proxy, serving(ok(b"direct")) as source:
+        environment = dict.fromkeys(names, proxy.url("")) | {"HOME": str(tmp_path)}
+        subprocess.run(
+            [sys.executable, "-c", program, source.url(), str(source.port)],
+            env=environment,
+            check=True,
+        )
+    assert proxy.connections == 0
+    assert b"authorization" not in source.requests[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (404, SourceNotFound),
+        (410, SourceNotFound),
+        (408, SourceUnavailable),
+        (425, SourceUnavailable),
+        (429, SourceUnavailable),
+        (500, SourceUnavailable),
+        (503, SourceUnavailable),
+        (599, SourceUnavailable),
+        (101, SourceRefused),
+        (201, SourceRefused),
+        (204, SourceRefused),
+        (206, SourceRefused),
+        (300, SourceRefused),
+        (304, SourceRefused),
+        (400, SourceRefused),
+        (401, SourceRefused),
+        (403, SourceRefused),
+        (407, SourceRefused),
+        (451, SourceRefused),
+    ],
+)
+def test_a_status_other_than_200_has_its_own_error(
+    status: int, expected: type[SourceError]
+) -> None:
+    with serving(answer_head(status, "Content-Length: 3") + b"abc") as source:
+        error = failure(fetcher_for(source), source.url("/?token=s3cret"))
+    assert type(error) is expected
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_head(200, "Content-Length: 1000") + b"p" * 999,
+        answer_head(200, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n",
+        answer_head(200, "Transfer-Encoding: chunked") + b"5\r\nhel",
+        answer_head(200, "Transfer-Encoding: chunked") + b"-5\r\nhello\r\n0\r\n\r\n",
+        answer_head(200, "Transfer-Encoding: chunked") + b"five\r\nhello\r\n0\r\n\r\n",
+        answer_head(200, "Content-Length: 5", "Content-Length: 6") + b"hello!",
+        ok(b"not gzip at all", "Content-Encoding: gzip"),
+        ok(b"p", "Content-Encoding: " + ", ".join(["gzip"] * 6)),
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"\x89PNG\r\n\x1a\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Many: x\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"",
+    ],
+)
+def test_an_answer_that_is_cut_short_or_malformed_is_never_a_success(answer: bytes) -> None:
+    with serving(answer) as source:
+        error = failure(fetcher_for(source), source.url("/?token=s3cret"))
+    assert isinstance(error, SourceUnreachable)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 s3cret OK\r\n\r\n",
+        b"HTTP/s3cret 200 OK\r\n\r\n",
+        b"GET /?token=s3cret HTTP/1.1\r\n\r\n",
+        answer_head(200, "Transfer-Encoding: chunked") + b"token=s3cret\r\n",
+        ok(b"no gzip", "Content-Encoding: s3cret, gzip"),
+        redirect("http://[s3cret]/"),
+        redirect("http://s3cret:x/"),
+        redirect("http://169.254.170.2/?token=s3cret"),
+    ],
+)
+def test_a_source_that_repeats_the_query_does_not_get_it_into_the_log(answer: bytes) -> None:
+    with serving(answer) as source:
+        failure(fetcher_for(source, ports=[80]), source.url("/?token=s3cret"))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", answer_head(200, "Transfer-Encoding: chunked")]),
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.sampled_from(
+                [
+                    b"\r\n",
+                    b"Content-Length: 4",
+                    b"Content-Length: -4",
+                    b"Transfer-Encoding: chunked",
+                    b"Content-Encoding: deflate, gzip",
+                    b"Location: http://[",
+                    b": nameless",
+                    b" folded",
+                    b"ffffffffffffffff",
+                    b"HTTP/1.1 302 Found",
+                ]
+            ),
+        ),
+        max_size=12,
+    ).map(b"\r\n".join),
+)
+def test_whatever_the_source_answers_a_fetch_ends_in_an_image_or_an_error_of_ours(
+    start: bytes, rest: bytes
+) -> None:
+    with serving(start + rest) as source, suppress(SourceError):
+        fetch(fetcher_for(source), source.url())
+
+
+def test_a_name_that_does_not_exist_is_unreachable() -> None:
+    def unknown(_host: str) -> list[IPAddress]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with serving(ok(IMAGE)) as source:
+        error = failure(fetcher_for(source, resolve=unknown), source.url(host="nowhere.example"))
+    assert isinstance(error, SourceUnreachable)
+    assert "DNS" in str(error)
+
+
+def test_a_port_where_nobody_listens_is_unreachable() -> None:
+    with serving(ok(IMAGE)) as source:
+        pass
+    assert isinstance(failure(fetcher_for(source), source.url()), SourceUnreachable)
+
+
+def test_a_full_disk_is_not_the_sources_fault() -> None:
+    class FullDisk(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with serving(ok(IMAGE)) as source, pytest.raises(OSError, match="No space left"):
+        fetcher_for(source).fetch(source.url(), into=FullDisk(), timeout_s=20)

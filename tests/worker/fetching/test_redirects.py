@@ -1,0 +1,74 @@
+"""Where a redirect may lead, and how many of them."""
+
+import pytest
+
+from services.common.errors import (
+    SourceAddressBlocked,
+    SourceRefused,
+    SourceTooManyRedirects,
+    SourceUrlInvalid,
+)
+from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.loopback_source import answer_head, ok, redirect, serving
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_followed(status: int) -> None:
+    with serving(redirect("../b.png?x=1", status), ok(IMAGE)) as source:
+        assert fetch(fetcher_for(source), source.url("/dir/a.png")) == IMAGE
+    assert source.requests[1].startswith(b"GET /b.png?x=1 HTTP/1.1\r\n")
+
+
+def test_redirects_are_followed_to_the_limit_and_no_further() -> None:
+    three = [redirect("/again")] * 3
+    with serving(*three, ok(IMAGE)) as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE
+    with serving(*three, redirect("/again"), ok(IMAGE)) as source:
+        assert isinstance(failure(fetcher_for(source), source.url()), SourceTooManyRedirects)
+    assert source.connections == 4
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://169.254.170.2/v2/credentials/s3cret",
+        "//169.254.170.2/v2/credentials/s3cret",
+        "http://[::ffff:169.254.170.2]/",
+        "http://127.0.0.2./",
+    ],
+)
+def test_a_redirect_inside_is_refused(location: str) -> None:
+    with serving(redirect(location)) as source:
+        error = failure(fetcher_for(source, ports=[80]), source.url())
+    assert isinstance(error, SourceAddressBlocked)
+
+
+def test_a_redirect_to_a_neighbor_that_listens_is_refused() -> None:
+    with (
+        serving(ok(b"inside"), host="127.0.0.2") as trap,
+        serving(redirect(trap.url(host="127.0.0.2"))) as source,
+    ):
+        error = failure(fetcher_for(source, trap), source.url())
+    assert isinstance(error, SourceAddressBlocked)
+    assert trap.connections == 0
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:6379/_FLUSHALL",
+        "ftp://127.0.0.1/",
+        "http://user:s3cret@127.0.0.1/",
+        "http://127.0.0.1\\@example.com/",
+        "http://2130706433/",
+    ],
+)
+def test_a_redirect_to_what_is_no_plain_url_is_refused(location: str) -> None:
+    with serving(redirect(location)) as source:
+        assert isinstance(failure(fetcher_for(source), source.url()), SourceUrlInvalid)
+
+
+def test_a_redirect_to_nowhere_is_refused() -> None:
+    with serving(answer_head(302, "Content-Length: 0")) as source:
+        assert isinstance(failure(fetcher_for(source), source.url()), SourceRefused)
