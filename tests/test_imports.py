@@ -5,6 +5,7 @@ decoder, the worker no web framework, and neither knows how it is deployed.
 """
 
 import ast
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = ("services", "cdk", "local", "bench", "taskctl", "tests")
+OURS = ("services", "cdk", "local", "bench", "taskctl", "taskfleet", "tests")
 TOOLS = ("local", "bench", "taskctl", "tests")
 
 
@@ -86,6 +87,12 @@ def breaches(importer: str, *forbidden: str, also_later: bool = True) -> list[st
 )
 def test_a_package_imports_only_what_it_may(importer: str, forbidden: tuple[str, ...]) -> None:
     assert breaches(importer, *forbidden) == []
+
+
+def test_the_client_imports_only_urllib3_and_the_standard_library() -> None:
+    imported = {edge.imported for edge in ALL if within(edge.module, "taskfleet")}
+    allowed = ("taskfleet", "urllib3", *sys.stdlib_module_names)
+    assert {name for name in imported if not within(name, *allowed)} == set()
 
 
 def test_the_common_code_needs_no_image_decoder_to_be_imported() -> None:
