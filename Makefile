@@ -1,4 +1,4 @@
-# Everything a user or developer does. All set-up happens inside the project folder.
+# Targets install what they need inside the project folder.
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -7,9 +7,9 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
 PARALLEL := -n 4 --dist loadgroup
-# Coverage counts these alone: a test of the whole system passes by many lines without looking at
-# what they do.
-TESTS_OF_PARTS := tests/common tests/api tests/worker
+# Coverage counts only these: a test of the whole system runs many lines without checking their
+# effect.
+UNIT_TESTS := tests/common tests/api tests/worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,18 +21,18 @@ help: ## List the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort -u \
 		| awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-# uv installs everything else by the hashes of uv.lock, and is itself installed by its own.
+# pip installs uv, and uv installs everything else. Both verify hashes: make/uv.txt and uv.lock.
 $(UV): make/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Taskfleet needs Python 3.11 or newer; choose one with PYTHON=python3.x" >&2; exit 1; }
+		|| { echo "Taskfleet needs Python 3.11 or newer. To use another interpreter: make PYTHON=python3.x" >&2; exit 1; }
 	@$(PYTHON) -m venv .tools \
-		|| { echo "Python's venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+		|| { echo "Python has no venv module. On Debian: apt install python3-venv" >&2; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes --requirement make/uv.txt
 	@touch $@
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
-	@$(UV) sync --quiet --frozen --python $(PYTHON)
+	@$(UV) sync --quiet --frozen --extra cli --python $(PYTHON)
 	@touch $@
 
 .PHONY: run
@@ -40,29 +40,29 @@ run: .venv/.synced ## Start the whole system on this machine (PORT=8080, SAMPLES
 	@$(PY) -m local.run
 
 .PHONY: test
-test: .venv/.synced lint types ## Lint, types and the fast suite
-	@$(PY) -m pytest $(PARALLEL) $(TESTS_OF_PARTS) --cov --cov-report=term --cov-fail-under=90
-	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=,$(TESTS_OF_PARTS))
+test: .venv/.synced lint types ## Run lint, type checks and the fast test suite
+	@$(PY) -m pytest $(PARALLEL) $(UNIT_TESTS) --cov --cov-report=term --cov-fail-under=90
+	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=,$(UNIT_TESTS))
 
 .PHONY: lint
-lint: .venv/.synced ## Lint and check the format
+lint: .venv/.synced ## Run the linter and check the formatting
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 
 .PHONY: types
-types: .venv/.synced ## Check the types
+types: .venv/.synced ## Check types with mypy
 	@$(PY) -m mypy
 
 .PHONY: format
-format: .venv/.synced ## Mend lint and format where that is possible
+format: .venv/.synced ## Fix lint errors and format the code
 	@$(PY) -m ruff check --fix
 	@$(PY) -m ruff format
 
 .PHONY: bench
-bench: .venv/.synced ## Measure CPU per task and per submit beside a bare loop
+bench: .venv/.synced ## Measure CPU time per task and per submission against a baseline, and latency
 	@$(PY) -m bench
 
 .PHONY: clean
-clean: ## Remove everything that the targets made
+clean: ## Delete everything that the targets created
 	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .local cdk.out \
 		cdk/cli/node_modules

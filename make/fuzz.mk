@@ -1,5 +1,5 @@
 IMAGES ?= 20000
 
 .PHONY: fuzz
-fuzz: .venv/.synced ## Damaged images and bombs through the imaging pool (IMAGES=, SEED=)
+fuzz: .venv/.synced ## Process damaged images and decompression bombs in the imaging pool (IMAGES=, SEED=)
 	@$(PY) -m tests.fuzz.imaging --images $(IMAGES) $(SEED:%=--seed %) --keep .local/fuzz

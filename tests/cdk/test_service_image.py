@@ -29,7 +29,7 @@ def locked(service: str) -> str:
     """The versions and hashes of uv.lock that belong to the service's image."""
     uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     exported = subprocess.run(
-        [uv, *EXPORT, "--group", service], cwd=ROOT, capture_output=True, text=True, check=True
+        [uv, *EXPORT, "--only-group", service], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return exported.stdout
 
@@ -38,8 +38,6 @@ EXPORT = [
     "export",
     "--frozen",
     "--quiet",
-    "--no-default-groups",
-    "--no-emit-project",
     "--no-header",
     "--no-annotate",
 ]
