@@ -59,7 +59,7 @@ def private(deployments: Mapping[str, Templates]) -> Templates:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run every test that needs the templates in one process, since synthesis takes the most time."""
+    """Run all tests that need the templates in one process: synthesis takes the most time."""
     tests = Path(__file__).parents[1]
     for item in items:
         if {tests / "cdk", tests / "docs"} & set(item.path.parents):
