@@ -1,138 +1,151 @@
-"""Who may import whom. The rules are those that docs/architecture.md draws.
+"""The import rules of docs/code.md.
 
-The images stay small and the services apart only because of these rules: the API carries no image
-decoder, the worker no web framework, and neither knows how it is deployed.
+They keep the API's image without an image decoder, the worker's without a web framework, and the
+services without knowledge of their deployment.
 """
 
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-OURS = ("services", "cdk", "local", "bench", "taskctl", "taskfleet", "tests")
-TOOLS = ("local", "bench", "taskctl", "tests")
+from docs.generator.imports import PRODUCT, ROOT, TOOLS, package_edges, read_imports
+
+IMPORTS = read_imports()
+CDK = ("app", "cdk")
+WEB = ("flask", "flask_openapi3", "gunicorn", "werkzeug")
+AWS = ("boto3", "botocore")
 
 
-class Import(NamedTuple):
-    module: str
-    """Who imports, for instance ``services.worker.fetching.fetcher``."""
-    imported: str
-    at_import_time: bool
-    """False inside a function, or where only the type checker looks."""
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def imports() -> Iterator[Import]:
-    for folder in OURS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if "node_modules" in path.parts:
-                continue
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            module = ".".join(parts).removesuffix(".__init__")
-            yield from imports_in(module, ast.parse(path.read_text()), at_import_time=True)
+def importers(of: Iterable[str], *, among: Iterable[str], deferred: bool = True) -> set[str]:
+    return {
+        edge.module
+        for edge in IMPORTS
+        if within(edge.module, *among)
+        and within(edge.imported, *of)
+        and (deferred or edge.at_import_time)
+    }
 
 
-def imports_in(module: str, node: ast.AST, *, at_import_time: bool) -> Iterator[Import]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            for name in child.names:
-                yield Import(module, name.name, at_import_time)
-        elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, f"{module} uses a relative import"
-            yield Import(module, child.module or "", at_import_time)
-        else:
-            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
-                isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-            )
-            yield from imports_in(module, child, at_import_time=at_import_time and not later)
+def loaded_with(module: str) -> set[str]:
+    """Every module that `import module` loads, directly or not."""
+    loaded: set[str] = set()
+    pending = {module}
+    while pending:
+        loaded |= pending
+        pending = {
+            edge.imported for edge in IMPORTS if edge.module in pending and edge.at_import_time
+        } - loaded
+    return loaded
 
 
-ALL = list(imports())
+def test_every_package_is_product_or_tool() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
-
-def within(name: str, *packages: str) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def breaches(importer: str, *forbidden: str, also_later: bool = True) -> list[str]:
-    return [
-        f"{edge.module} imports {edge.imported}"
-        for edge in ALL
-        if within(edge.module, importer)
-        and within(edge.imported, *forbidden)
-        and (also_later or edge.at_import_time)
-    ]
+    assert packages | {"app"} == {*PRODUCT, *TOOLS}
 
 
 @pytest.mark.parametrize(
     ("importer", "forbidden"),
     [
-        ("services.common", ("services.api", "services.worker", "cdk", *TOOLS)),
-        ("services.common", ("flask", "flask_openapi3", "gunicorn")),
-        ("services.common.task", ("boto3", "botocore")),
-        ("services.common.errors", ("boto3", "botocore")),
-        ("services.common.operations", ("boto3", "botocore")),
-        ("services.api", ("services.worker", "cdk", "PIL", *TOOLS)),
-        ("services.worker", ("services.api", "cdk", "flask", "gunicorn", *TOOLS)),
-        ("cdk", ("services", *TOOLS)),
-        ("services", ("cdk", *TOOLS)),
-        ("local", ("bench", "tests")),
-        ("taskctl", ("bench", "tests")),
-        ("bench", ("tests",)),
+        ("services.common", ("services.api", "services.worker", *CDK, *TOOLS)),
+        ("services.api", ("services.worker", *CDK, *TOOLS)),
+        ("services.worker", ("services.api", *CDK, *TOOLS)),
+        ("app", ("services", *TOOLS)),
+        ("cdk", ("services", "app", *TOOLS)),
     ],
 )
 def test_a_package_imports_only_what_it_may(importer: str, forbidden: tuple[str, ...]) -> None:
-    assert breaches(importer, *forbidden) == []
+    assert importers(forbidden, among=[importer]) == set()
 
 
 def test_the_client_imports_only_urllib3_and_the_standard_library() -> None:
-    imported = {edge.imported for edge in ALL if within(edge.module, "taskfleet")}
     allowed = ("taskfleet", "urllib3", *sys.stdlib_module_names)
-    assert {name for name in imported if not within(name, *allowed)} == set()
+    imported = {edge.imported for edge in IMPORTS if within(edge.module, "taskfleet")}
+
+    assert [module for module in imported if not within(module, *allowed)] == []
 
 
-def test_the_common_code_needs_no_image_decoder_to_be_imported() -> None:
-    assert breaches("services.common", "PIL", also_later=False) == []
+@pytest.mark.parametrize(
+    "module", ["services.common.task", "services.common.errors", "services.common.operations"]
+)
+def test_the_rules_of_a_task_load_no_aws_library(module: str) -> None:
+    assert importers(AWS, among=[module]) == set()
+    assert [loaded for loaded in loaded_with(module) if within(loaded, *AWS)] == []
+
+
+def test_only_the_api_imports_a_web_framework() -> None:
+    found = importers(WEB, among=["services"])
+
+    assert [module for module in found if not within(module, "services.api")] == []
 
 
 def test_pillow_is_imported_by_imaging_and_operations_only() -> None:
     allowed = ("services.worker.imaging", "services.common.operations")
-    elsewhere = {
-        edge.module
-        for edge in ALL
-        if within(edge.module, "services")
-        and within(edge.imported, "PIL")
-        and not within(edge.module, *allowed)
-    }
-    assert elsewhere == set()
+    found = importers(["PIL"], among=["services"])
+
+    assert [module for module in found if not within(module, *allowed)] == []
 
 
-def test_the_environment_has_one_reader() -> None:
+def test_operations_import_pillow_inside_functions_only() -> None:
+    assert importers(["PIL"], among=["services.common"], deferred=False) == set()
+
+
+def test_packages_import_each_other_without_circles() -> None:
+    without_circles(package_edges(IMPORTS))
+
+
+def test_modules_of_the_tests_import_each_other_without_circles() -> None:
+    without_circles(
+        (edge.module, edge.imported)
+        for edge in IMPORTS
+        if within(edge.module, "tests") and within(edge.imported, "tests")
+    )
+
+
+def without_circles(edges: Iterable[tuple[str, str]]) -> None:
+    """Raises ``graphlib.CycleError``, which names the circle."""
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for importer, imported in edges:
+        sorter.add(importer, imported)
+    sorter.prepare()
+
+
+def test_settings_are_the_only_reader_of_the_environment() -> None:
     readers = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "services").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
+
     assert readers == set(), "settings come from services/common/config.py (pydantic-settings)"
 
 
-def test_clients_of_aws_have_one_maker() -> None:
-    makers = {
-        edge.module for edge in ALL if within(edge.module, "services") and edge.imported == "boto3"
+def test_one_module_creates_the_aws_clients() -> None:
+    creators = {
+        edge.module
+        for edge in IMPORTS
+        if within(edge.module, "services") and edge.imported == "boto3"
     }
-    assert makers == {"services.common.aws"}
+
+    assert creators == {"services.common.aws"}
 
 
-def test_the_type_checker_reads_whatever_we_import_of_the_cdk() -> None:
-    """What it skips is ``Any`` to it, and then nothing of ours that uses it is checked."""
+def test_the_type_checker_reads_every_cdk_module_that_is_imported() -> None:
+    """A skipped module is ``Any`` to mypy, and code that uses it is not checked."""
     overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
     [skipped, read] = overrides
     assert (skipped["module"], skipped["follow_imports"]) == (["aws_cdk.*"], "skip")
     assert read["follow_imports"] == "normal"
-    used = {edge.imported for edge in ALL if within(edge.imported, "aws_cdk")}
+
+    used = {edge.imported for edge in IMPORTS if within(edge.imported, "aws_cdk")}
+
     assert used | {"aws_cdk", "aws_cdk.interfaces.*"} == set(read["module"])

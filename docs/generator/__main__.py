@@ -7,11 +7,13 @@ from pathlib import Path
 from cdk.template.templates import Templates
 from docs.generator.drawing import draw
 from docs.generator.examples import ROOT, examples
+from docs.generator.imports import import_drawing, read_imports
 from docs.generator.prices import Prices
 from docs.generator.sections import filled
 from docs.generator.tables import cost_table, profiles_table, settings_table
 
 ARCHITECTURE = Path("docs/architecture.md")
+CODE = Path("docs/code.md")
 
 
 def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
@@ -25,7 +27,12 @@ def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
         "cost": cost_table(deployments, Prices.read()),
         "settings": settings_table({name: each.settings for name, each in deployments.items()}),
     }
-    return {**drawings, ARCHITECTURE: filled((ROOT / ARCHITECTURE).read_text(), sections)}
+    imports = {"imports": import_drawing(read_imports())}
+    return {
+        **drawings,
+        ARCHITECTURE: filled((ROOT / ARCHITECTURE).read_text(), sections),
+        CODE: filled((ROOT / CODE).read_text(), imports),
+    }
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The generated parts of the documentation are those of this code."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -64,11 +63,3 @@ def test_a_section_is_filled_and_its_surroundings_stay() -> None:
 def test_a_section_without_a_place_is_not_lost_silently() -> None:
     with pytest.raises(LookupError, match="colors"):
         filled("a page", {"colors": "blue"})
-
-
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
-def test_every_image_and_page_that_is_linked_exists(page: Path) -> None:
-    links = [part.split(")")[0] for part in page.read_text().split("](")[1:]]
-    local = [link.split("#")[0] for link in links if not link.startswith(("http", "#", "mailto:"))]
-
-    assert [link for link in local if not (page.parent / link).exists()] == []
