@@ -60,6 +60,7 @@ def test_every_package_is_product_or_tool() -> None:
         ("services.worker", ("services.api", *CDK, *TOOLS)),
         ("app", ("services", *TOOLS)),
         ("cdk", ("services", "app", *TOOLS)),
+        ("cdk.constructs", ("cdk.stacks",)),
     ],
 )
 def test_a_package_imports_only_what_it_may(importer: str, forbidden: tuple[str, ...]) -> None:

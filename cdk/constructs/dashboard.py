@@ -1,4 +1,4 @@
-"""The page that tells an operator at 3 a.m. what is wrong, from the top down."""
+"""The CloudWatch dashboard of a deployment."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,18 @@ from aws_cdk.aws_cloudwatch import (
     YAxisProps,
 )
 from aws_cdk.aws_cloudwatch import Dashboard as CloudWatchDashboard
+from aws_cdk.aws_dynamodb import Table
 from aws_cdk.aws_ecs import FargateService
-from aws_cdk.aws_elasticloadbalancingv2 import HttpCodeElb, HttpCodeTarget
+from aws_cdk.aws_elasticloadbalancingv2 import (
+    ApplicationLoadBalancer,
+    HttpCodeElb,
+    HttpCodeTarget,
+)
+from aws_cdk.aws_sqs import Queue
 from constructs import Construct
 
 from cdk.constructs.metrics import MINUTE, NAMESPACE, running_tasks, service_metric
 from cdk.settings import Settings
-from cdk.stacks.api import ApiStack
-from cdk.stacks.network import NetworkStack
-from cdk.stacks.state import StateStack
-from cdk.stacks.worker import WorkerStack
 
 HALF, THIRD = 12, 8
 """Widths on CloudWatch's grid of 24 columns."""
@@ -33,7 +35,7 @@ PERCENTILES = (50, 95, 99)
 
 
 class Dashboard(Construct):
-    """Alarms; then what clients see; then what the workers do; then why; then what it costs."""
+    """Alarms first, then what clients see, the API, the workers, failures and cost."""
 
     def __init__(
         self,
@@ -41,18 +43,26 @@ class Dashboard(Construct):
         construct_id: str,
         *,
         settings: Settings,
-        network: NetworkStack,
-        state: StateStack,
-        api: ApiStack,
-        worker: WorkerStack,
         alarms: Sequence[Alarm],
+        load_balancer: ApplicationLoadBalancer,
+        api: FargateService,
+        workers: FargateService,
+        backlog_per_worker: IMetric,
+        queue: Queue,
+        dead_letter_queue: Queue,
+        table: Table,
+        nat_gateway_ids: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
-        self._network = network
-        self._state = state
+        self._load_balancer = load_balancer
         self._api = api
-        self._worker = worker
+        self._workers = workers
+        self._backlog_per_worker = backlog_per_worker
+        self._queue = queue
+        self._dead_letter_queue = dead_letter_queue
+        self._table = table
+        self._nat_gateway_ids = nat_gateway_ids
         CloudWatchDashboard(
             self,
             "Page",
@@ -60,15 +70,15 @@ class Dashboard(Construct):
             default_interval=Duration.hours(3),
             widgets=[
                 [AlarmStatusWidget(title="Alarms", alarms=alarms, width=24, height=3)],
-                self._what_clients_see(),
-                self._what_the_api_does(),
-                self._what_the_workers_do(),
-                self._why_tasks_fail(),
-                self._what_it_costs(),
+                self._client_widgets(),
+                self._api_widgets(),
+                self._worker_widgets(),
+                self._failure_widgets(),
+                self._cost_widgets(),
             ],
         )
 
-    def _what_clients_see(self) -> list[IWidget]:
+    def _client_widgets(self) -> list[IWidget]:
         promise_s = self._settings.start_promise_s
         return [
             _graph(
@@ -81,33 +91,33 @@ class Dashboard(Construct):
             _graph(
                 f"Wait for the first claim, ms (promised: {promise_s} s)",
                 *(
-                    self._own("FirstClaimWait", "worker", Stats.percentile(p), f"p{p}")
+                    self._metric("FirstClaimWait", "worker", Stats.percentile(p), f"p{p}")
                     for p in PERCENTILES
                 ),
                 width=HALF,
             ),
         ]
 
-    def _what_the_api_does(self) -> list[IWidget]:
-        balancer = self._api.load_balancer.metrics
+    def _api_widgets(self) -> list[IWidget]:
+        metrics = self._load_balancer.metrics
         return [
             _graph(
-                "API: answers per minute",
-                balancer.request_count(period=MINUTE, label="requests"),
-                balancer.http_code_target(
+                "API: responses per minute",
+                metrics.request_count(period=MINUTE, label="requests"),
+                metrics.http_code_target(
                     HttpCodeTarget.TARGET_4XX_COUNT, period=MINUTE, label="4xx"
                 ),
-                balancer.http_code_target(
+                metrics.http_code_target(
                     HttpCodeTarget.TARGET_5XX_COUNT, period=MINUTE, label="5xx"
                 ),
-                balancer.http_code_elb(
+                metrics.http_code_elb(
                     HttpCodeElb.ELB_5XX_COUNT, period=MINUTE, label="5xx of the load balancer"
                 ),
             ),
             _graph(
                 "API: response time, s",
                 *(
-                    balancer.target_response_time(
+                    metrics.target_response_time(
                         period=MINUTE, statistic=Stats.percentile(p), label=f"p{p}"
                     )
                     for p in PERCENTILES
@@ -115,13 +125,13 @@ class Dashboard(Construct):
             ),
             _graph(
                 f"API: running containers (at most {self._settings.api_max_tasks})",
-                running_tasks(self._api.service).with_(label="running"),
-                right=[self._api.service.metric_cpu_utilization(label="CPU, percent")],
+                running_tasks(self._api).with_(label="running"),
+                right=[self._api.metric_cpu_utilization(label="CPU, percent")],
             ),
         ]
 
-    def _what_the_workers_do(self) -> list[IWidget]:
-        queue, settings = self._state.queue, self._settings
+    def _worker_widgets(self) -> list[IWidget]:
+        queue, settings = self._queue, self._settings
         return [
             _graph(
                 "Queue: messages",
@@ -129,15 +139,15 @@ class Dashboard(Construct):
                 queue.metric_approximate_number_of_messages_not_visible(
                     period=MINUTE, label="in flight"
                 ),
-                self._state.dead_letter_queue.metric_approximate_number_of_messages_visible(
+                self._dead_letter_queue.metric_approximate_number_of_messages_visible(
                     period=MINUTE, label="dead letters"
                 ),
             ),
             _graph(
                 f"Backlog per worker (target {settings.backlog_per_worker:.0f}), running workers",
-                self._worker.scaling.backlog_per_worker,
+                self._backlog_per_worker,
                 right=[
-                    running_tasks(self._worker.service).with_(
+                    running_tasks(self._workers).with_(
                         label=f"running, at most {settings.worker_max_tasks}"
                     )
                 ],
@@ -145,7 +155,7 @@ class Dashboard(Construct):
             _graph(
                 "Attempt: duration, ms",
                 *(
-                    self._own(
+                    self._metric(
                         "StageDuration", "worker", Stats.percentile(p), f"p{p}", Stage="total"
                     )
                     for p in PERCENTILES
@@ -153,29 +163,31 @@ class Dashboard(Construct):
             ),
         ]
 
-    def _why_tasks_fail(self) -> list[IWidget]:
+    def _failure_widgets(self) -> list[IWidget]:
         return [
             _graph(
                 "Failed attempts per minute, by code",
                 self._by_code("AttemptsFailed"),
             ),
-            _graph("Tasks failed for good per minute, by code", self._by_code("TasksFailed")),
+            _graph("Tasks failed permanently per minute, by code", self._by_code("TasksFailed")),
             _graph(
                 "Stages: p95, ms",
                 *(
-                    self._own("StageDuration", "worker", Stats.percentile(95), stage, Stage=stage)
+                    self._metric(
+                        "StageDuration", "worker", Stats.percentile(95), stage, Stage=stage
+                    )
                     for stage in STAGES
                 ),
             ),
         ]
 
-    def _what_it_costs(self) -> list[IWidget]:
-        queue, table, settings = self._state.queue, self._state.table, self._settings
+    def _cost_widgets(self) -> list[IWidget]:
+        queue, table, settings = self._queue, self._table, self._settings
         widgets: list[IWidget] = [
             _graph(
                 "Cost: vCPUs running",
-                _vcpus(self._api.service, "API", settings.api_cpu),
-                _vcpus(self._worker.service, "workers", settings.worker_cpu),
+                _vcpus(self._api, "API", settings.api_cpu),
+                _vcpus(self._workers, "workers", settings.worker_cpu),
             ),
             _graph(
                 "Cost: table units and queue receives per minute",
@@ -189,7 +201,7 @@ class Dashboard(Construct):
                 queue.metric_number_of_empty_receives(period=MINUTE, label="empty receives"),
             ),
         ]
-        if self._network.nat_gateway_ids:
+        if self._nat_gateway_ids:
             widgets.append(
                 _graph(
                     "Cost: bytes per minute through NAT",
@@ -201,13 +213,13 @@ class Dashboard(Construct):
                             statistic="Sum",
                             period=MINUTE,
                         )
-                        for gateway in self._network.nat_gateway_ids
+                        for gateway in self._nat_gateway_ids
                     ),
                 )
             )
         return widgets
 
-    def _own(self, name: str, service: str, statistic: str, label: str, **extra: str) -> Metric:
+    def _metric(self, name: str, service: str, statistic: str, label: str, **extra: str) -> Metric:
         return service_metric(
             name,
             service=service,
@@ -217,10 +229,10 @@ class Dashboard(Construct):
         ).with_(label=label)
 
     def _count(self, name: str, service: str, label: str) -> Metric:
-        return self._own(name, service, "Sum", label)
+        return self._metric(name, service, "Sum", label)
 
     def _failed(self) -> MathExpression:
-        """For good: a worker or the reconciler may say so."""
+        """Tasks that failed permanently. Workers and the reconciler both report them."""
         return MathExpression(
             expression="FILL(worker, 0) + FILL(reconciler, 0)",
             using_metrics={
@@ -232,7 +244,10 @@ class Dashboard(Construct):
         )
 
     def _by_code(self, name: str) -> MathExpression:
-        """One line for each code that occurs; which ones do is not known beforehand."""
+        """One line for each failure code that occurs.
+
+        The search finds the codes, so a new one needs no change here.
+        """
         schema = f"{{{NAMESPACE},Service,Environment,FailureCode}}"
         return MathExpression(
             expression=f'SEARCH(\'{schema} MetricName="{name}" '
@@ -243,7 +258,7 @@ class Dashboard(Construct):
 
 
 def _vcpus(service: FargateService, label: str, cpu: int) -> MathExpression:
-    name = f"running_{label}"  # unlike any other on the same graph
+    name = f"running_{label}"  # ids are unique within a graph
     return MathExpression(
         expression=f"{name} * {cpu / 1_024:g}",
         using_metrics={name: running_tasks(service)},

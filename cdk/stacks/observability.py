@@ -82,11 +82,15 @@ class ObservabilityStack(Stack):
             self,
             "Dashboard",
             settings=settings,
-            network=network,
-            state=state,
-            api=api,
-            worker=worker,
             alarms=self.alarms,
+            load_balancer=api.load_balancer,
+            api=api.service,
+            workers=worker.service,
+            backlog_per_worker=worker.scaling.backlog_per_worker,
+            queue=state.queue,
+            dead_letter_queue=state.dead_letter_queue,
+            table=state.table,
+            nat_gateway_ids=network.nat_gateway_ids,
         )
 
     def _watch_the_queue(self) -> None:
