@@ -25,6 +25,7 @@ from services.common.config import ApiConfig
 from services.common.result_bucket import ResultBucket
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
+from services.common.version import VERSION
 
 
 def create_app(
@@ -46,7 +47,7 @@ def create_app(
         __name__,
         info=Info(
             title="Taskfleet",
-            version="1",
+            version=VERSION,
             description="Hand in an image by URL, say what to do with it, fetch the result.",
         ),
         security_schemes={"apiKey": {"type": "http", "scheme": "bearer"}},

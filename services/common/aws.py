@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from services.common.errors import AwsError
+from services.common.version import VERSION
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -59,7 +60,7 @@ MOST_ASKED_FOR_S = 5
 """A service may ask by ``x-amz-retry-after`` for this much more than the backoff, which is up to
 1 s · 2ⁿ when throttled (``ExponentialBackoff`` in botocore's ``retries/standard.py``)."""
 
-USER_AGENT = f"Taskfleet/1 Boto3/{boto3.__version__}"
+USER_AGENT = f"Taskfleet/{VERSION} Boto3/{boto3.__version__}"
 """What CloudTrail and S3's access logs show of us. botocore's own, of 170 characters about the
 machine, is composed anew for every call and takes 0.09 ms of the call's 0.9."""
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from openapi_spec_validator import validate
 
 from services.common.operations import DEFAULT_OPERATIONS, OPERATIONS
+from services.common.version import VERSION
 from tests.api.conftest import Api
 
 PUBLIC_PAGES = {"/openapi.json", "/docs"}
@@ -18,6 +19,10 @@ def test_the_document_is_valid_openapi_3_1(api: Api) -> None:
 
     assert document["openapi"].startswith("3.1.")
     validate(document)
+
+
+def test_the_document_has_the_version_of_the_services(api: Api) -> None:
+    assert api.get("/openapi.json").body["info"]["version"] == VERSION
 
 
 def test_every_route_is_documented_with_its_methods(api: Api) -> None:

@@ -39,7 +39,7 @@ from services.worker.fetching.deadline import Deadline
 from services.worker.fetching.name_lookup import Resolve, resolve_name
 
 _HEADERS = {
-    "User-Agent": "Taskfleet/1",
+    "User-Agent": "Taskfleet",
     "Accept": "*/*",
     "Accept-Encoding": "identity",
     "Connection": "close",

@@ -82,7 +82,7 @@ def test_the_source_learns_nothing_of_us_but_the_product_name() -> None:
     assert source.requests == [
         b"GET /k%C3%A4se.png?a=1 HTTP/1.1\r\n"
         b"Host: 127.0.0.1:" + str(source.port).encode() + b"\r\n"
-        b"User-Agent: Taskfleet/1\r\n"
+        b"User-Agent: Taskfleet\r\n"
         b"Accept: */*\r\n"
         b"Accept-Encoding: identity\r\n"
         b"Connection: close\r\n\r\n"
