@@ -1,15 +1,16 @@
-"""Images, done where they can hurt nobody.
+"""Image processing in sandboxed child processes.
 
-The way of an image: ``pool`` finds a free child, ``child`` gives it the open file over ``wire``;
-``inside`` the child, fenced in by ``sandbox`` and ``seccomp``, ``image`` does the work: it lets
-``sniff`` say what the file is, ``decode`` open it (with ``color`` and ``scans``), the operations
-change it and ``encode`` write it. The result comes back over ``wire``.
+``pool`` picks an idle child, and ``child_process`` sends it the open file over ``protocol``. In the
+child, ``child_main`` confines the process with ``sandbox`` and ``seccomp`` and calls ``pipeline``:
+``format_detection`` identifies the format, ``decode`` reads the image (with ``color`` and
+``jpeg_scans``), the operations change it, and ``encode`` writes the result. The result returns over
+``protocol``.
 
-Pillow is loaded in the children only.
+Only the children load Pillow.
 """
 
+from services.worker.imaging.handler import ResultImage
 from services.worker.imaging.limits import ImagingLimits
 from services.worker.imaging.pool import ImagingPool
-from services.worker.imaging.work import ResultImage
 
 __all__ = ["ImagingLimits", "ImagingPool", "ResultImage"]

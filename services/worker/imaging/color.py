@@ -1,4 +1,4 @@
-"""From whatever a file holds to what operations work on: sRGB, 8 bits a channel.
+"""Converting decoded images to the form that operations expect: sRGB with 8 bits per channel.
 
 The working modes are L, LA, RGB and RGBA.
 """
@@ -14,11 +14,11 @@ WORKING_MODES: Final = frozenset({"L", "LA", "RGB", "RGBA"})
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
-_REMEMBERED_TRANSFORMS: Final = 16
-_REMEMBERED_PROFILE_BYTES: Final = 32_768
-"""A camera's profile comes again with its next image, and to make a transform of it takes 4 ms,
-as long as a small image. Profiles of 600 bytes to 4 KB are usual; larger ones, which a stranger
-could fill the memory with, are not remembered."""
+_CACHED_TRANSFORMS: Final = 16
+_MAX_CACHED_PROFILE_BYTES: Final = 32_768
+"""All images of a camera have the same profile, and building its transform takes 4 ms, as long as
+a small image. Most profiles have 600 bytes to 4 KB. Larger ones are not cached, so that a client
+cannot fill the memory."""
 
 _TO_WORKING_MODE: Final = {
     "1": "L",
@@ -32,7 +32,7 @@ _TO_WORKING_MODE: Final = {
 
 
 def foreign_profile(image: Image.Image) -> bytes | None:
-    """The image's ICC profile, when it has one that can be read and is not sRGB anyway."""
+    """The image's ICC profile, or None if it is missing, unreadable or sRGB."""
     if image.mode == "LAB":
         return _LAB.tobytes()
     icc = image.info.get("icc_profile")
@@ -41,46 +41,45 @@ def foreign_profile(image: Image.Image) -> bytes | None:
     try:
         description = ImageCms.ImageCmsProfile(BytesIO(icc)).profile.profile_description
     except (OSError, ValueError, TypeError):
-        return None  # as browsers do: the image is shown as if it were sRGB
+        return None  # like browsers, which then assume sRGB
     return None if "sRGB" in (description or "") else bytes(icc)
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The image in a working mode, through ``profile`` when there is one that fits it."""
-    image = _eight_bits(image)
+    """The image in a working mode, converted by ``profile`` if it has one that matches its mode."""
+    image = _to_eight_bits(image)
     if profile is not None:
-        image = _through(profile, image)
+        image = _apply_profile(profile, image)
     return image if image.mode in WORKING_MODES else image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Without palette, color key, premultiplied alpha or more than 8 bits a channel."""
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits per channel, without palette, color key or premultiplied alpha."""
     if image.mode == "P":
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode.startswith("I;16"):
-        return _stretched(image.convert("I"), 0, 0xFFFF)
+        return _scaled(image.convert("I"), 0, 0xFFFF)
     if image.mode in {"I", "F"}:
-        # 32-bit integers and floating point have no agreed white.
+        # No standard says which 32-bit or floating-point value is white.
         lowest, highest = cast("tuple[float, float]", image.getextrema())
-        return _stretched(image, lowest, highest)
+        return _scaled(image, lowest, highest)
     if image.mode in {"L", "RGB"} and "transparency" in image.info:
         return image.convert({"L": "LA", "RGB": "RGBA"}[image.mode])
     mode = _TO_WORKING_MODE.get(image.mode)
     return image if mode is None else image.convert(mode)
 
 
-def _stretched(image: Image.Image, lowest: float, highest: float) -> Image.Image:
-    """Mode L, with ``lowest`` black and ``highest`` white."""
+def _scaled(image: Image.Image, lowest: float, highest: float) -> Image.Image:
+    """The image in mode L, where ``lowest`` is black and ``highest`` is white."""
     scale = 255 / (highest - lowest) if highest > lowest else 0
     return image.point(lambda sample: sample * scale - lowest * scale).convert("L")
 
 
-def _through(profile: bytes, image: Image.Image) -> Image.Image:
-    """Through the profile to sRGB. A profile that no transform of the image's own color space
-    can be made of is ignored, as browsers ignore it."""
+def _apply_profile(profile: bytes, image: Image.Image) -> Image.Image:
+    """Convert the image to sRGB. Like browsers, ignore a profile of another color space."""
     try:
         if image.mode in {"L", "LA"}:
-            return _gray_through(profile, image)
+            return _apply_gray_profile(profile, image)
         if image.mode in WORKING_MODES:
             return _transform(profile, image.mode).apply_in_place(image)
         return _transform(profile, image.mode, "RGB").apply(image)
@@ -88,8 +87,8 @@ def _through(profile: bytes, image: Image.Image) -> Image.Image:
         return image
 
 
-def _gray_through(profile: bytes, image: Image.Image) -> Image.Image:
-    """By a table of the 256 grays: sRGB has no gray mode to transform a whole image into."""
+def _apply_gray_profile(profile: bytes, image: Image.Image) -> Image.Image:
+    """Convert by a table of the 256 grays, because a transform to sRGB has no gray output."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
     table = _transform(profile, "L", "RGB").apply(ramp)
     gray = image.getchannel("L").point(table.getchannel("G").tobytes())
@@ -97,13 +96,13 @@ def _gray_through(profile: bytes, image: Image.Image) -> Image.Image:
 
 
 def _transform(profile: bytes, mode: str, to_mode: str | None = None) -> ImageCms.ImageCmsTransform:
-    remember = len(profile) <= _REMEMBERED_PROFILE_BYTES
-    make = _remembered_transform if remember else _remembered_transform.__wrapped__
-    return make(profile, mode, to_mode or mode)
+    is_cacheable = len(profile) <= _MAX_CACHED_PROFILE_BYTES
+    build = _cached_transform if is_cacheable else _cached_transform.__wrapped__
+    return build(profile, mode, to_mode or mode)
 
 
-@functools.lru_cache(maxsize=_REMEMBERED_TRANSFORMS)
-def _remembered_transform(profile: bytes, mode: str, to_mode: str) -> ImageCms.ImageCmsTransform:
-    """Raises ``PyCMSError`` when profile and mode do not fit each other, or make no sense."""
+@functools.lru_cache(maxsize=_CACHED_TRANSFORMS)
+def _cached_transform(profile: bytes, mode: str, to_mode: str) -> ImageCms.ImageCmsTransform:
+    """Raises ``PyCMSError`` when the profile is invalid or does not match the mode."""
     source = ImageCms.ImageCmsProfile(BytesIO(profile))
     return ImageCms.buildTransform(source, _SRGB, mode, to_mode)

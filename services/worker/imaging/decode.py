@@ -1,4 +1,4 @@
-"""Opening an image: first its header, then its pixels, upright and in sRGB."""
+"""Decoding an image: first its header, then its pixels, upright and in sRGB."""
 
 import struct
 import zlib
@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 from services.common.errors import ImageDamaged, ImageTooComplex, ImageTooLarge
 from services.common.operations import Format, Size
 from services.worker.imaging.color import foreign_profile, to_srgb
+from services.worker.imaging.jpeg_scans import has_more_scans_than
 from services.worker.imaging.limits import JPEG_MAX_SCANS
-from services.worker.imaging.scans import has_more_scans
 
 PILLOW_NAMES: Final[dict[Format, str]] = {
     "jpeg": "JPEG",
@@ -37,8 +37,8 @@ DECODER_ERRORS: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise for damaged files. Not ``MemoryError``: that says that the image
-is too much, not that it is wrong."""
+"""What Pillow's decoders raise for damaged files. ``MemoryError`` is not among them: it means that
+the image is too large, not that it is damaged."""
 
 _AVIF_HEADER_BYTES: Final = 4096
 
@@ -59,37 +59,37 @@ _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
 
 class OpenedImage:
-    """An image of which only the header has been read. Of an animation, the first frame."""
+    """An image whose header has been read. An animation counts as its first frame."""
 
     def __init__(self, content: bytes, source_format: Format, *, max_pixels: int) -> None:
         """Raises ``ImageTooLarge``, ``ImageTooComplex`` or ``ImageDamaged``."""
         self._image = _open(content, source_format, max_pixels)
-        # Pillow's TIFF decoder turns the image upright itself.
+        # Pillow's TIFF decoder applies the orientation itself.
         self._orientation = 1 if source_format == "tiff" else _orientation(self._image)
         self._profile = foreign_profile(self._image)
 
     @property
     def size(self) -> Size:
-        """Of the upright image."""
+        """Width and height of the upright image, in pixels."""
         width, height = self._image.size
         return (height, width) if self._orientation in _SIDEWAYS else (width, height)
 
     def decode(self, *, gray: bool, at_least: Size) -> Image.Image:
-        """The pixels: upright, in sRGB, mode L, LA, RGB or RGBA, without any metadata. Once only.
+        """Decode the pixels to an upright sRGB image of mode L, LA, RGB or RGBA without metadata.
 
-        A JPEG decoder may leave out color when ``gray``, and pixels beyond ``at_least``. Raises
-        ``ImageDamaged``.
+        A JPEG decoder may skip the color if ``gray``, and decode to a smaller size that is still
+        ``at_least`` this large. Raises ``ImageDamaged``. Call it only once.
         """
         width, height = at_least
         stored_size = (height, width) if self._orientation in _SIDEWAYS else (width, height)
-        # Luma is gray only of sRGB: another color space has to be converted first.
+        # Luma equals gray only in sRGB. Other color spaces must be converted first.
         mode = "L" if gray and self._profile is None else None
         try:
             drafted = self._image.draft(mode, stored_size)
             self._image.load()
             image = to_srgb(_without_padding(self._image, drafted), self._profile)
         except DECODER_ERRORS as damaged:
-            raise ImageDamaged("The image is damaged or cut off.") from damaged
+            raise ImageDamaged("The image is damaged or truncated.") from damaged
         if self._orientation in _TO_UPRIGHT:
             image = image.transpose(_TO_UPRIGHT[self._orientation])
         return image
@@ -107,7 +107,7 @@ def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.I
     width, height = image.size
     if width * height > max_pixels:
         raise _too_large(max_pixels)
-    if source_format == "jpeg" and has_more_scans(content, JPEG_MAX_SCANS):
+    if source_format == "jpeg" and has_more_scans_than(content, JPEG_MAX_SCANS):
         raise ImageTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
     return image
 
@@ -115,8 +115,11 @@ def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.I
 def _without_padding(
     image: Image.Image, drafted: tuple[str, tuple[float, float, float, float]] | None
 ) -> Image.Image:
-    """A JPEG decoded at a half, a quarter or an eighth of a size that cannot be divided so ends
-    within its last column and row; the rest of them would shift everything in the result."""
+    """Remove the partly filled last column and row, which would shift the result.
+
+    They appear when a JPEG is decoded at a half, a quarter or an eighth of a size that this factor
+    does not divide.
+    """
     if drafted is None:
         return image
     _, region = drafted
@@ -128,9 +131,9 @@ def _without_padding(
 
 
 def _avif_pixels(content: bytes) -> int:
-    """By the file's first image spatial extents (ISO/IEC 23008-12, 6.5.3), 0 without any.
+    """The pixels by the file's first image spatial extents (ISO/IEC 23008-12, 6.5.3), or 0.
 
-    libavif says only 'unreadable' of images above its own limit of 16,384 by 16,384.
+    libavif reports images above its limit of 16,384 by 16,384 only as unreadable.
     """
     box = content.find(b"ispe", 0, _AVIF_HEADER_BYTES)
     if box < 0 or len(content) < box + 16:
@@ -147,5 +150,5 @@ def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except DECODER_ERRORS:
-        return 1  # damaged metadata spoils no image; browsers show it as stored
+        return 1  # like browsers, which ignore damaged metadata
     return orientation if orientation in _TO_UPRIGHT else 1

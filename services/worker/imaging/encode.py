@@ -1,4 +1,4 @@
-"""Writing the result: in which format, and as bytes."""
+"""Encoding the result: choosing its format and writing its bytes."""
 
 from io import BytesIO
 from typing import Any, Final
@@ -14,22 +14,22 @@ from services.worker.imaging.limits import ENCODER_MAX_PIXELS, ENCODER_MAX_SIDE
 
 _LOSSY: Final = frozenset[Format]({"jpeg", "webp", "avif"})
 _OPAQUE: Final = frozenset[Format]({"jpeg", "bmp"})
-"""Formats that have no transparency, or none that programs agree on."""
+"""Formats without transparency, or whose transparency programs interpret differently."""
 
 _SAVE_OPTIONS: Final[dict[Format, dict[str, Any]]] = {
-    # About half the time of Pillow's default 6 for files at most 4 % larger (photographs).
+    # Half the time of Pillow's default 6, for photographs that are at most 4 % larger.
     "png": {"compress_level": 4},
-    # Deflate is in every reader since TIFF 6.0 and half the size of none at all.
+    # Every reader since TIFF 6.0 knows Deflate, which halves the size.
     "tiff": {"compression": "tiff_adobe_deflate"},
-    # A third of the time of Pillow's default 6 for files at most 8 % larger (photographs); threads
-    # cannot be started in the sandbox.
+    # A third of the time of Pillow's default 6, for photographs that are at most 8 % larger. The
+    # sandbox forbids threads.
     "avif": {"speed": 8, "max_threads": 1},
 }
 
 
 def default_format(image: Image.Image, source_format: Format) -> Format:
-    """The source's own format where it can hold the result, else JPEG for an opaque image from
-    a lossy format and PNG for any other."""
+    """The source's format if it can hold the result. Otherwise JPEG for an opaque image from a
+    lossy format, and PNG for any other."""
     if _can_hold(source_format, image):
         return source_format
     return "jpeg" if source_format in _LOSSY and not _has_alpha(image) else "png"
@@ -38,12 +38,12 @@ def default_format(image: Image.Image, source_format: Format) -> Format:
 def encode(
     image: Image.Image, result_format: Format, *, quality: int | None, max_bytes: int
 ) -> bytes:
-    """The file, with nothing in it but the image. Raises ``ResultTooLarge``."""
-    _check_encoder(image, result_format)
+    """Encode the image without any metadata. Raises ``ResultTooLarge``."""
+    _check_encoder_limits(image, result_format)
     if result_format in _OPAQUE:
         image = flatten(image)
     if isinstance(image, ImageFile):
-        image = image.copy()  # a mere Image: a file's own class would bring its tags along
+        image = image.copy()  # a plain Image, because an ImageFile would write its metadata
     image.info.clear()
     options = dict(_SAVE_OPTIONS.get(result_format, {}))
     if result_format in DEFAULT_QUALITY:
@@ -52,8 +52,8 @@ def encode(
     image.save(file, PILLOW_NAMES[result_format], **options)
     if file.tell() > max_bytes:
         raise ResultTooLarge(
-            f"The result would be a {result_format} file of {file.tell() / 1e6:.0f} MB; "
-            f"the most is {max_bytes / 1e6:.0f} MB."
+            f"The result would be a {result_format} file of {file.tell() / 1e6:.0f} MB. "
+            f"The maximum is {max_bytes / 1e6:.0f} MB."
         )
     return file.getvalue()
 
@@ -66,7 +66,7 @@ def _can_hold(result_format: Format, image: Image.Image) -> bool:
     if _has_alpha(image) and result_format in _OPAQUE:
         return False
     if result_format == "gif" and image.mode != "L":
-        return False  # 256 colors hold all grays, but no resampled color image
+        return False  # 256 colors are enough for gray images, but not for resampled color images
     return max(image.size) <= ENCODER_MAX_SIDE.get(
         result_format, max(image.size)
     ) and image.width * image.height <= ENCODER_MAX_PIXELS.get(
@@ -74,16 +74,16 @@ def _can_hold(result_format: Format, image: Image.Image) -> bool:
     )
 
 
-def _check_encoder(image: Image.Image, result_format: Format) -> None:
+def _check_encoder_limits(image: Image.Image, result_format: Format) -> None:
     max_side = ENCODER_MAX_SIDE.get(result_format)
     if max_side is not None and max(image.size) > max_side:
         raise ResultTooLarge(
-            f"The result would be {image.width} by {image.height} pixels; "
-            f"the longest side of a {result_format} file is {max_side}."
+            f"The result would be {image.width} by {image.height} pixels. "
+            f"The maximum for a side of a {result_format} file is {max_side}."
         )
     max_pixels = ENCODER_MAX_PIXELS.get(result_format)
     if max_pixels is not None and image.width * image.height > max_pixels:
         raise ResultTooLarge(
-            f"The result would be {image.width} by {image.height} pixels; "
-            f"the most for {result_format} is {max_pixels / 1e6:g} megapixels."
+            f"The result would be {image.width} by {image.height} pixels. "
+            f"The maximum for {result_format} is {max_pixels / 1e6:g} megapixels."
         )

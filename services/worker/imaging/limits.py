@@ -1,4 +1,4 @@
-"""What one image may cost, and what each encoder can do within that."""
+"""Resource limits for one image, and the encoders' own limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,37 +9,37 @@ from services.common.operations import Format
 
 @dataclass(frozen=True, kw_only=True)
 class ImagingLimits:
-    """The most that one image may use of its child process, and the largest result.
+    """What one image may use of its child process, and how large the result may be.
 
-    A 50-megapixel JPEG passes with the defaults.
+    The defaults are enough for a 50-megapixel JPEG.
     """
 
     memory_bytes: int = 1024**3
-    """Address space of the child, the interpreter's own 50 MB included."""
+    """Address space of the child, including the interpreter's 50 MB."""
     timeout_s: float = 30
-    """CPU time. The time by the clock is the caller's matter."""
+    """CPU time. The caller limits the wall-clock time."""
     max_pixels: int = 50_000_000
-    """By the header, before anything is decoded."""
+    """Checked in the header, before decoding."""
     max_result_pixels: int = 50_000_000
-    """After every single operation; known and checked before anything is decoded."""
+    """Applies to the size after each operation, which is computed before decoding."""
     max_result_bytes: int = 64 * 1024**2
-    """The parent holds the result in its memory until it is stored."""
+    """The parent keeps the result in memory until it is stored."""
 
 
 JPEG_MAX_SCANS: Final = 100
-"""Encoders write ten. Of 50 megapixels each takes 30 ms, and 75 bytes of the file: 300 KB would
-use up all of the CPU time. libtiff has the same limit for JPEGs in TIFFs
+"""Encoders write ten. At 50 megapixels, a scan takes 30 ms of CPU time and can be as short as 75
+bytes, so a file of 300 KB could use up the limit. libtiff has the same limit for JPEGs in TIFFs
 (``max_allowed_scan_number`` in its tif_jpeg.c)."""
 
 ENCODER_MAX_PIXELS: Final[Mapping[Format, int]] = {"avif": 25_000_000, "webp": 25_000_000}
-"""For the encoders that cannot do 50 megapixels within 1 GiB and 30 s with room for a slower
-machine. Measured on an x86 core of 2026, beside the 4 bytes a pixel that the image itself has:
-AVIF takes 22 bytes and 0.17 µs a pixel, WebP 14 bytes and 0.31 µs; of the others, PNG is the
-slowest with 0.12 µs, and next to no memory."""
+"""For the encoders that cannot encode 50 megapixels within 1 GiB and 30 s on a slower machine than
+the one measured, an x86 core of 2026. Per pixel, AVIF takes 22 bytes and 0.17 µs, and WebP 14 bytes
+and 0.31 µs, besides the image's own 4 bytes. The slowest of the others is PNG, with 0.12 µs and
+almost no memory."""
 
 ENCODER_MAX_SIDE: Final[Mapping[Format, int]] = {
     "jpeg": 65_500,  # libjpeg's JPEG_MAX_DIMENSION
     "webp": 16_383,  # 14 bits in the bitstream
     "gif": 65_535,  # 16 bits in the screen descriptor
-    "avif": 16_384,  # what our own decoder, and so a client's, accepts: libavif's default
+    "avif": 16_384,  # libavif's default limit for decoding, which a client probably has too
 }

@@ -1,7 +1,4 @@
-"""What an image goes through: decode once, operations in order, encode once.
-
-This is the work that runs inside an imaging child; ``inside`` confines the child and calls it.
-"""
+"""The handler of the imaging children: decode once, apply the operations in order, encode once."""
 
 import importlib
 import math
@@ -26,36 +23,35 @@ from services.common.operations import (
 )
 from services.worker.imaging.decode import OpenedImage
 from services.worker.imaging.encode import default_format, encode
+from services.worker.imaging.format_detection import HEAD_BYTES, detect_format
+from services.worker.imaging.handler import ImageHandler, ResultImage
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.sniff import HEAD_BYTES, sniff
-from services.worker.imaging.work import ResultImage, Work
 
-KEPT_FOR_RESAMPLING = 2
-"""A JPEG decoder that shrinks has to leave at least this times the pixels a side, or the cheap
-shrinking shows in the result; the same factor as in Pillow's own ``thumbnail``."""
-
+RESAMPLING_MARGIN = 2
+"""A JPEG may be decoded to a smaller size, but each side must be at least this many times the
+target's, or the coarse scaling becomes visible. Pillow's ``thumbnail`` uses the same factor."""
 
 PILLOW_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
-"""Those of the accepted formats, and of JPEGs with several images. When one were missing, Pillow
-would load all its forty, PostScript's among them."""
+"""The plugins for the supported formats and for JPEGs with several images. If one were missing,
+Pillow would load all forty, including the one for PostScript."""
 
 
-def prepare(limits: ImagingLimits) -> Work:
-    """Load and set up everything, so that afterwards no file or thread is needed any more."""
+def load_handler(limits: ImagingLimits) -> ImageHandler:
+    """Load everything in advance, because the handler can neither open files nor start threads."""
     for plugin in PILLOW_PLUGINS:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
 
-    def work(
+    def handle(
         content: bytes,
         operations: Sequence[Mapping[str, Any]],
         output: Mapping[str, Any] | None,
     ) -> ResultImage:
         return process(content, operations, output, limits)
 
-    _warm_up(work)
-    return work
+    _warm_up(handle)
+    return handle
 
 
 def process(
@@ -64,36 +60,36 @@ def process(
     output: Mapping[str, Any] | None,
     limits: ImagingLimits,
 ) -> ResultImage:
-    """The result image. Raises ``ImageError``, and ``MemoryError`` at the memory limit."""
+    """Return the result image. Raises ``ImageError``, or ``MemoryError`` at the memory limit."""
     recipe = _recipe(operations, output)
     with warnings.catch_warnings():
-        # Pillow warns of oddities in metadata, which is thrown away; only bombs matter.
+        # The other warnings of Pillow are about metadata, which the result does not contain.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return _process(content, recipe, limits)
 
 
 def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultImage:
-    source_format = sniff(content[:HEAD_BYTES])
+    source_format = detect_format(content[:HEAD_BYTES])
     opened = OpenedImage(content, source_format, max_pixels=limits.max_pixels)
     sizes = _sizes(recipe.operations, opened.size, limits)
     image = opened.decode(
         gray=isinstance(recipe.operations[0], Grayscale),
-        at_least=_pixels_needed(recipe.operations, opened.size),
+        at_least=_min_decode_size(recipe.operations, opened.size),
     )
-    del opened  # and with it the image as it was stored
+    del opened  # frees the stored image
     for operation, size in zip(recipe.operations, sizes, strict=True):
         image = operation.apply(image, size)
-    asked = result_format(recipe.operations, recipe.output)
-    written_as = asked or default_format(image, source_format)
+    requested = result_format(recipe.operations, recipe.output)
+    encoded_format = requested or default_format(image, source_format)
     return ResultImage(
         body=encode(
             image,
-            written_as,
+            encoded_format,
             quality=recipe.output.quality if recipe.output else None,
             max_bytes=limits.max_result_bytes,
         ),
-        content_type=CONTENT_TYPES[written_as],
+        content_type=CONTENT_TYPES[encoded_format],
         width=image.width,
         height=image.height,
     )
@@ -116,28 +112,28 @@ def _sizes(operations: Sequence[ImageOperation], size: Size, limits: ImagingLimi
         width, height = size
         if width * height > limits.max_result_pixels:
             raise ResultTooLarge(
-                f"After {operation.name} the image would be {width} by {height} pixels; "
-                f"the most is {limits.max_result_pixels / 1e6:g} megapixels."
+                f"After {operation.name} the image would be {width} by {height} pixels. "
+                f"The maximum is {limits.max_result_pixels / 1e6:g} megapixels."
             )
         sizes.append(size)
     return sizes
 
 
-def _pixels_needed(operations: Sequence[ImageOperation], size: Size) -> Size:
-    """How many of an image's pixels matter: fewer than all when it is made smaller first."""
+def _min_decode_size(operations: Sequence[ImageOperation], size: Size) -> Size:
+    """The smallest size to decode to. It is smaller than ``size`` if a resize comes first."""
     width, height = size
     for operation in operations:
         if isinstance(operation, Resize):
             new_width, new_height = operation.result_size(size)
-            scale = KEPT_FOR_RESAMPLING * max(new_width / width, new_height / height)
+            scale = RESAMPLING_MARGIN * max(new_width / width, new_height / height)
             return math.ceil(width * scale), math.ceil(height * scale)
         if not isinstance(operation, Grayscale | Convert):
             break
     return size
 
 
-def _warm_up(work: Work) -> None:
-    """Read and write every format once, for what Pillow and Python load on first use."""
+def _warm_up(handle: ImageHandler) -> None:
+    """Decode and encode every format once, because Pillow and Python load modules on first use."""
     for target in FORMATS:
         small = encode(Image.new("RGBA", (8, 8)), target, quality=None, max_bytes=1_000_000)
-        work(small, [{"name": "grayscale"}, {"name": "resize", "width": 4}], None)
+        handle(small, [{"name": "grayscale"}, {"name": "resize", "width": 4}], None)

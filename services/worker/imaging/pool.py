@@ -1,4 +1,4 @@
-"""The imaging children, and who may use which when."""
+"""A pool of imaging child processes, shared by the threads of the worker."""
 
 import queue
 import sys
@@ -13,28 +13,28 @@ import structlog
 
 from services.common.errors import ImageTooComplex, ImagingCrashed, ImagingTimeout
 from services.worker.imaging import sandbox
-from services.worker.imaging.child import ChildGone, ImagingChild
+from services.worker.imaging.child_process import ChildExited, ChildProcess
+from services.worker.imaging.handler import ResultImage
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.work import ResultImage
 
 log = structlog.get_logger()
 
 START_TIMEOUT_S: Final = 60
-"""A child takes 0.2 s of CPU time to load; many at once on a small machine take longer."""
+"""A child takes 0.2 s of CPU time to start. Many at once on a small machine take longer."""
 
 IMAGES_PER_CHILD: Final = 1000
-"""Then it is replaced, which bounds what leaks and scattered free memory take from the memory
-limit of later images, and costs 0.2 ms an image."""
+"""A child is replaced after this many images, so that leaks and fragmented memory take little of
+the memory limit. Replacing it costs 0.2 ms per image."""
 
-IMAGE_WORK: Final = "services.worker.imaging.pipeline:prepare"
+IMAGE_HANDLER: Final = "services.worker.imaging.pipeline:load_handler"
 
 
 class ImagingPool:
-    """Turns images into results, each in a process that can hurt nobody.
+    """Processes images, each in a sandboxed child process.
 
-    Every child is a slot of its own: one caller at a time talks to it, over a connection that no
-    other child has. So one that crashes, hangs or is killed fails the image that it has, and
-    nothing else; its slot starts another. An idle pool has no threads and takes no CPU time.
+    Each child has a slot, a connection that no other child shares, and at most one caller at a
+    time. A child that crashes, hangs or is killed therefore fails only its own image, and its slot
+    starts a new child. An idle pool has no threads and uses no CPU time.
     """
 
     def __init__(
@@ -42,28 +42,28 @@ class ImagingPool:
         *,
         limits: ImagingLimits,
         processes: int,
-        work: str = IMAGE_WORK,
+        loader: str = IMAGE_HANDLER,
         images_per_child: int = IMAGES_PER_CHILD,
     ) -> None:
-        """``work`` names what the children run, an ``inside.Prepare``, as ``module:function``."""
+        """``loader`` names the ``HandlerLoader`` that the children run, as ``module:function``."""
         self._slots = [
-            _Slot(limits=limits, work=work, images_per_child=images_per_child)
+            _Slot(limits=limits, loader=loader, images_per_child=images_per_child)
             for _ in range(processes)
         ]
-        # Last in, first out: few callers keep few children busy, whose memory stays warm.
+        # Last in, first out: a few callers reuse a few children, whose memory stays in the caches.
         self._free: queue.LifoQueue[_Slot] = queue.LifoQueue()
         for slot in self._slots:
             self._free.put(slot)
 
     def start(self) -> None:
-        """Start all children and wait for them.
+        """Start all children and wait until they are ready.
 
-        From here on this process cannot be inspected by others of its user. Raises
-        ``ImagingCrashed`` when a child cannot be started or fenced in, with the reason in a note.
+        From now on, other processes of the same user cannot inspect this one. Raises
+        ``ImagingCrashed`` with a note when a child cannot be started or confined.
         """
         if not sandbox.IS_LINUX:
-            log.warning("imaging children have limits but no sandbox", platform=sys.platform)
-        sandbox.hide_from_children()
+            log.warning("imaging processes have limits but no sandbox", platform=sys.platform)
+        sandbox.make_non_dumpable()
         deadline = time.monotonic() + START_TIMEOUT_S
         try:
             for slot in self._slots:
@@ -82,12 +82,12 @@ class ImagingPool:
         *,
         timeout_s: float,
     ) -> ResultImage:
-        """The result of doing ``operations`` to the image in the file ``source``.
+        """Apply ``operations`` to the image in the file ``source`` and return the result.
 
-        ``timeout_s`` is by the clock, for waiting for a free child and for the image: to be well
-        above the CPU time that ``limits`` allow, or an image that computes without end counts as
-        a machine that is too slow. May be called from any number of threads. Raises
-        ``ImageError``; the traceback from within the child is its note.
+        ``timeout_s`` is wall-clock time and covers waiting for a free child. It should be well
+        above the CPU time that ``limits`` allows. Otherwise an image that never stops computing
+        counts as a slow machine. Thread-safe. Raises ``ImageError`` with the child's traceback as
+        a note.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -101,11 +101,11 @@ class ImagingPool:
             self._free.put(slot)
 
     def stop(self) -> None:
-        """End all children at once; an image under way fails with ``ImagingCrashed``."""
+        """Kill all children. An image in progress fails with ``ImagingCrashed``."""
         for slot in self._slots:
             slot.stop()
         for _ in self._slots:
-            self._free.get().close()  # once its caller has noticed
+            self._free.get().close()  # waits until the slot's caller has noticed
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,22 +121,23 @@ class ImagingPool:
 
 
 class _Slot:
-    """The place of one child. One thread at a time uses it; only ``stop`` may come from another."""
+    """Holds one child. One thread uses it at a time, and any thread may call ``stop``."""
 
-    def __init__(self, *, limits: ImagingLimits, work: str, images_per_child: int) -> None:
+    def __init__(self, *, limits: ImagingLimits, loader: str, images_per_child: int) -> None:
         self._limits = limits
-        self._work = work
+        self._loader = loader
         self._images_per_child = images_per_child
         self._images = 0
-        self._child: ImagingChild | None = None
+        self._child: ChildProcess | None = None
         self._stopped = False
-        self._replacing_or_stopping = threading.Lock()
+        self._lock = threading.Lock()
+        """Held while the child is replaced or stopped."""
 
     def start(self) -> None:
         self._replace_child()
 
     def wait_until_ready(self, *, deadline: float) -> None:
-        self._existing_child().wait_until_ready(deadline=deadline)
+        self._require_child().wait_until_ready(deadline=deadline)
 
     def process(
         self,
@@ -146,25 +147,25 @@ class _Slot:
         *,
         deadline: float,
     ) -> ResultImage:
-        spoiled = False
+        failed = False
         try:
             return self._process(source, operations, output, deadline)
         except (ImageTooComplex, ImagingCrashed, ImagingTimeout):
-            spoiled = True
+            failed = True
             raise
         finally:
-            self._images += 1  # whatever the child said of it: its word may be a lie
-            if spoiled or self._images >= self._images_per_child:
-                self._replace_child()  # which loads while nobody waits for it
+            self._images += 1  # also after an error, which a compromised child may have made up
+            if failed or self._images >= self._images_per_child:
+                self._replace_child()  # the new one starts before the next caller needs it
 
     def stop(self) -> None:
-        with self._replacing_or_stopping:
+        with self._lock:
             self._stopped = True
             if self._child is not None:
                 self._child.kill()
 
     def close(self) -> None:
-        """After ``stop``, by whoever has taken the slot."""
+        """Call this after ``stop``, from the thread that holds the slot."""
         if self._child is not None:
             self._child.close()
 
@@ -175,17 +176,19 @@ class _Slot:
         output: Mapping[str, Any] | None,
         deadline: float,
     ) -> ResultImage:
-        """With another child when the first turns out to have ended while it was idle."""
+        """Try a second child if the first one exited while it was idle."""
         try:
-            return self._existing_child().process(source, operations, output, deadline=deadline)
-        except ChildGone:
+            return self._require_child().process(source, operations, output, deadline=deadline)
+        except ChildExited:
             self._replace_child()
         try:
-            return self._existing_child().process(source, operations, output, deadline=deadline)
-        except ChildGone as again:
-            raise ImagingCrashed("The imaging processes end before they begin.") from again
+            return self._require_child().process(source, operations, output, deadline=deadline)
+        except ChildExited as again:
+            raise ImagingCrashed(
+                "The imaging processes exit before they read the image."
+            ) from again
 
-    def _existing_child(self) -> ImagingChild:
+    def _require_child(self) -> ChildProcess:
         if self._child is None:
             self._replace_child()
         if self._child is None:
@@ -193,8 +196,8 @@ class _Slot:
         return self._child
 
     def _replace_child(self) -> None:
-        """Leaves none when none can be started; the next image then tries again."""
-        with self._replacing_or_stopping:
+        """Leave the slot empty if no child can be started. The next image tries again."""
+        with self._lock:
             if self._child is not None:
                 self._child.close()
             self._child = None
@@ -202,6 +205,6 @@ class _Slot:
             if self._stopped:
                 return
             try:
-                self._child = ImagingChild(limits=self._limits, work=self._work)
+                self._child = ChildProcess(limits=self._limits, loader=self._loader)
             except OSError:
-                log.exception("no imaging child could be started")
+                log.exception("imaging process not started")

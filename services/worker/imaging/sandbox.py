@@ -1,13 +1,13 @@
-"""The fences around an imaging child, and the one around its parent.
+"""The sandbox of an imaging child, and what protects its parent.
 
-An image that takes over its decoder finds: an empty environment; a parent whose environment and
-memory the kernel hides; no capabilities, even as root; limits on memory, CPU time and file size;
-and a kernel that answers only the calls in ``seccomp``. What remains to it is to compute a wrong
-result, and to be killed when its time is up.
+An image that takes over its decoder finds an empty environment, a parent whose environment and
+memory the kernel hides, and no capabilities, even as root. Memory, CPU time and file size are
+limited, and the kernel allows only the system calls in ``seccomp``. The attacker can still return a
+wrong result, until the child is killed when its time is up.
 
-All of it works in a container as an ordinary user, with all capabilities dropped and a read-only
-root, on kernel 5.10 (Fargate's): no user namespaces, no Landlock. Other systems than Linux, for
-development, have only the limits.
+The sandbox works in a container as an ordinary user, with all capabilities dropped and a read-only
+root, on kernel 5.10 (Fargate's). It therefore uses neither user namespaces nor Landlock. Other
+systems than Linux, which are for development only, have the limits but no sandbox.
 """
 
 import ctypes
@@ -31,43 +31,44 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-def hide_from_children() -> None:
-    """Make this process's environment and memory unreadable to others of the same user.
+def make_non_dumpable() -> None:
+    """Hide this process's environment and memory from other processes of the same user.
 
-    Children would otherwise read the credentials from ``/proc/<parent>/environ``. Also forbids
-    debuggers and core dumps (prctl(2), PR_SET_DUMPABLE). Only Linux has this.
+    Otherwise a child could read the credentials in ``/proc/<parent>/environ``. This also prevents
+    debuggers and core dumps (prctl(2), PR_SET_DUMPABLE). It has no effect on other systems than
+    Linux.
     """
     if IS_LINUX:
         _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def confine(*, memory_bytes: int) -> None:
-    """Put up every fence around this process, for good. Raises ``OSError`` when one fails.
+    """Restrict this process for the rest of its life. Raises ``OSError`` when a step fails.
 
-    Files that are open stay open; everything that is still to be imported has to be by now.
+    Open files stay open. Every module that the process needs must have been imported.
     """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_NPROC, 0)
     if IS_LINUX:
-        _limit(resource.RLIMIT_AS, memory_bytes)  # macOS has it in name only
+        _limit(resource.RLIMIT_AS, memory_bytes)  # macOS does not enforce it
         drop_capabilities()
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        hide_from_children()  # from its siblings, that is
+        make_non_dumpable()  # hides it from the other children
         seccomp.install()
 
 
 def allow_cpu_time(seconds: float) -> None:
-    """Let the kernel end this process (``CPU_TIME_SIGNAL``) after so much more CPU time.
+    """Have the kernel kill this process with ``CPU_TIME_SIGNAL`` after this much more CPU time.
 
-    Not RLIMIT_CPU, which counts whole seconds over a process's whole life.
+    RLIMIT_CPU would not do: it counts whole seconds over the whole life of the process.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def drop_capabilities() -> None:
-    """All of them, so that root is an ordinary user; with no_new_privs none comes back."""
+    """Drop all capabilities, so that root is an ordinary user. no_new_privs makes it permanent."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)  # 0: this process
     none = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; two words each
     libc = ctypes.CDLL(None, use_errno=True)
@@ -75,13 +76,13 @@ def drop_capabilities() -> None:
         raise OSError(ctypes.get_errno(), "capset failed")
 
 
-def _limit(which: int, most: int) -> None:
-    resource.setrlimit(which, (most, most))
+def _limit(which: int, maximum: int) -> None:
+    resource.setrlimit(which, (maximum, maximum))
 
 
 def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    # The kernel wants the arguments that an option does not use to be zero, as unsigned longs.
+    # prctl(2) requires unused arguments to be zero, as unsigned longs.
     unused = (ctypes.c_ulong(0),) * 3
     if libc.prctl(option, ctypes.c_ulong(value), *unused):
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

@@ -1,13 +1,13 @@
 """The system calls that an imaging child may make: a seccomp filter, as BPF.
 
-A list of what is allowed, not of what is forbidden: to decode, change and encode an image takes
-memory and the socket that is already open, and nothing else. In particular no file can be opened
-for reading or writing, no socket made, no process or thread started, signalled or inspected, and
-no memory made executable. A forbidden call fails with EPERM.
+The filter is an allowlist. Decoding, changing and encoding an image takes only memory and the
+socket that is already open. The child can therefore open no file or socket, start, signal or
+inspect no process or thread, and make no memory executable. A forbidden call fails with EPERM.
 
-Written out by hand because no kept library does it without the C library libseccomp, which not
-every image or laptop has; call numbers are those of the kernel's ``asm/unistd_64.h`` and
-``asm-generic/unistd.h``, the format that of its ``filter.rst`` and ``seccomp_filter.rst``.
+The filter is written by hand because no maintained Python library builds one without libseccomp, a
+C library that not every container image or laptop has. The call numbers are from the kernel's
+``asm/unistd_64.h`` and ``asm-generic/unistd.h``, and the format is from its ``filter.rst`` and
+``seccomp_filter.rst``.
 """
 
 import ctypes
@@ -22,9 +22,9 @@ from typing import Final
 @dataclass(frozen=True)
 class _Architecture:
     audit_arch: int
-    """How the kernel names it to the filter (``linux/audit.h``)."""
+    """The architecture's number in the filter's input (``linux/audit.h``)."""
     seccomp: int
-    """The number of seccomp(2) itself."""
+    """The call number of seccomp(2)."""
     calls: dict[str, int]
 
 
@@ -91,7 +91,7 @@ _ARCHITECTURES: Final = {
     ),
 }
 
-# Offsets into ``struct seccomp_data``; both architectures are little-endian.
+# Offsets into ``struct seccomp_data``. Both architectures are little-endian.
 _NR, _ARCH, _ARGS = 0, 4, 16
 
 # Instructions: ``BPF_LD | BPF_W | BPF_ABS``, ``BPF_JMP | BPF_JEQ | BPF_K``,
@@ -99,13 +99,13 @@ _NR, _ARCH, _ARGS = 0, 4, 16
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 
 _ALLOW = 0x7FFF0000
-_REFUSE = 0x00050000 | errno.EPERM
+_DENY = 0x00050000 | errno.EPERM
 
 _SET_MODE_FILTER = 1
 _FLAG_SPEC_ALLOW = 4
-"""Kernels before 5.16, Fargate's among them, else switch off speculation in a process that has
-a filter, which costs codecs a good part of their speed; what it guards against is a process
-spying on itself (``Documentation/userspace-api/spec_ctrl.rst``)."""
+"""Without this flag, kernels before 5.16, such as Fargate's, disable speculation in a process that
+has a filter, which slows codecs down considerably. Disabling it only protects a process from
+code inside itself (``Documentation/userspace-api/spec_ctrl.rst``)."""
 
 
 class _Instruction(ctypes.Structure):
@@ -126,9 +126,10 @@ class _Program(ctypes.Structure):
 
 
 def install() -> None:
-    """Confine this process from here on; it must have no_new_privs set, and no other threads.
+    """Install the filter for the rest of this process's life.
 
-    Raises ``OSError`` when the kernel refuses, or on an architecture without a table.
+    The process must have no_new_privs set and no other threads. Raises ``OSError`` when the kernel
+    rejects the filter, or when there is no table for the architecture.
     """
     machine = platform.machine()
     instructions = list(filter_for(machine))
@@ -140,26 +141,26 @@ def install() -> None:
         _FLAG_SPEC_ALLOW,
         ctypes.byref(program),
     ):
-        raise OSError(ctypes.get_errno(), "the kernel refuses the seccomp filter")
+        raise OSError(ctypes.get_errno(), "the kernel rejected the seccomp filter")
 
 
 def filter_for(machine: str) -> Iterator[_Instruction]:
-    """The filter for a ``platform.machine()``. Raises ``OSError`` for one without a table."""
+    """The filter for a value of ``platform.machine()``. Raises ``OSError`` without a table."""
     if machine not in _ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no system call table for {machine}")
     architecture = _ARCHITECTURES[machine]
     calls = dict(architecture.calls)
     yield _Instruction(_LOAD, 0, 0, _ARCH)
     yield _Instruction(_JUMP_IF_EQUAL, 1, 0, architecture.audit_arch)
-    yield _Instruction(_RETURN, 0, 0, _REFUSE)
+    yield _Instruction(_RETURN, 0, 0, _DENY)
     yield _Instruction(_LOAD, 0, 0, _NR)
     for call in ("mmap", "mprotect"):
         yield _Instruction(_JUMP_IF_EQUAL, 0, 4, calls.pop(call))
         yield _Instruction(_LOAD, 0, 0, _ARGS + 2 * 8)  # the third argument, the protection
         yield _Instruction(_JUMP_IF_ANY_BIT, 1, 0, mmap.PROT_EXEC)
         yield _Instruction(_RETURN, 0, 0, _ALLOW)
-        yield _Instruction(_RETURN, 0, 0, _REFUSE)
+        yield _Instruction(_RETURN, 0, 0, _DENY)
     for number in calls.values():
         yield _Instruction(_JUMP_IF_EQUAL, 0, 1, number)
         yield _Instruction(_RETURN, 0, 0, _ALLOW)
-    yield _Instruction(_RETURN, 0, 0, _REFUSE)
+    yield _Instruction(_RETURN, 0, 0, _DENY)

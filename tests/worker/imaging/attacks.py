@@ -1,6 +1,6 @@
-"""What an image would do that had taken over its decoder: the work of hostile children.
+"""Attacks by an image that took over its decoder, as a handler that a test gives to a pool.
 
-Handed to a pool in place of the real work. Every attack reports what came of it as the "result".
+Each attack returns its outcome as the body of the result.
 """
 
 import ctypes
@@ -20,44 +20,44 @@ from typing import Any, Final
 
 from services.common.errors import ImagingCrashed
 from services.worker.imaging import sandbox
+from services.worker.imaging.handler import ImageHandler, ResultImage
 from services.worker.imaging.limits import ImagingLimits
-from services.worker.imaging.work import ResultImage, Work
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def prepare(limits: ImagingLimits) -> Work:
+def load_handler(limits: ImagingLimits) -> ImageHandler:
     environment_at_start = Path("/proc/self/environ").read_bytes()
 
-    def work(
+    def handle(
         content: bytes, operations: Sequence[Mapping[str, Any]], output: Mapping[str, Any] | None
     ) -> ResultImage:
         [attack] = operations
         if attack["name"] == "environment":
-            found = repr((environment_at_start, dict(os.environ)))
+            outcome = repr((environment_at_start, dict(os.environ)))
         else:
-            found = outcome_of(ATTACKS[attack["name"]], attack)
-        return ResultImage(found.encode(), "image/png", 1, 1)
+            outcome = outcome_of(ATTACKS[attack["name"]], attack)
+        return ResultImage(outcome.encode(), "image/png", 1, 1)
 
-    return work
+    return handle
 
 
-def prepare_what_cannot_be_confined(limits: ImagingLimits) -> Work:
-    work = prepare(limits)
-    sandbox.confine(memory_bytes=limits.memory_bytes)  # whose filter forbids to do it again
-    return work
+def load_handler_and_prevent_confinement(limits: ImagingLimits) -> ImageHandler:
+    handler = load_handler(limits)
+    sandbox.confine(memory_bytes=limits.memory_bytes)  # its filter forbids to confine again
+    return handler
 
 
 def outcome_of(attempt: Callable[..., object], attack: Mapping[str, Any]) -> str:
-    """The name of the errno that stopped it, or what it got."""
+    """The name of the errno if the kernel denied the attack, otherwise the value it returned."""
     ctypes.set_errno(0)
     try:
-        got = attempt(attack)
-    except OSError as refused:
-        return errno.errorcode.get(refused.errno or 0, repr(refused))
-    except RuntimeError as refused:  # how the threading module reports it
-        return repr(refused)
-    return errno.errorcode[ctypes.get_errno()] if got == -1 else f"succeeded: {got!r}"
+        returned = attempt(attack)
+    except OSError as denied:
+        return errno.errorcode.get(denied.errno or 0, repr(denied))
+    except RuntimeError as denied:  # raised by the threading module
+        return repr(denied)
+    return errno.errorcode[ctypes.get_errno()] if returned == -1 else f"succeeded: {returned!r}"
 
 
 def read(path: str) -> bytes:
@@ -66,7 +66,7 @@ def read(path: str) -> bytes:
 
 
 def write_to_every_descriptor(data: bytes) -> int:
-    for descriptor in range(3, 4096):  # the parent's number, and a long run has many files open
+    for descriptor in range(3, 4096):  # its number is the parent's, which may have many files open
         try:
             os.write(descriptor, data)
         except OSError:
@@ -74,20 +74,20 @@ def write_to_every_descriptor(data: bytes) -> int:
     return 0
 
 
-def forge_a_failure(attack: Mapping[str, Any]) -> int:
-    failure = {
+def forge_error_reply(attack: Mapping[str, Any]) -> int:
+    header = {
         "code": ImagingCrashed.code,
         "reason": "\x1b[2J\r\nAll is well." + "!" * 10_000,
         "traceback": "x" * 50_000,
     }
-    head = json.dumps(failure).encode()
-    return write_to_every_descriptor(struct.pack(">II", len(head), 0) + head)
+    encoded = json.dumps(header).encode()
+    return write_to_every_descriptor(struct.pack(">II", len(encoded), 0) + encoded)
 
 
-def eat_memory(attack: Mapping[str, Any]) -> int:
-    eaten = []
+def exhaust_memory(attack: Mapping[str, Any]) -> int:
+    allocated = []
     while True:
-        eaten.append(bytes(16 * 1024**2))
+        allocated.append(bytes(16 * 1024**2))
 
 
 def spin(attack: Mapping[str, Any]) -> int:
@@ -104,8 +104,8 @@ def segfault(attack: Mapping[str, Any]) -> int:
     return int(ctypes.string_at(0) == b"")
 
 
-def stumble(attack: Mapping[str, Any]) -> int:
-    raise KeyError("a bug of ours")
+def raise_unexpected_error(attack: Mapping[str, Any]) -> int:
+    raise KeyError("a bug")
 
 
 def process_vm_readv(pid: int) -> int:
@@ -124,7 +124,7 @@ ATTACKS: Final[dict[str, Callable[[Mapping[str, Any]], object]]] = {
     "own environ": lambda _: read("/proc/self/environ"),
     "parent's environ": lambda _: read(f"/proc/{os.getppid()}/environ"),
     "parent's memory": lambda _: read(f"/proc/{os.getppid()}/mem"),
-    "parent's memory by call": lambda attack: process_vm_readv(attack["parent"]),
+    "parent's memory by system call": lambda attack: process_vm_readv(attack["parent"]),
     "ptrace the parent": lambda attack: LIBC.ptrace(PTRACE_ATTACH, attack["parent"], 0, 0),
     "take the parent's files": lambda a: LIBC.syscall(SYS_PIDFD_OPEN, a["parent"], 0),
     # files
@@ -134,33 +134,35 @@ ATTACKS: Final[dict[str, Callable[[Mapping[str, Any]], object]]] = {
     "write a file": lambda attack: os.open(attack["path"], os.O_WRONLY | os.O_CREAT),
     "remove a file": lambda attack: os.unlink(attack["path"]),
     "rename a file": lambda attack: os.rename(attack["path"], attack["path"] + "2"),
-    "make a folder": lambda attack: os.mkdir(attack["path"] + "d"),
-    "make a link": lambda attack: os.symlink("/etc/passwd", attack["path"] + "l"),
-    "make a file in memory": lambda _: LIBC.memfd_create(b"hidden", 0),
+    "create a folder": lambda attack: os.mkdir(attack["path"] + "d"),
+    "create a link": lambda attack: os.symlink("/etc/passwd", attack["path"] + "l"),
+    "create a file in memory": lambda _: LIBC.memfd_create(b"hidden", 0),
     # network
     "open a socket": lambda _: socket.socket(),
     "open a local socket": lambda _: socket.socket(socket.AF_UNIX),
     "open a raw socket": lambda _: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
-    "open a pair of sockets": lambda _: socket.socketpair(),
+    "open a socket pair": lambda _: socket.socketpair(),
     # processes
     "fork": lambda _: os.fork(),
     "start a program": lambda _: subprocess.run(["/bin/true"], check=True),
     "start a thread": lambda _: threading.Thread(target=print).start(),
     "kill the parent": lambda attack: os.kill(attack["parent"], signal.SIGTERM),
-    "kill everybody": lambda _: os.kill(-1, 0),
+    "kill every process": lambda _: os.kill(-1, 0),
     # the kernel
-    "a namespace of its own": lambda _: LIBC.unshare(CLONE_NEWUSER),
+    "create a user namespace": lambda _: LIBC.unshare(CLONE_NEWUSER),
     "mount": lambda _: LIBC.mount(b"none", b"/mnt", b"tmpfs", 0, None),
     "io_uring": lambda _: LIBC.syscall(SYS_IO_URING_SETUP, 8, ctypes.create_string_buffer(120)),
-    "executable memory": lambda _: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC),
-    "more memory": lambda _: LIBC.setrlimit(resource.RLIMIT_AS, (ctypes.c_ulong * 2)(2**40, 2**40)),
-    "its parent's limits": lambda a: resource.prlimit(a["parent"], resource.RLIMIT_CPU, (1, 1)),
-    # what ends it
-    "garble": lambda _: write_to_every_descriptor(b"\x80\x04N." * 100),
-    "forge a failure": forge_a_failure,
-    "eat memory": eat_memory,
+    "map executable memory": lambda _: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC),
+    "raise its memory limit": lambda _: LIBC.setrlimit(
+        resource.RLIMIT_AS, (ctypes.c_ulong * 2)(2**40, 2**40)
+    ),
+    "set the parent's limits": lambda a: resource.prlimit(a["parent"], resource.RLIMIT_CPU, (1, 1)),
+    # what ends the child or the image
+    "send pickles": lambda _: write_to_every_descriptor(b"\x80\x04N." * 100),
+    "forge an error reply": forge_error_reply,
+    "exhaust memory": exhaust_memory,
     "spin": spin,
     "spin without a timer": spin_without_a_timer,
     "segfault": segfault,
-    "stumble": stumble,
+    "raise an unexpected error": raise_unexpected_error,
 }

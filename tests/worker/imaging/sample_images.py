@@ -1,4 +1,4 @@
-"""Images for tests: photographs, generated ones of every kind, and bombs."""
+"""Images for tests: photographs, generated images of every kind, and decompression bombs."""
 
 import struct
 import zlib
@@ -25,7 +25,7 @@ MODES: Final[dict[Format, tuple[str, ...]]] = {
     "tiff": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"),
     "bmp": ("1", "L", "P", "RGB", "RGBA"),
 }
-"""What each format can hold, in Pillow's names."""
+"""The modes of each format, by Pillow's names."""
 
 
 def file_of(image: Image.Image, file_format: Format, **options: Any) -> bytes:
@@ -41,11 +41,11 @@ def opened(content: bytes) -> Image.Image:
 
 
 def gradient(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
-    """Something smooth, which survives lossy formats; every channel different."""
+    """A smooth image, which lossy formats keep almost unchanged. Its color channels differ."""
     ramp = Image.linear_gradient("L")
-    turned = ramp.rotate(90)
-    around = Image.radial_gradient("L")
-    image = Image.merge("RGBA", (ramp, turned, around, ramp)).resize(size)
+    rotated = ramp.rotate(90)
+    radial = Image.radial_gradient("L")
+    image = Image.merge("RGBA", (ramp, rotated, radial, ramp)).resize(size)
     if mode in {"I;16", "I"}:
         return image.convert("I").point(lambda sample: sample * 257 + 0).convert(mode)
     if mode == "LAB":
@@ -60,14 +60,14 @@ CORNERS: Final = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
 
 def corners(size: tuple[int, int] = (64, 32)) -> Image.Image:
-    """An image that shows how it has been turned."""
+    """An image whose corners show its orientation."""
     image = Image.new("RGB", (2, 2))
     image.putdata(CORNERS)
     return image.resize(size, Image.Resampling.NEAREST)
 
 
 def corners_of(image: Image.Image) -> list[str]:
-    """Which of ``CORNERS`` is seen in each corner, as letters: ``['r', 'g', 'b', 'y']``."""
+    """The color in each corner as a letter, such as ``['r', 'g', 'b', 'y']``."""
     rgb = image.convert("RGB")
     names = dict(zip(CORNERS, "rgby", strict=True))
     width, height = image.size
@@ -90,16 +90,16 @@ def adobe_rgb() -> bytes:
 
 
 def gray_profile(gamma: float) -> bytes:
-    """A profile of a gray space: ICC.1:2010, 8.3.4."""
+    """A profile of a gray color space (ICC.1:2010, 8.3.4)."""
     curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
     return _profile(b"GRAY", b"XYZ ", (b"wtpt", _D50), (b"kTRC", curve))
 
 
 def black_ink_profile() -> bytes:
-    """A profile of a press on which every ink prints black: ICC.1:2010, 8.5.2 and 10.8."""
+    """A profile of a press on which every ink prints black (ICC.1:2010, 8.5.2 and 10.8)."""
     straight = bytes(range(256))
     identity = struct.pack(">9i", *(0x10000 * (i % 4 == 0) for i in range(9)))
-    white, black = (255, 128, 128), (0, 128, 128)  # in Lab, by any of the 16 mixes of full inks
+    white, black = (255, 128, 128), (0, 128, 128)  # in Lab, for the 16 combinations of full inks
     table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + identity
     table += straight * 4 + bytes(white) + bytes(black) * 15 + straight * 3
     return _profile(b"CMYK", b"Lab ", (b"wtpt", _D50), (b"A2B0", table))
@@ -109,7 +109,7 @@ _D50: Final = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
 
 
 def _profile(space: bytes, connection: bytes, *tags: tuple[bytes, bytes]) -> bytes:
-    """ICC.1:2010, 7.2 and 7.3; its name is the space's."""
+    """A profile with the name of its color space (ICC.1:2010, 7.2 and 7.3)."""
     name = b"desc\0\0\0\0" + struct.pack(">I", len(space) + 1) + space + bytes(1 + 78)
     offset = 128 + 4 + 12 * (len(tags) + 1)
     table, content = struct.pack(">I", len(tags) + 1), b""
@@ -122,7 +122,7 @@ def _profile(space: bytes, connection: bytes, *tags: tuple[bytes, bytes]) -> byt
     return header.ljust(128, b"\0") + table + content
 
 
-# ── Bombs: little files that say they are 50,000 by 50,000 pixels ─────────────────────────────
+# ── Bombs: small files whose headers claim 50,000 by 50,000 pixels ────────────────────────────
 
 BOMB_SIDE: Final = 50_000
 
@@ -144,7 +144,7 @@ def bombs() -> Iterator[tuple[Format, bytes]]:
     gif = bytearray(file_of(tiny, "gif"))
     gif[6:10] = struct.pack("<HH", BOMB_SIDE, BOMB_SIDE)
     yield "gif", bytes(gif)
-    webp = bytearray(file_of(gradient("RGBA"), "webp", exif=exif(1)))  # so that it has a VP8X
+    webp = bytearray(file_of(gradient("RGBA"), "webp", exif=exif(1)))  # so that it has a VP8X chunk
     canvas = webp.index(b"VP8X") + 12
     webp[canvas : canvas + 6] = (BOMB_SIDE - 1).to_bytes(3, "little") * 2
     yield "webp", bytes(webp)
@@ -163,7 +163,7 @@ def bombs() -> Iterator[tuple[Format, bytes]]:
 
 
 def jpeg_with_scans(scans: int, *, side: int = 64) -> bytes:
-    """A JPEG of one gray whose last scan is written again and again; each takes 75 bytes."""
+    """A gray JPEG whose last scan is repeated. Each scan takes 75 bytes."""
     once = file_of(Image.new("L", (side, side), 128), "jpeg", progressive=True)
     last = once.rindex(b"\xff\xda")
     written = once.count(b"\xff\xda")
@@ -171,7 +171,7 @@ def jpeg_with_scans(scans: int, *, side: int = 64) -> bytes:
 
 
 def png_with_text_bomb() -> bytes:
-    """Compressed text that becomes 200 MB, in an image of one pixel."""
+    """An image of one pixel with compressed text that expands to 200 MB."""
     text = b"Comment\0\0" + zlib.compress(bytes(2_000_000))
     return _png_chunks(
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
@@ -181,7 +181,7 @@ def png_with_text_bomb() -> bytes:
     )
 
 
-def png_without_its_palette() -> bytes:
+def png_without_palette() -> bytes:
     return _png_chunks(
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 3, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"\0\0")),

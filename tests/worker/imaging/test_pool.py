@@ -1,4 +1,4 @@
-"""Children that crash, hang, die and are replaced, and callers who do not notice each other."""
+"""The imaging pool: children that crash, hang or exit are replaced, and callers are isolated."""
 
 import ctypes
 import fcntl
@@ -9,8 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,27 +29,21 @@ from services.common.errors import (
     NotAnImage,
 )
 from services.worker.imaging import ImagingLimits, ImagingPool, ResultImage, sandbox
+from testbed.waiting import PATIENCE_S, until
 from tests.worker.imaging.sample_images import PHOTOGRAPHS, SAMPLES, bombs, file_of, opened
 
 GRAYSCALE = [{"name": "grayscale"}]
 PHOTOGRAPH = SAMPLES / "rocket.jpg"
-PATIENCE_S = 60
 
 
 def children(of: int | None = None) -> set[int]:
-    """The process ids of a process's imaging children; of this one's if not said otherwise."""
+    """The process ids of the imaging children of the process ``of``, by default of this one."""
     return {
         child.pid
         for child in psutil.Process(of).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "imaging.inside" in " ".join(child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE
+        and "imaging.child_main" in " ".join(child.cmdline())
     }
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +53,8 @@ def pool() -> Iterator[ImagingPool]:
 
 
 @dataclass(frozen=True)
-class OwnPool:
-    """A pool that a test may do harm to."""
+class PrivatePool:
+    """A pool that only one test uses, so that the test may kill its children."""
 
     pool: ImagingPool
     others: set[int]
@@ -71,16 +64,16 @@ class OwnPool:
 
 
 @contextmanager
-def own_pool(
+def private_pool(
     *, processes: int, limits: ImagingLimits | None = None, images_per_child: int = 1000
-) -> Iterator[OwnPool]:
+) -> Iterator[PrivatePool]:
     others = children()
     with ImagingPool(
         limits=limits or ImagingLimits(),
         processes=processes,
         images_per_child=images_per_child,
     ) as pool:
-        yield OwnPool(pool, others)
+        yield PrivatePool(pool, others)
 
 
 @pytest.fixture
@@ -89,12 +82,12 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield callers
 
 
-def done(pool: ImagingPool, source: Path, timeout_s: float = PATIENCE_S) -> ResultImage:
+def grayscale(pool: ImagingPool, source: Path, timeout_s: float = PATIENCE_S) -> ResultImage:
     return pool.process(source, GRAYSCALE, None, timeout_s=timeout_s)
 
 
 class SlowSource:
-    """An image whose second half comes when the test says so: a child that is in mid-task."""
+    """An image whose second half a child can read only after ``finish``."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "slow"
@@ -102,12 +95,12 @@ class SlowSource:
         self._content = PHOTOGRAPH.read_bytes()
         self._pipe: IO[bytes] | None = None
 
-    def give_to(self, pool: ImagingPool, callers: ThreadPoolExecutor) -> Future[ResultImage]:
-        """Returns once a child has read the first half and waits for more."""
-        future = callers.submit(done, pool, self.path)
+    def submit_to(self, pool: ImagingPool, callers: ThreadPoolExecutor) -> Future[ResultImage]:
+        """Return after a child has read the first half."""
+        future = callers.submit(grayscale, pool, self.path)
         self._pipe = self.path.open("wb", buffering=0)
         self._pipe.write(self._content[:20_000])
-        until(self._is_read)
+        until(self._is_read, "a child has read the first half of the image")
         return future
 
     def finish(self) -> None:
@@ -130,8 +123,8 @@ def slow_source(tmp_path: Path) -> SlowSource:
     return SlowSource(tmp_path)
 
 
-def test_a_photograph_comes_back_gray(pool: ImagingPool) -> None:
-    result = done(pool, PHOTOGRAPH)
+def test_a_photograph_becomes_gray(pool: ImagingPool) -> None:
+    result = grayscale(pool, PHOTOGRAPH)
     assert (result.content_type, result.width, result.height) == ("image/jpeg", 640, 427)
     assert opened(result.body).mode == "L"
 
@@ -142,10 +135,10 @@ def test_operations_and_output_reach_the_child(pool: ImagingPool) -> None:
     assert (result.content_type, result.width, result.height) == ("image/png", 64, 43)
 
 
-def test_more_callers_than_children_take_turns(
+def test_callers_share_a_smaller_number_of_children(
     pool: ImagingPool, callers: ThreadPoolExecutor
 ) -> None:
-    futures = [callers.submit(done, pool, path) for path in PHOTOGRAPHS * 8]
+    futures = [callers.submit(grayscale, pool, path) for path in PHOTOGRAPHS * 8]
     results = [future.result() for future in futures]
     for start, path in enumerate(PHOTOGRAPHS):
         same = results[start :: len(PHOTOGRAPHS)]
@@ -153,7 +146,9 @@ def test_more_callers_than_children_take_turns(
         assert (same[0].width, same[0].height) == opened(path.read_bytes()).size
 
 
-def test_errors_of_an_image_cross_over_and_cost_no_child(pool: ImagingPool, tmp_path: Path) -> None:
+def test_an_invalid_image_raises_its_error_and_the_child_survives(
+    pool: ImagingPool, tmp_path: Path
+) -> None:
     before = children()
     (tmp_path / "cut.jpg").write_bytes(PHOTOGRAPH.read_bytes()[:-5000])
     for source, error in (
@@ -161,143 +156,143 @@ def test_errors_of_an_image_cross_over_and_cost_no_child(pool: ImagingPool, tmp_
         (tmp_path / "cut.jpg", ImageDamaged),
     ):
         with pytest.raises(error) as raised:
-            done(pool, source)
+            grayscale(pool, source)
         assert any("Traceback" in note for note in raised.value.__notes__)
     for name, bomb in bombs():
         (tmp_path / name).write_bytes(bomb)
         with pytest.raises(ImageTooLarge):
-            done(pool, tmp_path / name)
+            grayscale(pool, tmp_path / name)
     assert children() == before
 
 
-def test_a_child_killed_in_mid_task_costs_its_own_task_one_attempt_and_nobody_else_anything(
+def test_a_child_killed_in_mid_task_fails_only_its_own_image(
     callers: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     victim, neighbor = SlowSource(tmp_path / "a"), SlowSource(tmp_path / "b")
-    with own_pool(processes=2) as own:
-        idle = {pid: psutil.Process(pid).num_fds() for pid in own.children()}
-        killed = victim.give_to(own.pool, callers)
-        # Only the child at work has its image open.
-        [unlucky] = [pid for pid, count in idle.items() if psutil.Process(pid).num_fds() > count]
-        spared = neighbor.give_to(own.pool, callers)
-        os.kill(unlucky, signal.SIGKILL)
+    with private_pool(processes=2) as private:
+        idle = {pid: psutil.Process(pid).num_fds() for pid in private.children()}
+        killed = victim.submit_to(private.pool, callers)
+        # Only the busy child has an image open.
+        [busy] = [pid for pid, count in idle.items() if psutil.Process(pid).num_fds() > count]
+        unaffected = neighbor.submit_to(private.pool, callers)
+        os.kill(busy, signal.SIGKILL)
         with pytest.raises(ImagingCrashed, match="Killed"):
             killed.result()
         victim.drop()
-        assert done(own.pool, PHOTOGRAPH).width == 640
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
         neighbor.finish()
-        assert spared.result().width == 640
-        assert idle.keys() - own.children() == {unlucky}
-        assert len(own.children()) == 2
+        assert unaffected.result().width == 640
+        assert idle.keys() - private.children() == {busy}
+        assert len(private.children()) == 2
 
 
-def test_a_child_killed_while_idle_costs_nobody_anything() -> None:
-    with own_pool(processes=1) as own:
-        [idle] = own.children()
+def test_a_child_killed_while_idle_is_replaced() -> None:
+    with private_pool(processes=1) as private:
+        [idle] = private.children()
         os.kill(idle, signal.SIGKILL)
-        assert done(own.pool, PHOTOGRAPH).width == 640
-        assert idle not in own.children()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
+        assert idle not in private.children()
 
 
-def test_an_image_that_hangs_is_given_up_at_the_deadline_and_its_child_replaced(
+def test_an_image_that_hangs_times_out_and_its_child_is_replaced(
     slow_source: SlowSource, callers: ThreadPoolExecutor
 ) -> None:
-    with own_pool(processes=1) as own:
-        [hanging] = own.children()
-        future = callers.submit(done, own.pool, slow_source.path, 0.5)
+    with private_pool(processes=1) as private:
+        [hanging] = private.children()
+        future = callers.submit(grayscale, private.pool, slow_source.path, 0.5)
         with slow_source.path.open("wb"), pytest.raises(ImagingTimeout, match="in time"):
             future.result()
-        assert hanging not in own.children()
-        assert done(own.pool, PHOTOGRAPH).width == 640
+        assert hanging not in private.children()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
 
 
-def test_who_finds_no_free_child_in_time_is_told_so(
+def test_waiting_for_a_free_child_times_out(
     callers: ThreadPoolExecutor, slow_source: SlowSource
 ) -> None:
-    with own_pool(processes=1) as own:
-        busy = slow_source.give_to(own.pool, callers)
+    with private_pool(processes=1) as private:
+        busy = slow_source.submit_to(private.pool, callers)
         with pytest.raises(ImagingTimeout, match="free"):
-            done(own.pool, PHOTOGRAPH, timeout_s=0.1)
+            grayscale(private.pool, PHOTOGRAPH, timeout_s=0.1)
         with pytest.raises(ImagingTimeout, match="free"):
-            done(own.pool, PHOTOGRAPH, timeout_s=-1)  # what is left of a budget that is spent
+            grayscale(
+                private.pool, PHOTOGRAPH, timeout_s=-1
+            )  # the attempt's time budget is used up
         slow_source.finish()
         assert busy.result().width == 640
 
 
-def test_an_image_that_needs_too_much_memory_is_to_blame_and_its_child_replaced(
-    tmp_path: Path,
-) -> None:
+def test_an_image_over_the_memory_limit_fails_and_its_child_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(file_of(Image.new("RGB", (7000, 7000)), "png"))
-    with own_pool(processes=1, limits=ImagingLimits(memory_bytes=200 * 1024**2)) as own:
-        [full] = own.children()
+    with private_pool(processes=1, limits=ImagingLimits(memory_bytes=200 * 1024**2)) as private:
+        [full] = private.children()
         with pytest.raises(ImageTooComplex, match="memory"):
-            done(own.pool, tmp_path / "large")
-        assert full not in own.children()
-        assert done(own.pool, PHOTOGRAPH).width == 640
+            grayscale(private.pool, tmp_path / "large")
+        assert full not in private.children()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
 
 
-def test_fifty_megapixels_pass_with_the_default_limits(pool: ImagingPool, tmp_path: Path) -> None:
+def test_the_default_limits_allow_50_megapixels(pool: ImagingPool, tmp_path: Path) -> None:
     large = Image.linear_gradient("L").resize((8660, 5773)).convert("RGB")
     (tmp_path / "large").write_bytes(file_of(large, "jpeg"))
-    result = done(pool, tmp_path / "large")
+    result = grayscale(pool, tmp_path / "large")
     assert (result.width, result.height) == (8660, 5773)
 
 
-def test_children_are_replaced_after_so_many_images() -> None:
-    with own_pool(processes=1, images_per_child=2) as own:
-        [first] = own.children()
-        done(own.pool, PHOTOGRAPH)
-        assert own.children() == {first}
-        done(own.pool, PHOTOGRAPH)
-        assert first not in own.children()
-        assert done(own.pool, PHOTOGRAPH).width == 640
+def test_a_child_is_replaced_after_the_configured_number_of_images() -> None:
+    with private_pool(processes=1, images_per_child=2) as private:
+        [first] = private.children()
+        grayscale(private.pool, PHOTOGRAPH)
+        assert private.children() == {first}
+        grayscale(private.pool, PHOTOGRAPH)
+        assert first not in private.children()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
 
 
-def test_a_child_that_refuses_every_image_is_replaced_all_the_same(tmp_path: Path) -> None:
-    """Its word may be that of an attacker who has taken it over."""
+def test_images_that_fail_count_toward_replacing_the_child(tmp_path: Path) -> None:
+    """An attacker who took over the child could report every image as damaged."""
     (tmp_path / "damaged").write_bytes(PHOTOGRAPH.read_bytes()[:1000])
-    with own_pool(processes=1, images_per_child=2) as own:
-        [first] = own.children()
+    with private_pool(processes=1, images_per_child=2) as private:
+        [first] = private.children()
         for _ in range(2):
             with pytest.raises(ImageDamaged):
-                done(own.pool, tmp_path / "damaged")
-        assert first not in own.children()
-        assert done(own.pool, PHOTOGRAPH).width == 640
+                grayscale(private.pool, tmp_path / "damaged")
+        assert first not in private.children()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
 
 
-def test_stopping_ends_every_child_and_the_image_under_way(
+def test_stopping_the_pool_kills_every_child_and_fails_the_image_in_progress(
     callers: ThreadPoolExecutor, slow_source: SlowSource
 ) -> None:
     before = children()
     pool = ImagingPool(limits=ImagingLimits(), processes=2)
     pool.start()
-    under_way = slow_source.give_to(pool, callers)
+    in_progress = slow_source.submit_to(pool, callers)
     pool.stop()
     with pytest.raises(ImagingCrashed):
-        under_way.result()
+        in_progress.result()
     slow_source.drop()
     assert children() == before
 
 
-def test_work_that_does_not_exist_fails_the_start_and_leaves_nothing_behind() -> None:
+def test_a_missing_handler_fails_the_start_and_leaves_no_child() -> None:
     before = children()
-    pool = ImagingPool(limits=ImagingLimits(), processes=2, work="services.worker.nothing:here")
+    pool = ImagingPool(limits=ImagingLimits(), processes=2, loader="services.worker.nothing:here")
     with pytest.raises(ImagingCrashed) as crash:
         pool.start()
     assert any("No module named" in note for note in crash.value.__notes__)
     assert children() == before
 
 
-def test_an_idle_pool_has_no_threads_of_its_own(pool: ImagingPool) -> None:
-    done(pool, PHOTOGRAPH)
+def test_an_idle_pool_has_no_threads(pool: ImagingPool) -> None:
+    grayscale(pool, PHOTOGRAPH)
     names = [thread.name for thread in threading.enumerate()]
     with ImagingPool(limits=ImagingLimits(), processes=1):
         assert [thread.name for thread in threading.enumerate()] == names
 
 
-@pytest.mark.skipif(not sandbox.IS_LINUX, reason="only Linux has it")
+@pytest.mark.skipif(not sandbox.IS_LINUX, reason="only Linux has prctl")
 def test_the_parent_of_a_started_pool_cannot_be_inspected(pool: ImagingPool) -> None:
     get_dumpable = 3  # PR_GET_DUMPABLE
     assert ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0) == 0
@@ -324,4 +319,4 @@ def test_a_child_does_not_outlive_its_parent() -> None:
         assert parent.stdout.readline() == b"started\n"
         [orphan] = children(parent.pid)
         parent.kill()
-    until(lambda: not psutil.pid_exists(orphan))
+    until(lambda: not psutil.pid_exists(orphan), "the child has exited")

@@ -1,4 +1,4 @@
-"""The filter itself, run by a small model of the kernel's: for both architectures on any."""
+"""The seccomp filter for both architectures, run by a small interpreter of the kernel's BPF."""
 
 import errno
 import mmap
@@ -10,7 +10,7 @@ import pytest
 from services.worker.imaging import seccomp
 
 ALLOW: Final = 0x7FFF0000
-REFUSE: Final = 0x00050000 | errno.EPERM
+DENY: Final = 0x00050000 | errno.EPERM
 
 X86_64: Final = 0xC000003E
 AARCH64: Final = 0xC00000B7
@@ -18,25 +18,25 @@ I386: Final = 0x40000003
 
 
 def verdict(machine: str, audit_arch: int, number: int, *arguments: int) -> int:
-    """What the kernel would return for this call."""
+    """The filter's return value for a system call."""
     data = struct.pack("<iIQ6Q", number, audit_arch, 0, *arguments, *(0,) * (6 - len(arguments)))
     program = list(seccomp.filter_for(machine))
-    at = accumulator = 0
+    position = accumulator = 0
     while True:
         code, jump_true, jump_false, operand = (
-            program[at].code,
-            program[at].if_true,
-            program[at].if_false,
-            program[at].operand,
+            program[position].code,
+            program[position].if_true,
+            program[position].if_false,
+            program[position].operand,
         )
-        at += 1
+        position += 1
         match code:
             case 0x20:
                 (accumulator,) = struct.unpack_from("<I", data, operand)
             case 0x15:
-                at += jump_true if accumulator == operand else jump_false
+                position += jump_true if accumulator == operand else jump_false
             case 0x45:
-                at += jump_true if accumulator & operand else jump_false
+                position += jump_true if accumulator & operand else jump_false
             case 0x06:
                 return int(operand)
 
@@ -49,7 +49,9 @@ def verdict(machine: str, audit_arch: int, number: int, *arguments: int) -> int:
         ("aarch64", AARCH64, [63, 64, 57, 222, 215, 214, 212, 206, 98, 94]),
     ],
 )
-def test_what_decoding_needs_is_allowed(machine: str, audit_arch: int, allowed: list[int]) -> None:
+def test_the_calls_that_decoding_needs_are_allowed(
+    machine: str, audit_arch: int, allowed: list[int]
+) -> None:
     assert {verdict(machine, audit_arch, number) for number in allowed} == {ALLOW}
 
 
@@ -84,29 +86,29 @@ FORBIDDEN: Final = {
 @pytest.mark.parametrize(
     ("machine", "call"), [(machine, call) for machine in FORBIDDEN for call in FORBIDDEN[machine]]
 )
-def test_what_an_attacker_needs_is_refused(machine: str, call: str) -> None:
+def test_the_calls_that_an_attack_needs_are_denied(machine: str, call: str) -> None:
     audit_arch = {"x86_64": X86_64, "aarch64": AARCH64}[machine]
-    assert verdict(machine, audit_arch, FORBIDDEN[machine][call]) == REFUSE
+    assert verdict(machine, audit_arch, FORBIDDEN[machine][call]) == DENY
 
 
 @pytest.mark.parametrize(
     ("machine", "audit_arch", "mmap_call", "mprotect_call"),
     [("x86_64", X86_64, 9, 10), ("aarch64", AARCH64, 222, 226)],
 )
-def test_no_memory_can_be_made_executable(
+def test_memory_cannot_be_made_executable(
     machine: str, audit_arch: int, mmap_call: int, mprotect_call: int
 ) -> None:
     for call in (mmap_call, mprotect_call):
         writable = mmap.PROT_READ | mmap.PROT_WRITE
         assert verdict(machine, audit_arch, call, 0, 4096, writable) == ALLOW
-        assert verdict(machine, audit_arch, call, 0, 4096, writable | mmap.PROT_EXEC) == REFUSE
+        assert verdict(machine, audit_arch, call, 0, 4096, writable | mmap.PROT_EXEC) == DENY
 
 
-def test_calls_by_another_architecture_are_refused() -> None:
-    assert verdict("x86_64", I386, 3) == REFUSE  # read there, close here
-    assert verdict("x86_64", X86_64, 0x40000000) == REFUSE  # read of the x32 ABI
+def test_the_calls_of_another_architecture_are_denied() -> None:
+    assert verdict("x86_64", I386, 3) == DENY  # read on i386, close on x86-64
+    assert verdict("x86_64", X86_64, 0x40000000) == DENY  # read of the x32 ABI
 
 
-def test_an_unknown_machine_is_no_reason_to_run_unconfined() -> None:
+def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(OSError, match="riscv64"):
         list(seccomp.filter_for("riscv64"))

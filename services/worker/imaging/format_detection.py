@@ -1,6 +1,6 @@
-"""What a file is, by its first bytes alone; no parser of any image format has run yet.
+"""Detecting a file's format by its first bytes, before any image parser runs.
 
-Names, extensions and content types are never asked: they are the stranger's word.
+File names, extensions and content types are ignored because the client controls them.
 """
 
 import struct
@@ -10,7 +10,7 @@ from services.common.errors import ImageFormatNotSupported, NotAnImage
 from services.common.operations import Format
 
 HEAD_BYTES: Final = 512
-"""Enough for every signature below, and for the ``<svg`` behind a long prologue."""
+"""Enough for every signature below, and for the ``<svg`` after a long prolog."""
 
 _ACCEPTED: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"\xff\xd8\xff", "jpeg"),
@@ -23,7 +23,7 @@ _ACCEPTED: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"MM\0+", "tiff"),
 )
 
-_REFUSED: Final = (
+_UNSUPPORTED: Final = (
     (b"8BPS", "Photoshop"),
     (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -43,17 +43,17 @@ _REFUSED: Final = (
 )
 
 _BMP_HEADER_SIZES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-"""OS/2 1.x and 2.x, and Windows from 3.0 to 5; two letters alone would take 'BMW' for a BMP."""
+"""OS/2 1.x and 2.x, and Windows 3.0 to 5. The two letters alone would accept a text that starts
+with "BMW"."""
 
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
 
-def sniff(head: bytes) -> Format:
-    """The accepted format that a file starting with ``head`` (``HEAD_BYTES`` of it) claims to be.
+def detect_format(head: bytes) -> Format:
+    """The format of a file whose first ``HEAD_BYTES`` are ``head``.
 
-    Raises ``ImageFormatNotSupported`` for images of other formats and ``NotAnImage`` for
-    everything else.
+    Raises ``ImageFormatNotSupported`` for other image formats and ``NotAnImage`` for anything else.
     """
     for signature, accepted in _ACCEPTED:
         if head.startswith(signature):
@@ -66,13 +66,13 @@ def sniff(head: bytes) -> Format:
     if brands & _AVIF_BRANDS:
         return "avif"
     if brands & _HEIF_BRANDS:
-        raise _not_allowed("HEIF")
-    for signature, refused in _REFUSED:
+        raise _not_supported("HEIF")
+    for signature, name in _UNSUPPORTED:
         if head.startswith(signature):
-            raise _not_allowed(refused)
+            raise _not_supported(name)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
-        raise _not_allowed("SVG")
+        raise _not_supported("SVG")
     if text.startswith((b"<!doctype html", b"<html")):
         raise NotAnImage("The content is an HTML page, not an image.")
     if not head:
@@ -81,7 +81,7 @@ def sniff(head: bytes) -> Format:
 
 
 def _ftyp_brands(head: bytes) -> frozenset[bytes]:
-    """Major and compatible brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
+    """The major and compatible brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
     if head[4:8] != b"ftyp":
         return frozenset()
     (size,) = struct.unpack_from(">I", head)
@@ -89,7 +89,8 @@ def _ftyp_brands(head: bytes) -> frozenset[bytes]:
     return frozenset({head[8:12], *(compatible[i : i + 4] for i in range(0, len(compatible), 4))})
 
 
-def _not_allowed(name: str) -> ImageFormatNotSupported:
+def _not_supported(name: str) -> ImageFormatNotSupported:
     return ImageFormatNotSupported(
-        f"The content looks like {name}; accepted are JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP."
+        f"The content looks like {name}. "
+        "The supported formats are JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP."
     )

@@ -1,4 +1,4 @@
-"""What a file is taken for, by its content alone."""
+"""Detecting a file's format by its content."""
 
 from io import BytesIO
 from pathlib import Path
@@ -7,27 +7,27 @@ import pytest
 
 from services.common.errors import ImageFormatNotSupported, NotAnImage
 from services.common.operations import FORMATS, Format
-from services.worker.imaging.sniff import HEAD_BYTES, sniff
+from services.worker.imaging.format_detection import HEAD_BYTES, detect_format
 from tests.worker.imaging.sample_images import MODES, file_of, gradient
 
 
 @pytest.mark.parametrize(
     ("file_format", "mode"), [(name, mode) for name in FORMATS for mode in MODES[name]]
 )
-def test_accepted_formats_are_told_by_their_content(file_format: Format, mode: str) -> None:
-    assert sniff(file_of(gradient(mode), file_format)[:HEAD_BYTES]) == file_format
+def test_a_supported_format_is_detected_by_its_content(file_format: Format, mode: str) -> None:
+    assert detect_format(file_of(gradient(mode), file_format)[:HEAD_BYTES]) == file_format
 
 
-def test_a_big_tiff_is_a_tiff() -> None:
-    assert sniff(file_of(gradient(), "tiff", big_tiff=True)[:HEAD_BYTES]) == "tiff"
+def test_a_big_tiff_is_detected_as_a_tiff() -> None:
+    assert detect_format(file_of(gradient(), "tiff", big_tiff=True)[:HEAD_BYTES]) == "tiff"
 
 
 @pytest.mark.parametrize("name", ["ICO", "JPEG2000", "PPM", "DDS", "EPS", "PDF", "ICNS"])
-def test_images_of_other_formats_are_refused_as_such(name: str) -> None:
+def test_an_image_in_another_format_is_rejected(name: str) -> None:
     file = BytesIO()
     gradient(size=(64, 64)).save(file, name)
-    with pytest.raises(ImageFormatNotSupported, match="accepted are JPEG, PNG"):
-        sniff(file.getvalue()[:HEAD_BYTES])
+    with pytest.raises(ImageFormatNotSupported, match="supported formats are JPEG, PNG"):
+        detect_format(file.getvalue()[:HEAD_BYTES])
 
 
 @pytest.mark.parametrize(
@@ -41,23 +41,23 @@ def test_images_of_other_formats_are_refused_as_such(name: str) -> None:
         (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- a drawing -->\n<svg/>', "SVG"),
     ],
 )
-def test_formats_that_pillow_cannot_write_are_refused_by_name(head: bytes, name: str) -> None:
+def test_the_error_names_the_format_that_is_not_supported(head: bytes, name: str) -> None:
     with pytest.raises(ImageFormatNotSupported, match=name):
-        sniff(head)
+        detect_format(head)
 
 
-def test_an_avif_in_a_general_container_is_accepted() -> None:
-    assert sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif" + bytes(20)) == "avif"
+def test_an_avif_with_a_generic_major_brand_is_accepted() -> None:
+    assert detect_format(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif" + bytes(20)) == "avif"
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "reason"),
     [
         (b"", "empty"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "HTML page"),
         (b"\n  <html>", "HTML page"),
         (b'{"error": "no such image"}', "not an image"),
-        (b"BMW is a maker of cars and motorcycles, and no image", "not an image"),
+        (b"BMW is a manufacturer of cars and motorcycles", "not an image"),
         (b"RIFF\0\0\0\0WAVEfmt ", "not an image"),
         (b"<?xml version='1.0'?><feed/>", "not an image"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "not an image"),
@@ -65,12 +65,12 @@ def test_an_avif_in_a_general_container_is_accepted() -> None:
         (bytes(512), "not an image"),
     ],
 )
-def test_everything_else_is_not_an_image(content: bytes, sentence: str) -> None:
-    with pytest.raises(NotAnImage, match=sentence):
-        sniff(content)
+def test_any_other_content_is_not_an_image(content: bytes, reason: str) -> None:
+    with pytest.raises(NotAnImage, match=reason):
+        detect_format(content)
 
 
-def test_the_photographs_table_is_not_an_image() -> None:
-    table = Path(__file__).parents[3] / "local" / "samples" / "README.md"
+def test_the_readme_of_the_samples_is_not_an_image() -> None:
+    readme = Path(__file__).parents[3] / "local" / "samples" / "README.md"
     with pytest.raises(NotAnImage):
-        sniff(table.read_bytes()[:HEAD_BYTES])
+        detect_format(readme.read_bytes()[:HEAD_BYTES])

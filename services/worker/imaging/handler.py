@@ -1,0 +1,29 @@
+"""The interface of a handler: ``child_main`` loads one and calls it for each image."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from services.worker.imaging.limits import ImagingLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ResultImage:
+    """An encoded result with its content type and its size in pixels."""
+
+    body: bytes
+    content_type: str
+    width: int
+    height: int
+
+
+ImageHandler: TypeAlias = Callable[
+    [bytes, Sequence[Mapping[str, Any]], Mapping[str, Any] | None], ResultImage
+]
+"""Makes a result from a file's content, the operations and the requested output.
+
+Raises ``ImageError``, or ``MemoryError`` at the memory limit."""
+
+HandlerLoader: TypeAlias = Callable[[ImagingLimits], ImageHandler]
+"""Loads a handler and everything it needs. Afterwards the sandbox forbids opening files, so the
+handler can import nothing."""
