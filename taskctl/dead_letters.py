@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import (
     AttemptsExhausted,
     DeadlinePassed,
@@ -28,7 +28,7 @@ from services.common.errors import (
     StorageFailed,
 )
 from services.common.task import Phase, SubmissionPolicy, Task, is_task_id
-from services.common.task_queue import RECEIVE_LIMIT, Message, TaskQueue, parse_body
+from services.common.task_queue import MAX_MESSAGES_PER_CALL, Message, TaskQueue, parse_body
 from services.common.task_table import TaskTable, TransitionRefused
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ WAIT_S = 1
 """A long poll asks all of SQS's servers: when it brings nothing, there is nothing."""
 
 
-class Explanation(NamedTuple):
+class Diagnosis(NamedTuple):
     """`code` is the failure code of the task, or says that it has not failed."""
 
     code: str
@@ -50,25 +50,25 @@ class Explanation(NamedTuple):
     """What to do."""
 
 
-UNREADABLE = Explanation(
+UNREADABLE = Diagnosis(
     "unreadable",
     "The message is not one of ours.",
     "Find out who else sends to the queue. A redrive deletes the letter.",
 )
-TASK_MISSING = Explanation(
+TASK_MISSING = Diagnosis(
     "task_missing",
     "The message names a task of which there is no row: it was never recorded, or has expired.",
     "A redrive deletes the letter.",
 )
-TASK_OPEN = Explanation(
+TASK_OPEN = Diagnosis(
     "task_open",
     "The task is not over: it was retried, or the table did not answer when workers wanted it.",
     "The reconciler sends it again when it is due. A redrive deletes the letter.",
 )
-TASK_COMPLETED = Explanation(
+TASK_COMPLETED = Diagnosis(
     "task_completed", "The task has been completed since.", "A redrive deletes the letter."
 )
-TASK_CANCELED = Explanation(
+TASK_CANCELED = Diagnosis(
     "task_canceled", "The client has canceled the task since.", "A redrive deletes the letter."
 )
 
@@ -91,7 +91,7 @@ ADVICE: Mapping[str, str] = {
 NOT_OURS = "The fault is not ours. A redrive tries once more."
 
 
-def explain(task_id: str | None, task: Task | None, now: datetime) -> Explanation:
+def explain(task_id: str | None, task: Task | None, now: datetime) -> Diagnosis:
     """Why a message that names `task_id` is a dead letter, by its row `task`."""
     if task_id is None:
         return UNREADABLE
@@ -100,7 +100,7 @@ def explain(task_id: str | None, task: Task | None, now: datetime) -> Explanatio
     match task.phase(now):
         case Phase.FAILED:
             code = task.failure_code or InternalError.code
-            return Explanation(code, task.failure_reason or "", ADVICE.get(code, NOT_OURS))
+            return Diagnosis(code, task.failure_reason or "", ADVICE.get(code, NOT_OURS))
         case Phase.COMPLETED:
             return TASK_COMPLETED
         case Phase.CANCELED:
@@ -130,7 +130,7 @@ class DeadLetterGroup:
 
     letters: Sequence[DeadLetter]
     task: Task | None
-    explanation: Explanation
+    diagnosis: Diagnosis
 
     @property
     def task_id(self) -> str | None:
@@ -171,17 +171,17 @@ class DeadLetterQueue:
                 self._held.update({letter.message.message_id: letter for letter in letters})
             yield sorted(self._held.values(), key=lambda letter: letter.sent_at)
         finally:
-            self._put_back()
+            self._return_messages()
 
     def delete(self, letter: DeadLetter) -> None:
         self._queue.delete(letter.message)
         self._held.pop(letter.message.message_id, None)
 
     def _receive(self, limit: int) -> Sequence[DeadLetter]:
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             answer = self._client.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=min(limit, RECEIVE_LIMIT),
+                MaxNumberOfMessages=min(limit, MAX_MESSAGES_PER_CALL),
                 WaitTimeSeconds=self._wait_s,
                 VisibilityTimeout=HOLD_S,
                 MessageSystemAttributeNames=["SentTimestamp"],
@@ -195,11 +195,11 @@ class DeadLetterQueue:
             for raw in answer.get("Messages", ())
         ]
 
-    def _put_back(self) -> None:
+    def _return_messages(self) -> None:
         messages = [letter.message for letter in self._held.values()]
         self._held.clear()
-        for start in range(0, len(messages), RECEIVE_LIMIT):
-            self._queue.put_back(messages[start : start + RECEIVE_LIMIT])
+        for start in range(0, len(messages), MAX_MESSAGES_PER_CALL):
+            self._queue.return_messages(messages[start : start + MAX_MESSAGES_PER_CALL])
 
 
 class DeadLetters:

@@ -176,7 +176,7 @@ def redrive(dead_letters: DeadLetters, *, codes: Collection[str], limit: int) ->
     outcomes: Counter[Redrive] = Counter()
     with dead_letters.cases(limit=limit) as cases:
         for case in cases:
-            if case.explanation.code in codes:
+            if case.diagnosis.code in codes:
                 outcomes[dead_letters.redrive(case)] += 1
     if not outcomes:
         raise OperatorError(f"No dead letter has the code {' or '.join(codes)}.")
@@ -192,21 +192,21 @@ def _print_table(cases: Collection[DeadLetterGroup]) -> None:
     for case in cases:
         table.add_row(
             case.task_id or case.letters[0].message.message_id,
-            case.explanation.code,
+            case.diagnosis.code,
             to_rfc3339(case.letters[0].sent_at),
             str(len(case.letters)),
-            case.explanation.sentence,
+            case.diagnosis.sentence,
         )
     Console().print(table)
 
 
 def _print_case(case: DeadLetterGroup) -> None:
-    explanation, task = case.explanation, case.task
+    diagnosis, task = case.diagnosis, case.task
     lines = [
         ("Task", case.task_id or "none"),
-        ("Code", explanation.code),
-        ("What happened", explanation.sentence),
-        ("What to do", explanation.advice),
+        ("Code", diagnosis.code),
+        ("What happened", diagnosis.sentence),
+        ("What to do", diagnosis.advice),
     ]
     if task is not None:
         lines += [
@@ -230,7 +230,7 @@ def _shown(case: DeadLetterGroup) -> dict[str, object]:
     task = case.task
     return {
         "taskId": case.task_id,
-        **case.explanation._asdict(),
+        **case.diagnosis._asdict(),
         "status": task and task.status,
         "attempt": task and task.attempt,
         "attemptLimit": task and task.attempt_limit,

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from services.common.api_key import CLIENT_NAME, ApiKey, Scope, hash_secret
+from services.common.api_key import CLIENT_NAME_PATTERN, ApiKey, Scope, hash_secret
 from taskctl.deployment import Deployment, find_deployment
 from taskctl.errors import OperatorError, explained
 from taskctl.key_store import KeyStore
@@ -74,7 +74,7 @@ def _deployment(environment: str | None, secret_id: str | None, region: str | No
 
 
 def _client_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not re.fullmatch(CLIENT_NAME, value):
+    if not re.fullmatch(CLIENT_NAME_PATTERN, value):
         raise click.BadParameter("it may have 1 to 64 letters, digits, '.', '_' and '-'.")
     return value
 

@@ -37,7 +37,7 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
-    def forward(self, span: timedelta) -> datetime:
+    def advance(self, span: timedelta) -> datetime:
         self.now += span
         return self.now
 

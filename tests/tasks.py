@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.common.task import Phase, Result, Status, SubmissionPolicy, Task, submitted
+from services.common.task import Phase, Result, Status, SubmissionPolicy, Task, pending_task
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -25,7 +25,7 @@ RESULT = Result(
 
 
 def new_task(task_id: str = "6e1f7a4e-0000-4000-8000-000000000001", **changes: Any) -> Task:
-    task = submitted(
+    task = pending_task(
         task_id=task_id,
         owner="alice",
         request_hash="hash",

@@ -16,7 +16,7 @@ from local import programs
 from local.aws_resources import NO_API_KEYS
 from local.options import SAMPLES
 from services.common.clock import utc_now
-from services.common.task import SubmissionPolicy, submitted
+from services.common.task import SubmissionPolicy, pending_task
 from services.common.task_record import to_item
 
 POLICY = SubmissionPolicy(
@@ -92,7 +92,7 @@ def _queue_tasks(aws: StubAws, image: str, tasks: int) -> None:
 
 def _submit(aws: StubAws, image: str) -> str:
     """Write the row of a new task; returns the body of its message."""
-    task = submitted(
+    task = pending_task(
         task_id=str(uuid4()),
         owner="bench",
         request_hash="0" * 64,

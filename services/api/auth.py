@@ -13,7 +13,7 @@ from flask import Flask, current_app, g, request
 
 from services.api.errors import Forbidden, Unauthorized
 from services.api.key_ring import KeyRing
-from services.common.api_key import NOBODY, Scope, split_presented
+from services.common.api_key import UNKNOWN_KEY, Scope, parse_token
 
 log = structlog.get_logger()
 
@@ -76,12 +76,12 @@ class Authenticator:
 
     def _authenticate(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")
-        presented = split_presented(token.strip())
+        presented = parse_token(token.strip())
         if scheme.lower() != "bearer" or presented is None:
             raise Unauthorized("Send the header 'Authorization: Bearer <keyId>.<secret>'.")
         key_id, secret = presented
         key = self._keys.find(key_id)
-        opened = (key or NOBODY).opens_with(secret)
+        opened = (key or UNKNOWN_KEY).matches(secret)
         if key is None or not opened:
             # Only the id of a key that exists is logged: anything else may be a misplaced secret.
             log.warning("key refused", key_id=key_id if key else None)

@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from services.common.api_key import ApiKey
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import SecretUnavailable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ApiKeysSecret:
 
     def read(self) -> str:
         """The secret's text; raises ``SecretUnavailable``."""
-        with translated(SecretUnavailable):
+        with wrap_errors(SecretUnavailable):
             # The label is what an edit moves; real Secrets Manager would take it by itself.
             return self._client.get_secret_value(
                 SecretId=self._secret_id, VersionStage="AWSCURRENT"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from services.api.errors import SubmissionsLimited
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import TableUnavailable
 from services.common.task_record import to_epoch, to_rfc3339, type_serializer
 
@@ -45,7 +45,7 @@ class SubmissionCounter:
         disadvantage. Raises ``TableUnavailable``.
         """
         try:
-            with translated(TableUnavailable):
+            with wrap_errors(TableUnavailable):
                 answer = self._client.update_item(
                     TableName=self._table,
                     Key={"taskId": {"S": f"submissions#{owner}#{to_rfc3339(window)}"}},

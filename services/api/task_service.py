@@ -17,7 +17,7 @@ from services.common.task import (
     SubmissionPolicy,
     Task,
     is_task_id,
-    submitted,
+    pending_task,
     task_id_for,
 )
 from services.common.task_queue import TaskQueue
@@ -26,7 +26,7 @@ from services.common.telemetry import Metric
 
 log = structlog.get_logger()
 
-NO_TASK = "00000000-0000-0000-0000-000000000000"
+NIL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """Looked up in place of what is no task id, so that the answer takes as long."""
 NOT_FOUND_AFTER_S = 0.05
 """How long the answer takes that there is no such task: longer than nearly every look-up. So the
@@ -85,7 +85,7 @@ class TaskService:
         """
         self._limiter.take(owner)
         stored = submission.model_dump(mode="json", exclude_none=True)
-        task = submitted(
+        task = pending_task(
             task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
             owner=owner,
             request_hash=_hash(submission),
@@ -103,7 +103,7 @@ class TaskService:
             if row.status is Status.PENDING:
                 # Perhaps it is repeated because the first answer was an error, after the row was
                 # written and before a message was sent.
-                self._draw_check_near(row)
+                self._check_soon(row)
             return Submitted(row, replayed=True)
         log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
         return Submitted(row, queued=self._send(row, request_id=request_id))
@@ -111,7 +111,7 @@ class TaskService:
     def get(self, owner: str, task_id: str) -> Task:
         """The owner's task; ``TaskNotFound`` whether it is another's, unknown or no id at all."""
         started = self._monotonic()
-        task = self._table.get(task_id if is_task_id(task_id) else NO_TASK)
+        task = self._table.get(task_id if is_task_id(task_id) else NIL_TASK_ID)
         if task is None or task.owner != owner:
             self._sleep(max(0.0, started + NOT_FOUND_AFTER_S - self._monotonic()))
             raise TaskNotFound("There is no such task.")
@@ -163,16 +163,16 @@ class TaskService:
             log.warning("task not queued", task_id=task.task_id, reason=str(failed))
         else:
             return True
-        self._draw_check_near(task)
+        self._check_soon(task)
         return False
 
-    def _draw_check_near(self, task: Task) -> None:
+    def _check_soon(self, task: Task) -> None:
         """Have the reconciler look at its next run whether the task wants sending."""
         check_at = self._clock() + self._unsent_check
         if task.check_at is None or task.check_at <= check_at:
             return
         try:
-            self._table.move_check(
+            self._table.schedule_check(
                 task, check_at=check_at, gap=self._unsent_check, checked_by=self._new_id()
             )
         except TableUnavailable as failed:

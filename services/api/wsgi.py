@@ -9,7 +9,7 @@ from services.api.app import create_app
 from services.api.key_ring import ApiKeysSecret, KeyRefresher, KeyRing
 from services.api.readiness import Readiness
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
-from services.api.task_service import NO_TASK
+from services.api.task_service import NIL_TASK_ID
 from services.common.aws import Aws
 from services.common.clock import utc_now
 from services.common.config import ApiConfig
@@ -45,7 +45,7 @@ def create_wsgi_app() -> OpenAPI:
         ),
         readiness=Readiness(
             {
-                "table": lambda: table.get(NO_TASK),
+                "table": lambda: table.get(NIL_TASK_ID),
                 "queue": queue.backlog,
                 "secret": keys.require_valid,
             }

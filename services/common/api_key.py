@@ -25,7 +25,7 @@ class Scope(StrEnum):
     """Cancel and retry tasks."""
 
 
-CLIENT_NAME = r"^[A-Za-z0-9._-]{1,64}$"
+CLIENT_NAME_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 """It is part of index keys and of every line of log."""
 
 
@@ -34,23 +34,23 @@ class ApiKey(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    client: Annotated[str, Field(pattern=CLIENT_NAME)]
+    client: Annotated[str, Field(pattern=CLIENT_NAME_PATTERN)]
     """Owns the tasks; a client may have several keys, and so change them without a pause."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
     scopes: frozenset[Scope]
 
-    def opens_with(self, secret: str) -> bool:
+    def matches(self, secret: str) -> bool:
         """In a time that does not depend on how much of `secret` is right."""
         return hmac.compare_digest(self.sha256, hash_secret(secret))
 
 
-NOBODY = ApiKey(client="nobody", sha256="0" * 64, scopes=frozenset())
+UNKNOWN_KEY = ApiKey(client="nobody", sha256="0" * 64, scopes=frozenset())
 """Compared with when a key id is unknown, so that the answer takes as long; no secret fits it."""
 
 _PRESENTED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{1,128})")
 
 
-def split_presented(text: str) -> tuple[str, str] | None:
+def parse_token(text: str) -> tuple[str, str] | None:
     """Key id and secret of ``<keyId>.<secret>``, or None when it has another form."""
     parts = _PRESENTED.fullmatch(text)
     return (parts[1], parts[2]) if parts else None

@@ -38,22 +38,24 @@ class CallLimits:
     """DynamoDB, SQS and Secrets Manager answer in milliseconds: what takes this long is lost."""
     transfer_timeout_s: float = 10
     """For S3: between two reads or writes of a transfer of some megabytes."""
-    tries: int = 3
+    max_attempts: int = 3
 
-    def longest_call_s(self, *, wait_s: float = 0) -> float:
+    def max_call_s(self, *, wait_s: float = 0) -> float:
         """The most that a call to DynamoDB, SQS or Secrets Manager takes; `wait_s` of a long poll.
 
         Each try times out, and between them lies the longest pause that the service may ask for.
         """
         return self._longest_s(wait_s + self.read_timeout_s)
 
-    def longest_transfer_s(self) -> float:
+    def max_transfer_s(self) -> float:
         """The most that a call to S3 takes when nothing arrives."""
         return self._longest_s(self.transfer_timeout_s)
 
     def _longest_s(self, timeout_s: float) -> float:
-        pauses_s: float = sum(2.0**retry + MOST_ASKED_FOR_S for retry in range(self.tries - 1))
-        return self.tries * (self.connect_timeout_s + timeout_s) + pauses_s
+        pauses_s: float = sum(
+            2.0**retry + MOST_ASKED_FOR_S for retry in range(self.max_attempts - 1)
+        )
+        return self.max_attempts * (self.connect_timeout_s + timeout_s) + pauses_s
 
 
 MOST_ASKED_FOR_S = 5
@@ -110,14 +112,14 @@ class Aws:
             connect_timeout=self._limits.connect_timeout_s,
             read_timeout=self._limits.read_timeout_s + wait_s,
             max_pool_connections=self._connections,
-            retries={"mode": "standard", "total_max_attempts": self._limits.tries},
+            retries={"mode": "standard", "total_max_attempts": self._limits.max_attempts},
             tcp_keepalive=True,
             user_agent=USER_AGENT,
         )
 
 
 @contextmanager
-def translated(error: type[AwsError]) -> Iterator[None]:
+def wrap_errors(error: type[AwsError]) -> Iterator[None]:
     """Raise `error` for whatever botocore raises, except a failed condition, which is an answer."""
     try:
         yield

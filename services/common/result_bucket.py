@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import BucketUnavailable
 from services.common.task import Task
 
@@ -32,7 +32,7 @@ class ResultBucket:
         self._bucket = bucket
 
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
-        with translated(BucketUnavailable):
+        with wrap_errors(BucketUnavailable):
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
             )
@@ -44,7 +44,7 @@ class ResultBucket:
         to save to people, never a page itself.
         """
         name = key.removeprefix("results/").replace("/", "-")
-        with translated(BucketUnavailable):
+        with wrap_errors(BucketUnavailable):
             return self._client.generate_presigned_url(
                 "get_object",
                 Params={

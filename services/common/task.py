@@ -220,7 +220,7 @@ class SubmissionPolicy:
     retention: timedelta
 
 
-def submitted(
+def pending_task(
     *,
     task_id: str,
     owner: str,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
-RECEIVE_LIMIT = 10
+MAX_MESSAGES_PER_CALL = 10
 """The most messages that one SQS call returns."""
 
 
@@ -43,12 +43,12 @@ class TaskQueue:
 
     def send(self, task_id: str, *, request_id: str) -> None:
         body = json.dumps({"taskId": task_id, "requestId": request_id})
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             self._client.send_message(QueueUrl=self._url, MessageBody=body)
 
     def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
         """Long-poll for up to `wait_s` seconds, for at most `limit` (1 to 10) messages."""
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             answer = self._client.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=limit, WaitTimeSeconds=wait_s
             )
@@ -59,16 +59,16 @@ class TaskQueue:
 
     def change_visibility(self, message: Message, *, timeout_s: float) -> None:
         """Keep the message hidden for `timeout_s` from now; 0 shows it at once."""
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             self._client.change_message_visibility(
                 QueueUrl=self._url,
                 ReceiptHandle=message.receipt_handle,
                 VisibilityTimeout=round(timeout_s),
             )
 
-    def put_back(self, messages: Sequence[Message]) -> None:
+    def return_messages(self, messages: Sequence[Message]) -> None:
         """Show up to ten messages again at once, with one call."""
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             answer = self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
@@ -84,11 +84,11 @@ class TaskQueue:
             raise QueueUnavailable(f"ChangeMessageVisibilityBatch: {failed[0]['Code']}")
 
     def delete(self, message: Message) -> None:
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
 
     def backlog(self) -> Backlog:
-        with translated(QueueUnavailable):
+        with wrap_errors(QueueUnavailable):
             answer = self._client.get_queue_attributes(
                 QueueUrl=self._url,
                 AttributeNames=[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from services.common.aws import translated
+from services.common.aws import wrap_errors
 from services.common.errors import AttemptError, LeaseLost, TableUnavailable, TaskfleetError
 from services.common.task import (
     OPEN_SHARDS,
@@ -100,13 +100,13 @@ class TaskTable:
 
     def get(self, task_id: str) -> Task | None:
         """The row as it stands now: consistent with every write before."""
-        with translated(TableUnavailable):
+        with wrap_errors(TableUnavailable):
             answer = self._client.get_item(
                 TableName=self._table, Key=_key(task_id), ConsistentRead=True
             )
         return from_item(answer["Item"]) if "Item" in answer else None
 
-    def nominated(self, shard: int, now: datetime) -> Iterator[str]:
+    def due_task_ids(self, shard: int, now: datetime) -> Iterator[str]:
         """Ids of tasks in one shard of the sparse index whose `checkAt` has passed, oldest first.
 
         The index lags behind the rows: it only nominates.
@@ -120,7 +120,7 @@ class TaskTable:
                 ":now": to_attribute("check_at", now),
             },
         )
-        with translated(TableUnavailable):
+        with wrap_errors(TableUnavailable):
             for page in pages:
                 for item in page["Items"]:
                     yield item["taskId"]["S"]
@@ -133,7 +133,7 @@ class TaskTable:
         That is `task` itself, or the earlier submission that it repeats.
         """
         try:
-            with translated(TableUnavailable):
+            with wrap_errors(TableUnavailable):
                 self._client.put_item(
                     TableName=self._table,
                     Item=to_item(task),
@@ -292,7 +292,7 @@ class TaskTable:
             ),
         )
 
-    def move_check(
+    def schedule_check(
         self, task: Task, *, check_at: datetime, gap: timedelta, checked_by: str
     ) -> bool:
         """Move on when the reconciler looks at an open task next.
@@ -301,7 +301,7 @@ class TaskTable:
         was first. `checked_by` is a name that nobody else has.
         """
         try:
-            with translated(TableUnavailable):
+            with wrap_errors(TableUnavailable):
                 self._client.update_item(
                     TableName=self._table,
                     Key=_key(task.task_id),
@@ -353,7 +353,7 @@ class TaskTable:
             **values,
         }
         try:
-            with translated(TableUnavailable):
+            with wrap_errors(TableUnavailable):
                 answer = self._client.update_item(
                     TableName=self._table,
                     Key=_key(task_id),

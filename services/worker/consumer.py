@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from services.common.errors import AwsError, QueueUnavailable
-from services.common.task_queue import RECEIVE_LIMIT, Message, TaskQueue
+from services.common.task_queue import MAX_MESSAGES_PER_CALL, Message, TaskQueue
 from services.worker.health import HealthFile
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ class Consumer:
                 self._health.note_round()
             messages = self._receive(self._wait_for_free_slots())
             if self._is_stopped():
-                self._put_back(messages)
+                self._return_messages(messages)
                 return
             for message in messages:
                 self._start(message)
@@ -94,7 +94,7 @@ class Consumer:
             return ()
         try:
             return self._queue.receive(
-                limit=min(free_slots, RECEIVE_LIMIT), wait_s=self._receive_wait_s
+                limit=min(free_slots, MAX_MESSAGES_PER_CALL), wait_s=self._receive_wait_s
             )
         except QueueUnavailable:
             log.exception("receive failed")
@@ -105,11 +105,11 @@ class Consumer:
         with suppress(Empty):
             self._stops.put(self._stops.get(timeout=seconds))
 
-    def _put_back(self, messages: Sequence[Message]) -> None:
+    def _return_messages(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
         try:
-            self._queue.put_back(messages)
+            self._queue.return_messages(messages)
         except QueueUnavailable:
             log.exception("messages not put back")
 

@@ -44,4 +44,4 @@ class HealthFile:
 
 def healthy_within_s(receive_wait_s: float) -> float:
     """How old the last round may be: one receive that times out at every retry, twice over."""
-    return 2 * CallLimits().longest_call_s(wait_s=receive_wait_s)
+    return 2 * CallLimits().max_call_s(wait_s=receive_wait_s)

@@ -32,7 +32,7 @@ class ReconcilePolicy:
 class ReconcileReport:
     """What one run did."""
 
-    looked_at: int = 0
+    checked: int = 0
     resent: int = 0
     given_up: int = 0
     unsent: int = 0
@@ -105,7 +105,7 @@ class Reconciler:
         shards = list(range(OPEN_SHARDS))
         self._shuffle(shards)
         for shard in shards:
-            for task_id in self._table.nominated(shard, self._clock()):
+            for task_id in self._table.due_task_ids(shard, self._clock()):
                 task = self._table.get(task_id)
                 if task is not None:
                     may_send = report.resent < sends_left and not report.unsent
@@ -115,7 +115,7 @@ class Reconciler:
         now = self._clock()
         if task.check_at is None or task.check_at > now:
             return  # the index lags behind the row
-        report.looked_at += 1
+        report.checked += 1
         phase = task.phase(now)
         if phase is not Phase.LEASED and (error := task.exhaustion(now)):
             self._give_up(task, error, now, report)
@@ -126,7 +126,7 @@ class Reconciler:
         due_at = self._message_due_at(task, phase)
         if now < due_at:
             check_at = min(due_at, _over_at(task))
-            self._move_check(task, check_at, task.check_gap or timedelta())
+            self._schedule_check(task, check_at, task.check_gap or timedelta())
         elif may_send:
             self._send_again(task, now, report)
         else:
@@ -145,7 +145,7 @@ class Reconciler:
 
     def _send_again(self, task: Task, now: datetime, report: ReconcileReport) -> None:
         check_at, gap = next_check(task, now)
-        if not self._move_check(task, check_at, gap):
+        if not self._schedule_check(task, check_at, gap):
             return  # another reconciler was first, or the task has moved on
         try:
             self._queue.send(task.task_id, request_id=task.request_id)
@@ -154,7 +154,7 @@ class Reconciler:
             report.unsent += 1
             # Let the next run look again.
             moved = replace(task, check_at=check_at)
-            self._move_check(moved, task.check_at or check_at, task.check_gap or timedelta())
+            self._schedule_check(moved, task.check_at or check_at, task.check_gap or timedelta())
             return
         report.resent += 1
         log.warning(
@@ -164,8 +164,8 @@ class Reconciler:
             status=task.status,
         )
 
-    def _move_check(self, task: Task, check_at: datetime, gap: timedelta) -> bool:
-        return self._table.move_check(task, check_at=check_at, gap=gap, checked_by=self._name)
+    def _schedule_check(self, task: Task, check_at: datetime, gap: timedelta) -> bool:
+        return self._table.schedule_check(task, check_at=check_at, gap=gap, checked_by=self._name)
 
     def _give_up(
         self, task: Task, error: AttemptError, now: datetime, report: ReconcileReport

@@ -82,7 +82,7 @@ class Api:
 MakeApi = Callable[..., Api]
 
 
-def api_over(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **parts: Any) -> Api:
+def build_api(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **parts: Any) -> Api:
     """An application over these resources; `parts` replace what it is made of."""
     resources = cloud.resources
     config = ApiConfig(
@@ -116,7 +116,7 @@ def api_over(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **p
 
 @pytest.fixture
 def make_api(cloud: Cloud, clock: Clock) -> MakeApi:
-    return partial(api_over, cloud, clock)
+    return partial(build_api, cloud, clock)
 
 
 @pytest.fixture

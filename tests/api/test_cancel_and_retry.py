@@ -47,7 +47,7 @@ def test_a_retried_task_is_queued_with_new_attempts_and_time(
     api: Api, cloud: Cloud, queue: TaskQueue, clock: Clock, phase: Phase
 ) -> None:
     task = put_task(cloud, phase, attempt=5)
-    clock.forward(timedelta(hours=30))
+    clock.advance(timedelta(hours=30))
     answer = api.post(f"/tasks/{task.task_id}/retry", headers={"X-Request-Id": "second-try"})
 
     assert (answer.status_code, answer.body["status"]) == (200, "PENDING")
@@ -62,7 +62,7 @@ def test_what_did_not_end_badly_cannot_be_retried(
     api: Api, cloud: Cloud, clock: Clock, phase: Phase
 ) -> None:
     task = put_task(cloud, phase)
-    clock.forward(timedelta(seconds=1))
+    clock.advance(timedelta(seconds=1))
     answer = api.post(f"/tasks/{task.task_id}/retry")
 
     assert answer.status_code == 409

@@ -97,7 +97,7 @@ def test_clients_do_not_use_up_each_others_limit(counter: CountingCounter, clock
 def test_a_new_minute_begins_anew(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=5)
     taken(process, tries=9)
-    clock.forward(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=1))
 
     assert taken(process, tries=9) == 5
 
@@ -127,7 +127,7 @@ def test_who_submits_too_much_is_told_when_to_go_on(
     assert answers[2].headers["Retry-After"] == "55"  # the clock stands at 5.678 s of its minute
     assert cloud.messages()["queue"] == 2
     assert api.submit(key=BOB).status_code == 201
-    clock.forward(timedelta(seconds=55))
+    clock.advance(timedelta(seconds=55))
     assert api.submit().status_code == 201
 
 

@@ -88,7 +88,7 @@ def test_a_task_is_acknowledged_even_when_its_check_cannot_be_drawn_near(
     make_api: MakeApi, cloud: Cloud, table: TaskTable
 ) -> None:
     class DiesAfterCreate(TaskTable):
-        def move_check(self, *_: object, **__: object) -> bool:
+        def schedule_check(self, *_: object, **__: object) -> bool:
             raise TableUnavailable("UpdateItem: Timeout")
 
     dying = DiesAfterCreate(
@@ -132,7 +132,7 @@ def test_a_repeat_with_the_same_key_gets_the_same_task(
     api: Api, cloud: Cloud, clock: Clock
 ) -> None:
     first = api.submit(RECIPE, headers={"Idempotency-Key": "order 66"})
-    clock.forward(timedelta(minutes=5))
+    clock.advance(timedelta(minutes=5))
     again = api.submit(RECIPE, headers={"Idempotency-Key": "order 66"})
 
     assert again.status_code == 201

@@ -89,7 +89,7 @@ def test_who_waits_long_is_told_to_ask_less_often(
     api: Api, cloud: Cloud, clock: Clock, waited: timedelta, retry_after: str
 ) -> None:
     task = put_task(cloud, Phase.PENDING)
-    clock.forward(waited)
+    clock.advance(waited)
 
     assert api.get(f"/tasks/{task.task_id}").headers["Retry-After"] == retry_after
 

@@ -24,5 +24,5 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def world(cloud: Cloud, session: boto3.Session, clock: Clock, tmp_path: Path) -> World:
-    aws = Aws(region="us-east-1", session=session, limits=CallLimits(tries=TRIES))
+    aws = Aws(region="us-east-1", session=session, limits=CallLimits(max_attempts=TRIES))
     return World(aws=aws, cloud=cloud, clock=clock, scratch=tmp_path)

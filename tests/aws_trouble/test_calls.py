@@ -61,12 +61,12 @@ def test_nobody_retries_without_end(world: World) -> None:
 
 def test_a_beat_that_meets_the_worst_of_both_calls_still_comes_before_the_lease_ends() -> None:
     defaults = {name: field.default for name, field in WorkerConfig.model_fields.items()}
-    longest_beat_s = 2 * CallLimits().longest_call_s()
+    longest_beat_s = 2 * CallLimits().max_call_s()
     assert max(longest_beat_s, defaults["heartbeat_interval_s"]) < defaults["lease_s"]
 
 
 def test_no_call_takes_longer_than_the_documentation_says() -> None:
     limits = CallLimits()
-    assert limits.longest_call_s() == 28
-    assert limits.longest_call_s(wait_s=20) == 88
-    assert limits.longest_transfer_s() == 49
+    assert limits.max_call_s() == 28
+    assert limits.max_call_s(wait_s=20) == 88
+    assert limits.max_transfer_s() == 49

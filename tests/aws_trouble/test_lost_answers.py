@@ -23,8 +23,8 @@ def claim(table: TaskTable, row: Task) -> Task:
     return table.claim(row.task_id, lease_owner="me", lease_until=LATER + LEASE, now=LATER)
 
 
-def move_check(table: TaskTable, row: Task) -> None:
-    assert table.move_check(row, check_at=LATER, gap=LEASE, checked_by="me")
+def schedule_check(table: TaskTable, row: Task) -> None:
+    assert table.schedule_check(row, check_at=LATER, gap=LEASE, checked_by="me")
 
 
 WRITES: dict[str, tuple[Phase, Write]] = {
@@ -52,7 +52,7 @@ WRITES: dict[str, tuple[Phase, Write]] = {
         Phase.FAILED,
         lambda table, row: table.retry(row.task_id, policy=POLICY, now=LATER),
     ),
-    "move check": (Phase.PENDING, move_check),
+    "schedule check": (Phase.PENDING, schedule_check),
 }
 
 
@@ -123,7 +123,7 @@ def test_a_claim_that_nobody_heard_of_costs_one_attempt_and_no_more(
     with pytest.raises(TableUnavailable):
         world.processor(world.hurt).process(message)
     assert world.row(task.task_id).status is Status.RUNNING
-    world.clock.forward(LEASE)
+    world.clock.advance(LEASE)
     row = world.finish(
         task.task_id,
         show=lambda: world.well.queue.change_visibility(message, timeout_s=0),

@@ -34,7 +34,7 @@ def test_whichever_call_fails_the_task_is_sent_and_done_in_the_end(
     world: World, call: str, kind: Kind
 ) -> None:
     task = world.well.table.create(new_task())
-    world.clock.forward(POLICY.first_check)
+    world.clock.advance(POLICY.first_check)
     service, operation, invocation = CALLS[call]
     trouble = world.let(kind, service, operation, invocation=invocation)
     run(world)
@@ -56,7 +56,7 @@ def test_whichever_call_fails_the_task_is_sent_and_done_in_the_end(
 @pytest.mark.parametrize("kind", UNHEARD)
 def test_a_look_whose_answer_was_lost_once_still_sends(world: World, kind: Kind) -> None:
     world.well.table.create(new_task())
-    world.clock.forward(POLICY.first_check)
+    world.clock.advance(POLICY.first_check)
     world.let(kind, Service.DYNAMODB, "UpdateItem", tries=1)
     assert world.reconciler(world.hurt).run().resent == 1
 
@@ -69,7 +69,7 @@ def test_deadlines_hold_while_the_queue_is_in_trouble(
     late = task_in(Phase.PENDING, task_id="late", deadline_at=NOW, check_at=NOW)
     world.cloud.dynamodb.put_item(TableName=world.cloud.resources.task_table, Item=to_item(late))
     world.well.table.create(new_task())
-    world.clock.forward(POLICY.first_check)
+    world.clock.advance(POLICY.first_check)
     world.let(kind, Service.SQS, operation)
     with pytest.raises(AwsError):
         world.reconciler(world.hurt).run()

@@ -30,7 +30,9 @@ from tests.aws_trouble.faults import (
 )
 from tests.tasks import POLICY, new_task
 
-IMPATIENT = CallLimits(connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, tries=2)
+IMPATIENT = CallLimits(
+    connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, max_attempts=2
+)
 """For calls that are to fail, however long an answer takes."""
 PATIENT = replace(IMPATIENT, read_timeout_s=CallLimits().read_timeout_s)
 """For a call that is to succeed, also on a machine that is busy with other things."""
@@ -133,7 +135,7 @@ def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
     wire.trouble = Trouble(kind, Service.DYNAMODB)
     with pytest.raises(TableUnavailable):
         table.get("nobody")
-    assert len(wire.trouble.struck) <= IMPATIENT.tries
+    assert len(wire.trouble.struck) <= IMPATIENT.max_attempts
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -145,4 +147,4 @@ def test_a_bucket_that_stays_in_trouble_is_given_up_after_few_tries(
     wire.trouble = Trouble(kind, Service.S3)
     with pytest.raises(BucketUnavailable):
         bucket.put("key", b"bytes", content_type="image/png")
-    assert len(wire.trouble.struck) <= IMPATIENT.tries
+    assert len(wire.trouble.struck) <= IMPATIENT.max_attempts

@@ -50,7 +50,7 @@ def process(world: World, message: Message) -> None:
 
 
 def finish(world: World, task: Task, message: Message) -> Task:
-    world.clock.forward(LEASE)
+    world.clock.advance(LEASE)
     return world.finish(
         task.task_id, show=lambda: world.well.queue.change_visibility(message, timeout_s=0)
     )
@@ -114,12 +114,12 @@ def test_a_missed_heartbeat_ends_neither_the_lease_nor_the_heartbeats(
     keeper = world.leases(world.hurt)
     with keeper.holding(claim, message) as lease:
         trouble = world.let(kind, service, operation)
-        clock.forward(LEASE / 3)
+        clock.advance(LEASE / 3)
         wait(keeper.beat())
         assert trouble.struck
         lease.check()
         world.heal()
-        clock.forward(LEASE / 3)
+        clock.advance(LEASE / 3)
         wait(keeper.beat())
         lease.check()
     assert world.row(task.task_id).lease_until == clock.now + LEASE
@@ -146,13 +146,13 @@ def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(
 def test_what_cannot_be_put_back_is_said(world: World, message: Message, kind: Kind) -> None:
     world.let(kind, Service.SQS, "ChangeMessageVisibilityBatch")
     with pytest.raises(QueueUnavailable):
-        world.hurt.queue.put_back([message])
+        world.hurt.queue.return_messages([message])
 
 
 def test_a_message_that_is_gone_is_not_put_back_in_silence(world: World, message: Message) -> None:
     world.well.queue.delete(message)
     with pytest.raises(QueueUnavailable):
-        world.hurt.queue.put_back([message])
+        world.hurt.queue.return_messages([message])
 
 
 def test_the_poll_loop_outlives_trouble_of_every_kind(world: World, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_heart_outlives_trouble_of_every_kind(
                     trouble = world.let(kind, service)
                     wait_until(lambda trouble=trouble: bool(trouble.struck))  # type: ignore[misc]
             world.heal()
-            later = world.clock.forward(LEASE / 2)
+            later = world.clock.advance(LEASE / 2)
             wait_until(lambda: world.row(task.task_id).lease_until == later + LEASE)
             lease.check()
     finally:

@@ -219,6 +219,6 @@ class World:
             row = self.row(task_id)
             if row.is_terminal():
                 break
-            self.clock.forward(4 * POLICY.first_check)
+            self.clock.advance(4 * POLICY.first_check)
             self.reconciler(self.well).run()
         return self.row(task_id)

@@ -162,15 +162,15 @@ def test_a_released_task_can_be_claimed_at_once_and_no_more_written_by_the_first
 
 def open_ids(table: TaskTable, task: Task) -> list[str]:
     assert task.open_shard is not None
-    return list(table.nominated(task.open_shard, NOW + timedelta(days=365)))
+    return list(table.due_task_ids(task.open_shard, NOW + timedelta(days=365)))
 
 
 def test_only_open_tasks_are_nominated_and_only_when_due(cloud: Cloud, table: TaskTable) -> None:
     task = table.create(new_task())
     assert task.open_shard is not None
     assert task.check_at is not None
-    assert list(table.nominated(task.open_shard, task.check_at - timedelta(seconds=1))) == []
-    assert list(table.nominated(task.open_shard, task.check_at)) == [task.task_id]
+    assert list(table.due_task_ids(task.open_shard, task.check_at - timedelta(seconds=1))) == []
+    assert list(table.due_task_ids(task.open_shard, task.check_at)) == [task.task_id]
 
 
 @pytest.mark.parametrize("end", [Move.COMPLETE, Move.FAIL, Move.CANCEL, Move.GIVE_UP])
@@ -218,7 +218,7 @@ def test_one_look_is_won_by_one_reconciler(table: TaskTable) -> None:
     moved = NOW + timedelta(hours=1)
 
     def look(name: str) -> bool:
-        return table.move_check(task, check_at=moved, gap=timedelta(hours=1), checked_by=name)
+        return table.schedule_check(task, check_at=moved, gap=timedelta(hours=1), checked_by=name)
 
     assert [look("a"), look("b")] == [True, False]
     assert look("a"), "as when the first answer was lost and boto3 sent the write again"
@@ -230,7 +230,7 @@ def test_one_look_is_won_by_one_reconciler(table: TaskTable) -> None:
 def test_an_ended_tasks_check_cannot_be_moved(cloud: Cloud, table: TaskTable) -> None:
     task = table.create(new_task())
     table.cancel(task.task_id, now=NOW)
-    assert not table.move_check(task, check_at=NOW, gap=timedelta(), checked_by="a")
+    assert not table.schedule_check(task, check_at=NOW, gap=timedelta(), checked_by="a")
     assert open_ids(table, task) == []
 
 

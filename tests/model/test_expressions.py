@@ -77,7 +77,7 @@ def test_a_check_is_moved_by_who_has_seen_it_last(cloud: Cloud, client: str) -> 
     task = table.create(new_task())
 
     def look(name: str) -> bool:
-        return table.move_check(task, check_at=NOW + LEASE, gap=LEASE, checked_by=name)
+        return table.schedule_check(task, check_at=NOW + LEASE, gap=LEASE, checked_by=name)
 
     assert [look("a"), look("b"), look("a")] == [True, False, True]
 
@@ -90,7 +90,7 @@ def test_the_index_nominates_what_is_due_oldest_first(cloud: Cloud, client: str)
         task = new_task(f"task-{number}", open_shard=7, check_at=NOW + number * LEASE)
         table.create(task)
     table.create(new_task("elsewhere", open_shard=8, check_at=NOW))
-    assert list(table.nominated(7, NOW + 2 * LEASE)) == ["task-1", "task-2"]
+    assert list(table.due_task_ids(7, NOW + 2 * LEASE)) == ["task-1", "task-2"]
 
 
 def test_an_index_that_lags_shows_what_was(cloud: Cloud) -> None:
@@ -101,6 +101,6 @@ def test_an_index_that_lags_shows_what_was(cloud: Cloud) -> None:
     memory.index_lags = True
     table.create(new_task("new", open_shard=7, check_at=NOW))
     table.cancel("old", now=NOW)
-    assert list(table.nominated(7, NOW)) == ["old"]
+    assert list(table.due_task_ids(7, NOW)) == ["old"]
     memory.index_catches_up()
-    assert list(table.nominated(7, NOW)) == ["new"]
+    assert list(table.due_task_ids(7, NOW)) == ["new"]

@@ -90,7 +90,7 @@ class Model(RuleBasedStateMachine):
     def somebody_takes_over(self, number: int, calls: int, late_calls: int, work: Work) -> None:
         """Who is at work stands still until the lease has ended, and then goes on."""
         late, other = self._busy_workers()[0], self._idle_workers()[0]
-        self.world.clock.forward(LEASE)
+        self.world.clock.advance(LEASE)
         self.world.receive(other, work, Delivery(number))
         self._go_on(other, calls)
         self._go_on(late, late_calls)
@@ -139,7 +139,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(span=spans)
     def time_passes(self, span: timedelta) -> None:
-        self.world.clock.forward(span)
+        self.world.clock.advance(span)
 
     @precondition(lambda self: self._running("reconcile"))
     @rule(lags=st.booleans())

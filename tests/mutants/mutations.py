@@ -130,7 +130,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "send again without moving the check",
         RECONCILE,
-        "        if not self._move_check(task, check_at, gap):\n            return",
+        "        if not self._schedule_check(task, check_at, gap):\n            return",
         "        if False:\n            return",
         (ON_RECONCILE,),
     ),
@@ -144,7 +144,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "leave a task that could not be sent to the regular look",
         SERVICE,
-        "        self._draw_check_near(task)\n        return False",
+        "        self._check_soon(task)\n        return False",
         "        return False",
         (ON_SUBMIT,),
     ),
@@ -176,7 +176,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "keep the messages of the last poll",
         CONSUMER,
-        "                self._put_back(messages)\n",
+        "                self._return_messages(messages)\n",
         "",
         (ON_CONSUMER,),
     ),

@@ -18,7 +18,7 @@ import structlog
 
 from docs.generator.security_figures import HAVE_TO_BE_ZERO, rows
 from tests.api.conformance import conformance
-from tests.api.conftest import api_over
+from tests.api.conftest import build_api
 from tests.conftest import Clock, cloud_in_memory, new_session
 from tests.security.addresses import try_addresses
 
@@ -73,7 +73,7 @@ def _images(*, count: int, seed: int) -> Mapping[str, Any]:
 
 def _requests(*, examples: int) -> Mapping[str, Any]:
     with cloud_in_memory(new_session()) as cloud:
-        found = conformance(api_over(cloud, Clock()), cloud, examples=examples)
+        found = conformance(build_api(cloud, Clock()), cloud, examples=examples)
     _complain(found.failures)
     return {
         "schemathesis_cases": found.statuses.total(),

@@ -159,9 +159,9 @@ def test_a_letter_says_why_it_is_there_and_what_to_do(desk: Desk) -> None:
     desk.bury(task.task_id)
     [case] = desk.cases()
     assert case.task == task
-    assert case.explanation.code == "imaging_crashed"
-    assert case.explanation.sentence == task.failure_reason
-    assert "memory" in case.explanation.advice
+    assert case.diagnosis.code == "imaging_crashed"
+    assert case.diagnosis.sentence == task.failure_reason
+    assert "memory" in case.diagnosis.advice
 
 
 def test_every_fault_of_ours_has_its_advice() -> None:
@@ -176,7 +176,7 @@ def test_every_fault_of_ours_has_its_advice() -> None:
 def test_a_fault_of_others_is_said_to_be_theirs(desk: Desk) -> None:
     desk.bury(desk.put(failed(code="source_not_found")).task_id)
     [case] = desk.cases()
-    assert case.explanation.advice == NOT_OURS
+    assert case.diagnosis.advice == NOT_OURS
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_letter_whose_task_has_moved_on_is_explained_and_only_deleted(
     task = desk.put(task_in(phase))
     desk.bury(task.task_id)
     [case] = desk.cases()
-    assert case.explanation.code == code
+    assert case.diagnosis.code == code
     assert desk.redrive_all() == [Redrive.DELETED]
     assert desk.row(task) == task
     assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
@@ -210,7 +210,7 @@ def test_messages_that_name_no_task_are_listed_too(desk: Desk) -> None:
         )
     desk.bury(task_id(9))
     cases = desk.cases()
-    assert [case.explanation.code for case in cases] == ["unreadable"] * 4 + ["task_missing"]
+    assert [case.diagnosis.code for case in cases] == ["unreadable"] * 4 + ["task_missing"]
     assert [case.letters[0].body for case in cases[:4]] == bodies
     assert desk.redrive_all() == [Redrive.DELETED] * 5
     assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
@@ -219,7 +219,7 @@ def test_messages_that_name_no_task_are_listed_too(desk: Desk) -> None:
 def test_a_redrive_gives_a_task_new_attempts_a_message_and_takes_its_letters(desk: Desk) -> None:
     task = desk.put(failed())
     desk.bury(task.task_id, task.task_id)
-    desk.clock.forward(timedelta(days=2))
+    desk.clock.advance(timedelta(days=2))
     [case] = desk.cases()
     assert len(case.letters) == 2
     assert desk.redrive_all() == [Redrive.RETRIED]
@@ -234,7 +234,7 @@ def test_what_is_not_redriven_stays(desk: Desk) -> None:
     dead_letters = desk.dead_letters()
     with dead_letters.cases(limit=10) as cases:
         dead_letters.redrive(cases[0])
-    assert [case.explanation.code for case in desk.cases()] == ["storage_failed"]
+    assert [case.diagnosis.code for case in desk.cases()] == ["storage_failed"]
     assert desk.dead_queue().backlog().visible == 1
 
 
@@ -244,7 +244,7 @@ def test_a_task_that_its_client_retried_meanwhile_is_not_sent_again(desk: Desk) 
     dead_letters = desk.dead_letters()
     with dead_letters.cases(limit=10) as [case]:
         desk.table().retry(task.task_id, policy=POLICY, now=desk.clock.now)
-        desk.clock.forward(timedelta(seconds=1))
+        desk.clock.advance(timedelta(seconds=1))
         assert dead_letters.redrive(case) is Redrive.DELETED
     assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
 
@@ -265,7 +265,7 @@ def test_a_redrive_may_break_off_anywhere(desk: Desk, call: str, moment: str) ->
     kept_as_a_letter = desk.dead_queue().backlog().visible == 1
     assert open_to_the_reconciler or (kept_as_a_letter and row.status is Status.FAILED)
 
-    desk.clock.forward(timedelta(seconds=1))
+    desk.clock.advance(timedelta(seconds=1))
     desk.redrive_all()
     assert desk.row(task).status is Status.PENDING
     assert desk.cloud.messages()["dead letters"] == 0

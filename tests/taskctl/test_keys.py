@@ -8,7 +8,7 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from services.common.api_key import ApiKey, Scope, split_presented
+from services.common.api_key import ApiKey, Scope, parse_token
 from taskctl.cli import cli
 from taskctl.key_store import KeyStore
 from tests.conftest import Cloud
@@ -38,12 +38,12 @@ def shell_line(output: str) -> list[str]:
 
 def test_a_created_key_opens_what_is_stored(taskctl: Taskctl, cloud: Cloud) -> None:
     created = json.loads(taskctl("create", "--client", "alice", "--json").stdout)
-    presented = split_presented(created["key"])
+    presented = parse_token(created["key"])
     assert presented is not None
     key_id, secret = presented
     key = stored(cloud)[key_id]
-    assert key.opens_with(secret)
-    assert not key.opens_with(secret[:-1])
+    assert key.matches(secret)
+    assert not key.matches(secret[:-1])
     assert (key.client, key.scopes) == ("alice", frozenset(Scope))
 
 
@@ -62,7 +62,7 @@ def test_scopes_are_only_those_that_were_asked_for(taskctl: Taskctl, cloud: Clou
 
 def test_the_example_carries_the_key_and_the_address(taskctl: Taskctl) -> None:
     output = taskctl("create", "--client", "alice", "--api-url", "http://127.0.0.1:8080/").stdout
-    (shown,) = [line.strip() for line in output.splitlines() if split_presented(line.strip())]
+    (shown,) = [line.strip() for line in output.splitlines() if parse_token(line.strip())]
     words = shell_line(output)
     assert f"Authorization: Bearer {shown}" in words
     assert words[-1] == "http://127.0.0.1:8080/tasks"

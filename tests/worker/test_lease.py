@@ -52,7 +52,7 @@ def test_a_beat_extends_row_and_message(
 ) -> None:
     queue.change_visibility(message, timeout_s=0)
     with keeper.holding(claim, message):
-        clock.forward(LEASE / 3)
+        clock.advance(LEASE / 3)
         wait(keeper.beat())
         assert queue.backlog().visible == 0
     row = table.get(claim.task_id)
@@ -89,7 +89,7 @@ def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
     )
     keeper = make_keeper(flaky, queue, clock)
     with keeper.holding(claim, message) as lease:
-        clock.forward(LEASE / 3)
+        clock.advance(LEASE / 3)
         wait(keeper.beat())
         lease.check()
         wait(keeper.beat())
@@ -146,7 +146,7 @@ def test_nothing_is_extended_after_the_work_has_ended(
 ) -> None:
     with keeper.holding(claim, message):
         pass
-    clock.forward(LEASE / 3)
+    clock.advance(LEASE / 3)
     wait(keeper.beat())
     row = table.get(claim.task_id)
     assert row is not None
@@ -177,7 +177,7 @@ def test_the_thread_beats_until_it_is_stopped(
     table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     keeper = make_keeper(table, queue, clock, interval=timedelta(milliseconds=5))
-    clock.forward(LEASE / 3)
+    clock.advance(LEASE / 3)
     keeper.start()
     with keeper.holding(claim, message):
         while (row := table.get(claim.task_id)) and row.lease_until == NOW + LEASE:

@@ -324,7 +324,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_and_leaves_the_message(benc
     task = bench.put(new_task())
 
     def another_worker_takes_over() -> None:
-        bench.clock.forward(LEASE)
+        bench.clock.advance(LEASE)
         bench.table.claim(
             task.task_id,
             lease_owner="another",
@@ -381,7 +381,7 @@ def test_a_late_losers_result_never_takes_the_winners_place(bench: Bench) -> Non
     task = bench.put(new_task())
 
     def winner_runs() -> None:
-        bench.clock.forward(LEASE)
+        bench.clock.advance(LEASE)
         bench.queue.send(task.task_id, request_id="again")
         winner = Bench(bench.cloud, bench.table, bench.clock, bench.scratch)
         winner.lease_owners = (f"winner-{n}" for n in itertools.count())
@@ -396,7 +396,7 @@ def test_a_late_losers_result_never_takes_the_winners_place(bench: Bench) -> Non
 
 
 def test_what_happened_can_be_followed_in_the_log(bench: Bench, logs: list[Any]) -> None:
-    bench.clock.forward(timedelta(seconds=2))
+    bench.clock.advance(timedelta(seconds=2))
     bench.put(new_task())
     bench.process()
     stages = {entry["stage"] for entry in logs if "duration_ms" in entry}
@@ -410,9 +410,9 @@ def test_a_task_that_waited_for_its_client_to_retry_it_is_not_late(
 ) -> None:
     task = bench.put(new_task())
     bench.table.cancel(task.task_id, now=bench.clock.now)
-    bench.clock.forward(timedelta(hours=20))
+    bench.clock.advance(timedelta(hours=20))
     bench.table.retry(task.task_id, policy=POLICY, now=bench.clock.now)
-    bench.clock.forward(timedelta(seconds=2))
+    bench.clock.advance(timedelta(seconds=2))
     bench.process()
     [claimed] = [entry for entry in logs if entry["event"] == "task claimed"]
     assert claimed["metrics"] == {Metric.FIRST_CLAIM_WAIT: 2000}

@@ -64,7 +64,7 @@ def test_a_task_whose_message_was_never_sent_is_sent_once(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     task = table.create(new_task())
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     assert reconciler.run().resent == 1
     assert reconciler.run() == ReconcileReport()
     [message] = queue.receive(limit=10, wait_s=0)
@@ -76,7 +76,7 @@ def test_nothing_happens_before_a_task_is_due(
     cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
 ) -> None:
     table.create(new_task())
-    clock.forward(POLICY.first_check - timedelta(milliseconds=1))
+    clock.advance(POLICY.first_check - timedelta(milliseconds=1))
     assert reconciler.run() == ReconcileReport()
     assert cloud.messages()["queue"] == 0
 
@@ -103,7 +103,7 @@ def test_many_reconcilers_at_once_send_one_message_for_each_task(
     dead_letters = TaskQueue(cloud.sqs, url=resources.dead_letter_queue_url)
     for number in range(20):
         table.create(new_task(f"task-{number}"))
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     start = threading.Barrier(3)
 
     def run() -> ReconcileReport:
@@ -123,7 +123,7 @@ def test_over_a_deep_backlog_nothing_is_sent_but_deadlines_still_hold(
         task = table.create(new_task(f"task-{number}"))
         queue.send(task.task_id, request_id="r")
     late = write(cloud, task_in(Phase.PENDING, task_id="late", deadline_at=NOW, check_at=NOW))
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     report = reconciler.run()
     assert (report.resent, report.held_back, report.given_up) == (0, MAX_BACKLOG, 1)
     assert cloud.messages()["queue"] == MAX_BACKLOG
@@ -135,7 +135,7 @@ def test_one_run_never_makes_a_backlog_deeper_than_its_limit(
 ) -> None:
     for number in range(MAX_BACKLOG + 7):
         table.create(new_task(f"task-{number}"))
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     report = reconciler.run()
     assert (report.resent, report.held_back) == (MAX_BACKLOG, 7)
 
@@ -242,7 +242,7 @@ def test_a_message_that_could_not_be_sent_is_owed_again_at_the_next_run(
     cloud: Cloud, table: TaskTable, dead_letters: TaskQueue, queue: TaskQueue, clock: Clock
 ) -> None:
     task = table.create(new_task())
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     broken = BrokenQueue(cloud.sqs, url=cloud.resources.task_queue_url)
     with pytest.raises(QueueUnavailable):
         make_reconciler(table, broken, dead_letters, clock).run()
@@ -264,7 +264,7 @@ def test_deadlines_hold_while_the_queue_does_not_answer(
         for n in range(3)
     ]
     owed = [table.create(new_task(f"task-{n}")) for n in range(3)]
-    clock.forward(POLICY.first_check)
+    clock.advance(POLICY.first_check)
     broken = kind(cloud.sqs, url=cloud.resources.task_queue_url)
     with pytest.raises(QueueUnavailable):
         make_reconciler(table, broken, dead_letters, clock).run()

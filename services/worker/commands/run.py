@@ -128,7 +128,7 @@ def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
 def _longest_task_s(budget_s: float) -> float:
     """A task that takes longer is stuck: by then every call to AWS has failed for good."""
     limits = CallLimits()
-    return budget_s + limits.longest_transfer_s() + CALLS_OF_A_TASK * limits.longest_call_s()
+    return budget_s + limits.max_transfer_s() + CALLS_OF_A_TASK * limits.max_call_s()
 
 
 def _drain(consumer: Consumer, leases: LeaseKeeper, *, left_s: float) -> None:
