@@ -35,7 +35,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_key_that_does_not_fit_is_refused(api: Api, case: str) -> None:
+def test_an_invalid_key_is_rejected(api: Api, case: str) -> None:
     authorization = REFUSED[case]
     headers = {"Authorization": authorization} if authorization else {}
     answer = api.get("/operations", key=None, headers=headers)
@@ -45,13 +45,13 @@ def test_a_key_that_does_not_fit_is_refused(api: Api, case: str) -> None:
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="taskfleet"'
 
 
-def test_the_scheme_may_be_written_in_any_case(api: Api) -> None:
+def test_the_authorization_scheme_is_case_insensitive(api: Api) -> None:
     answer = api.get("/operations", key=None, headers={"Authorization": f"bEARER {ALICE}"})
 
     assert answer.status_code == 200
 
 
-def test_a_refusal_is_logged_without_what_was_presented(api: Api) -> None:
+def test_a_rejected_key_is_logged_without_its_secret(api: Api) -> None:
     with structlog.testing.capture_logs() as entries:
         api.get("/operations", key="alice-1.a-wrong-secret")
         api.get("/operations", key="a-misplaced.secret-of-length")
@@ -78,13 +78,13 @@ ALLOWED = {
 }
 
 
-def test_every_route_that_asks_for_a_key_is_tried_with_every_scope(api: Api) -> None:
+def test_every_protected_route_has_a_scope_test(api: Api) -> None:
     assert ALLOWED.keys() == set(routes_of(api.app)) - PUBLIC
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 @pytest.mark.parametrize("scope", Scope)
-def test_a_scope_opens_its_routes_and_no_other(
+def test_a_scope_grants_its_routes_only(
     api: Api, cloud: Cloud, method: str, path: str, scope: Scope
 ) -> None:
     task = put_task(cloud, Phase.COMPLETED)
@@ -97,7 +97,7 @@ def test_a_scope_opens_its_routes_and_no_other(
         assert answer.body["code"] == "forbidden"
 
 
-def test_a_key_that_only_submits_sees_no_result_by_submitting_again(
+def test_a_submit_only_key_gets_no_result_url_from_a_repeated_submission(
     api: Api, table: TaskTable, clock: Clock
 ) -> None:
     again = {"headers": {"Idempotency-Key": "k"}, "key": "submit-only.alices-secret"}
@@ -111,7 +111,7 @@ def test_a_key_that_only_submits_sees_no_result_by_submitting_again(
     assert "resultUrl" in api.get(f"/tasks/{task_id}").body
 
 
-def test_a_key_without_scopes_opens_nothing(make_api: MakeApi, cloud: Cloud) -> None:
+def test_a_key_without_scopes_grants_nothing(make_api: MakeApi, cloud: Cloud) -> None:
     useless = {"useless": key_entry("alice", secret="alices-secret", scopes=set())}
     keys = KeyRing(read=lambda: json.dumps(useless), max_age_s=900)
     keys.refresh()
@@ -123,13 +123,13 @@ def test_a_key_without_scopes_opens_nothing(make_api: MakeApi, cloud: Cloud) -> 
         assert (answer.status_code, answer.body["code"]) == (403, "forbidden")
 
 
-def test_several_keys_of_one_client_see_the_same_tasks(api: Api) -> None:
+def test_all_keys_of_a_client_see_its_tasks(api: Api) -> None:
     task_id = api.submit(key="submit-only.alices-secret").body["taskId"]
 
     assert api.get(f"/tasks/{task_id}", key="read-only.alices-secret").status_code == 200
 
 
-def test_without_any_keys_for_too_long_nobody_is_let_in_or_sent_away(make_api: MakeApi) -> None:
+def test_requests_get_503_while_the_keys_cannot_be_read(make_api: MakeApi) -> None:
     never_read = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
     answer = make_api(keys=never_read).get("/operations")
 
@@ -137,7 +137,7 @@ def test_without_any_keys_for_too_long_nobody_is_let_in_or_sent_away(make_api: M
     assert answer.body["failing"] == ["secret"]
 
 
-def test_a_revoked_key_is_refused_once_the_keys_are_read_again(make_api: MakeApi) -> None:
+def test_a_revoked_key_is_rejected_after_the_next_refresh(make_api: MakeApi) -> None:
     secret = dict(KEYS)
     keys = KeyRing(read=lambda: json.dumps(secret), max_age_s=900)
     keys.refresh()
@@ -152,7 +152,7 @@ def test_a_revoked_key_is_refused_once_the_keys_are_read_again(make_api: MakeApi
     assert api.get("/operations", key="alice-2.newer").status_code == 200
 
 
-def test_a_route_that_does_not_say_who_may_call_it_stops_the_start() -> None:
+def test_the_app_does_not_start_with_an_unmarked_route() -> None:
     app = Flask("forgetful", static_folder=None)
     app.add_url_rule("/said", "said", public(lambda: ""))
     app.add_url_rule("/forgotten", "forgotten", lambda: "")

@@ -16,7 +16,9 @@ OPEN = [Phase.PENDING, Phase.LEASED, Phase.ABANDONED, Phase.RETRYING]
 
 
 @pytest.mark.parametrize("phase", OPEN)
-def test_an_open_task_is_canceled(api: Api, cloud: Cloud, table: TaskTable, phase: Phase) -> None:
+def test_an_open_task_can_be_canceled(
+    api: Api, cloud: Cloud, table: TaskTable, phase: Phase
+) -> None:
     task = put_task(cloud, phase)
     answer = api.post(f"/tasks/{task.task_id}/cancel")
 
@@ -26,7 +28,7 @@ def test_an_open_task_is_canceled(api: Api, cloud: Cloud, table: TaskTable, phas
     assert row.status is Status.CANCELED
 
 
-def test_canceling_twice_is_no_error(api: Api, cloud: Cloud) -> None:
+def test_canceling_twice_is_not_an_error(api: Api, cloud: Cloud) -> None:
     task = put_task(cloud, Phase.PENDING)
     api.post(f"/tasks/{task.task_id}/cancel")
 
@@ -34,7 +36,7 @@ def test_canceling_twice_is_no_error(api: Api, cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.FAILED])
-def test_a_task_that_is_over_cannot_be_canceled(api: Api, cloud: Cloud, phase: Phase) -> None:
+def test_a_final_task_cannot_be_canceled(api: Api, cloud: Cloud, phase: Phase) -> None:
     task = put_task(cloud, phase)
     answer = api.post(f"/tasks/{task.task_id}/cancel")
 
@@ -43,7 +45,7 @@ def test_a_task_that_is_over_cannot_be_canceled(api: Api, cloud: Cloud, phase: P
 
 
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CANCELED, Phase.RETRYING])
-def test_a_retried_task_is_queued_with_new_attempts_and_time(
+def test_a_retried_task_gets_new_attempts_and_a_new_deadline(
     api: Api, cloud: Cloud, queue: TaskQueue, clock: Clock, phase: Phase
 ) -> None:
     task = put_task(cloud, phase, attempt=5)
@@ -58,7 +60,7 @@ def test_a_retried_task_is_queued_with_new_attempts_and_time(
 
 
 @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.LEASED, Phase.COMPLETED])
-def test_what_did_not_end_badly_cannot_be_retried(
+def test_a_task_that_has_not_failed_cannot_be_retried(
     api: Api, cloud: Cloud, clock: Clock, phase: Phase
 ) -> None:
     task = put_task(cloud, phase)
@@ -82,7 +84,7 @@ def test_a_retry_that_cannot_be_queued_is_left_to_the_reconciler(
     assert row.check_at == clock.now + timedelta(seconds=10)
 
 
-def test_a_task_whose_row_expires_meanwhile_is_not_found(
+def test_a_task_whose_row_expires_during_a_cancel_is_not_found(
     make_api: MakeApi, cloud: Cloud, table: TaskTable
 ) -> None:
     task = put_task(cloud, Phase.PENDING)

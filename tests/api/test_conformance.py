@@ -8,7 +8,7 @@ EXAMPLES = 30
 """A few seconds in all."""
 
 
-def test_every_answer_is_one_that_the_document_describes(api: Api, cloud: Cloud) -> None:
+def test_every_response_conforms_to_the_openapi_document(api: Api, cloud: Cloud) -> None:
     found = conformance(api, cloud, examples=EXAMPLES)
 
     assert not found.failures, "\n\n".join(found.failures)

@@ -25,7 +25,7 @@ def test_the_document_has_the_version_of_the_services(api: Api) -> None:
     assert api.get("/openapi.json").body["info"]["version"] == VERSION
 
 
-def test_every_route_is_documented_with_its_methods(api: Api) -> None:
+def test_every_route_and_method_is_documented(api: Api) -> None:
     paths = api.get("/openapi.json").body["paths"]
     documented = {(path, method.upper()) for path in paths for method in paths[path]}
     served = {
@@ -38,13 +38,13 @@ def test_every_route_is_documented_with_its_methods(api: Api) -> None:
     assert documented == served
 
 
-def test_what_needs_a_key_says_so_and_what_does_not_does_not(api: Api) -> None:
+def test_only_protected_routes_document_security(api: Api) -> None:
     for path, operations in api.get("/openapi.json").body["paths"].items():
         for operation in operations.values():
             assert ("security" in operation) == ("401" in operation["responses"]), path
 
 
-def test_every_operation_and_its_parameters_are_in_the_document(api: Api) -> None:
+def test_every_operation_and_parameter_is_documented(api: Api) -> None:
     schemas = api.get("/openapi.json").body["components"]["schemas"]
 
     for operation in OPERATIONS.values():
@@ -87,7 +87,7 @@ def test_the_page_shows_every_route_and_loads_nothing(api: Api) -> None:
     assert loads.found == []
 
 
-def test_the_pages_policy_allows_its_own_style_and_nothing_else(api: Api) -> None:
+def test_the_page_policy_allows_only_its_own_style(api: Api) -> None:
     answer = api.get("/docs")
     [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

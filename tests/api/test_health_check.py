@@ -31,7 +31,7 @@ def server_that_answers(response: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("host", [HOST, ANY_ADDRESS])
-def test_a_server_that_is_alive_is_healthy_whatever_address_it_listens_on(host: str) -> None:
+def test_a_responding_server_is_healthy_on_any_listen_address(host: str) -> None:
     with server_that_answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
         assert check(host, port) == 0
 
@@ -44,12 +44,12 @@ def test_a_server_that_is_alive_is_healthy_whatever_address_it_listens_on(host: 
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
     ],
 )
-def test_any_other_answer_is_unhealthy(response: bytes) -> None:
+def test_any_other_response_is_unhealthy(response: bytes) -> None:
     with server_that_answers(response) as port:
         assert check(HOST, port) == 1
 
 
-def test_where_nobody_listens_it_is_unhealthy_and_says_why(
+def test_a_refused_connection_is_unhealthy_and_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.create_server((HOST, 0)) as unused:

@@ -32,7 +32,7 @@ def test_there_are_routes_to_test(api: Api) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.COMPLETED, Phase.FAILED])
-def test_anothers_task_looks_like_none(
+def test_a_task_of_another_client_looks_nonexistent(
     api: Api, cloud: Cloud, table: TaskTable, phase: Phase
 ) -> None:
     task = put_task(cloud, phase)
@@ -47,7 +47,7 @@ def test_anothers_task_looks_like_none(
     assert table.get(task.task_id) == task
 
 
-def test_what_is_no_task_id_looks_like_an_unknown_one(api: Api) -> None:
+def test_an_invalid_task_id_looks_like_an_unknown_one(api: Api) -> None:
     for method, path in routes_of_one_task(api):
         unknown = api.call(method, path.format(UNKNOWN))
         for no_id in NO_IDS:
@@ -57,7 +57,7 @@ def test_what_is_no_task_id_looks_like_an_unknown_one(api: Api) -> None:
             assert without_request_id(answer.body) == without_request_id(unknown.body)
 
 
-def test_every_route_looks_once_whether_the_task_exists_or_not(
+def test_every_route_reads_the_table_once_whether_the_task_exists_or_not(
     make_api: MakeApi, cloud: Cloud
 ) -> None:
     class CountingTable(TaskTable):
@@ -81,7 +81,7 @@ def test_every_route_looks_once_whether_the_task_exists_or_not(
             assert table.looks == 1
 
 
-def test_the_time_of_an_answer_does_not_tell_anothers_task_from_none(
+def test_response_time_does_not_reveal_whether_a_task_exists(
     make_api: MakeApi, cloud: Cloud
 ) -> None:
     class Seconds:
@@ -116,7 +116,7 @@ def test_the_time_of_an_answer_does_not_tell_anothers_task_from_none(
             assert seconds.now - started == pytest.approx(0.05)
 
 
-def test_every_route_but_the_public_ones_asks_for_a_key(api: Api) -> None:
+def test_every_route_except_the_public_ones_requires_a_key(api: Api) -> None:
     for method, path in routes_of(api.app):
         answer = api.call(method, path.format(UNKNOWN), key=None)
 
@@ -150,24 +150,22 @@ def untried_routes(api: Api) -> set[Route]:
     return set(routes_of(api.app)) ^ tried
 
 
-def test_no_route_is_forgotten(api: Api) -> None:
+def test_every_route_has_an_isolation_test(api: Api) -> None:
     assert untried_routes(api) == set()
 
 
-def test_a_new_route_would_be_noticed(api: Api) -> None:
+def test_a_new_route_without_an_isolation_test_is_detected(api: Api) -> None:
     api.app.add_url_rule("/uploads/<uploadId>", view_func=public(lambda: ""), methods=["PUT"])
 
     assert untried_routes(api) == {("PUT", "/uploads/<uploadId>")}
 
 
 @pytest.mark.parametrize("route", KEEPS_CLIENTS_APART)
-def test_a_route_that_names_no_task_keeps_clients_apart(
-    api: Api, cloud: Cloud, route: Route
-) -> None:
+def test_a_route_without_a_task_id_isolates_clients(api: Api, cloud: Cloud, route: Route) -> None:
     KEEPS_CLIENTS_APART[route](api, cloud)
 
 
-def test_a_client_sees_its_own(api: Api, cloud: Cloud) -> None:
+def test_a_client_sees_its_own_task(api: Api, cloud: Cloud) -> None:
     task = put_task(cloud, Phase.COMPLETED)
 
     assert api.get(f"/tasks/{task.task_id}", key=ALICE).status_code == 200

@@ -39,7 +39,7 @@ def ring(secret: Secret, clock: Callable[[], float]) -> KeyRing:
     return KeyRing(read=secret.read, max_age_s=900, monotonic=clock)
 
 
-def test_keys_outlive_an_outage_of_secrets_manager_for_a_time() -> None:
+def test_keys_stay_valid_during_a_short_secrets_manager_outage() -> None:
     secret, clock = Secret(), Seconds()
     keys = ring(secret, clock)
     keys.refresh()
@@ -51,7 +51,7 @@ def test_keys_outlive_an_outage_of_secrets_manager_for_a_time() -> None:
     assert keys.find("alice-1") is not None
 
 
-def test_keys_that_could_not_be_confirmed_for_too_long_are_given_up() -> None:
+def test_keys_expire_when_they_cannot_be_refreshed() -> None:
     secret, clock = Secret(), Seconds()
     keys = ring(secret, clock)
     keys.refresh()
@@ -61,7 +61,7 @@ def test_keys_that_could_not_be_confirmed_for_too_long_are_given_up() -> None:
         keys.find("alice-1")
 
 
-def test_keys_come_back_with_secrets_manager() -> None:
+def test_keys_are_valid_again_once_secrets_manager_recovers() -> None:
     secret, clock = Secret(), Seconds()
     keys = ring(secret, clock)
     keys.refresh()
@@ -71,7 +71,7 @@ def test_keys_come_back_with_secrets_manager() -> None:
     assert keys.find("alice-1") is not None
 
 
-def test_one_broken_entry_spoils_no_other() -> None:
+def test_an_invalid_entry_does_not_affect_the_others() -> None:
     broken = {
         "unknown-scope": {**KEYS["bob-1"], "scopes": ["everything"]},
         "no-hash": {"client": "bob", "scopes": ["read"]},
@@ -87,7 +87,7 @@ def test_one_broken_entry_spoils_no_other() -> None:
     assert {entry["key_id"] for entry in entries} == broken.keys()
 
 
-def test_what_the_operator_notes_beside_a_key_is_no_matter() -> None:
+def test_extra_members_of_an_entry_are_ignored() -> None:
     noted = {"bob-1": {**KEYS["bob-1"], "createdAt": "2026-01-01", "label": "laptop"}}
     keys = ring(Secret(json.dumps(noted)), Seconds())
     keys.refresh()
@@ -96,7 +96,7 @@ def test_what_the_operator_notes_beside_a_key_is_no_matter() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a password, not JSON", "[]", '"text"'])
-def test_a_secret_of_another_form_changes_nothing_and_is_not_repeated(text: str) -> None:
+def test_a_malformed_secret_keeps_the_old_keys_and_is_not_quoted(text: str) -> None:
     secret = Secret()
     keys = ring(secret, Seconds())
     keys.refresh()
@@ -108,7 +108,7 @@ def test_a_secret_of_another_form_changes_nothing_and_is_not_repeated(text: str)
     assert not text or text not in str(refused.value)
 
 
-def test_the_secret_is_read_from_secrets_manager(cloud: Cloud) -> None:
+def test_the_keys_are_read_from_secrets_manager(cloud: Cloud) -> None:
     secret_id = cloud.resources.api_keys_secret_id
     cloud.secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps(KEYS))
 
@@ -120,7 +120,7 @@ def test_a_missing_secret_is_unavailable(cloud: Cloud) -> None:
         ApiKeysSecret(cloud.secretsmanager, secret_id="another").read()
 
 
-def test_the_refresher_reads_at_once_and_then_again_and_again() -> None:
+def test_the_refresher_reads_at_start_and_then_periodically() -> None:
     reads = threading.Semaphore(0)
 
     def read() -> str:
@@ -136,7 +136,7 @@ def test_the_refresher_reads_at_once_and_then_again_and_again() -> None:
     refresher.stop()
 
 
-def test_the_refresher_goes_on_after_any_failure() -> None:
+def test_the_refresher_continues_after_any_failure() -> None:
     recovered = threading.Event()
     failures = iter([SecretUnavailable("down"), KeyError("SecretString")])
 

@@ -42,7 +42,7 @@ def test_an_error_is_a_problem_document(api: Api, case: str) -> None:
     assert answer.body["detail"]
 
 
-def test_a_method_that_is_not_allowed_names_those_that_are(api: Api) -> None:
+def test_a_405_lists_the_allowed_methods(api: Api) -> None:
     assert api.call("PUT", "/tasks").headers["Allow"] == "POST"
     assert api.call("PUT", TASK).headers["Allow"] == "GET, HEAD"
 
@@ -54,7 +54,7 @@ def test_a_method_that_is_not_allowed_names_those_that_are(api: Api) -> None:
         ({"bucket": BrokenBucket()}, "bucket", "bucket_unavailable"),
     ],
 )
-def test_a_part_of_aws_that_does_not_answer_is_named_and_nothing_else(
+def test_an_unavailable_dependency_is_named_without_internal_details(
     make_api: MakeApi, cloud: Cloud, broken: dict[str, Any], failing: str, code: str
 ) -> None:
     task = put_task(cloud, Phase.COMPLETED)
@@ -66,7 +66,7 @@ def test_a_part_of_aws_that_does_not_answer_is_named_and_nothing_else(
     assert REASON not in answer.text
 
 
-def test_a_bug_is_logged_with_its_traceback_and_not_shown(
+def test_a_bug_is_logged_with_its_traceback_but_not_returned(
     make_api: MakeApi,
 ) -> None:
     with structlog.testing.capture_logs() as entries:
@@ -82,7 +82,7 @@ def test_a_bug_is_logged_with_its_traceback_and_not_shown(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/tasks", "/nothing", "/docs", TASK])
-def test_every_response_tells_browsers_to_be_careful(api: Api, path: str) -> None:
+def test_every_response_has_security_headers(api: Api, path: str) -> None:
     headers = api.get(path).headers
 
     assert headers["X-Content-Type-Options"] == "nosniff"

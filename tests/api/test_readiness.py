@@ -54,21 +54,21 @@ def hanging() -> Iterator[HangingCheck]:
     check.released.set()
 
 
-def test_a_process_lives_whatever_fails(make_api: MakeApi) -> None:
+def test_liveness_does_not_depend_on_aws(make_api: MakeApi) -> None:
     failing = Readiness({"table": Check(TableUnavailable("down"))})
     answer = make_api(readiness=failing).get("/healthz", key=None)
 
     assert (answer.status_code, answer.body) == (200, {"status": "ok"})
 
 
-def test_ready_when_everything_answers(make_api: MakeApi) -> None:
+def test_the_api_is_ready_when_every_dependency_responds(make_api: MakeApi) -> None:
     readiness = Readiness({"table": Check(), "queue": Check()})
     answer = make_api(readiness=readiness).get("/readyz", key=None)
 
     assert (answer.status_code, answer.body) == (200, {"status": "ok"})
 
 
-def test_what_does_not_answer_is_named(make_api: MakeApi) -> None:
+def test_a_failing_dependency_is_named(make_api: MakeApi) -> None:
     readiness = Readiness(
         {"table": Check(), "queue": Check(QueueUnavailable("internal-host")), "secret": Check()}
     )
@@ -80,7 +80,7 @@ def test_what_does_not_answer_is_named(make_api: MakeApi) -> None:
     assert "internal-host" not in answer.text
 
 
-def test_what_hangs_counts_as_failing_and_is_not_asked_again_meanwhile(
+def test_a_hanging_check_counts_as_failing_and_runs_only_once(
     hanging: HangingCheck,
 ) -> None:
     clock = Seconds()
@@ -92,7 +92,7 @@ def test_what_hangs_counts_as_failing_and_is_not_asked_again_meanwhile(
     assert hanging.asked == 1
 
 
-def test_what_answers_again_is_ready_again(hanging: HangingCheck) -> None:
+def test_a_dependency_that_recovers_is_ready_again(hanging: HangingCheck) -> None:
     clock = Seconds()
     readiness = Readiness({"queue": hanging}, timeout_s=PASSES_S, monotonic=clock)
     assert readiness.failing() == ["queue"]
@@ -104,7 +104,7 @@ def test_what_answers_again_is_ready_again(hanging: HangingCheck) -> None:
     assert readiness.failing() == []
 
 
-def test_many_askers_cost_one_call_a_second() -> None:
+def test_many_requests_cost_one_check_per_second() -> None:
     clock, check = Seconds(), Check()
     readiness = Readiness({"table": check}, monotonic=clock)
     for _ in range(50):
@@ -116,12 +116,12 @@ def test_many_askers_cost_one_call_a_second() -> None:
     assert check.asked == 2
 
 
-def test_a_bug_in_a_check_is_not_taken_for_an_outage() -> None:
+def test_a_bug_in_a_check_is_not_reported_as_an_outage() -> None:
     with pytest.raises(ZeroDivisionError):
         Readiness({"table": Check(ZeroDivisionError())}).failing()
 
 
-def test_a_bug_that_showed_once_does_not_keep_the_process_from_being_ready() -> None:
+def test_the_api_is_ready_again_after_a_bug_in_a_check() -> None:
     check = Check(ZeroDivisionError())
     readiness = Readiness({"table": check})
     with pytest.raises(ZeroDivisionError):

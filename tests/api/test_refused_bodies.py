@@ -136,7 +136,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_what_is_not_unambiguous_json_is_refused(api: Api, cloud: Cloud, case: str) -> None:
+def test_malformed_or_ambiguous_json_is_rejected(api: Api, cloud: Cloud, case: str) -> None:
     answer = submit_raw(api, MALFORMED[case])
 
     assert answer.status_code == 400
@@ -148,7 +148,7 @@ def test_what_is_not_unambiguous_json_is_refused(api: Api, cloud: Cloud, case: s
     "content_type",
     [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"],
 )
-def test_another_content_type_is_refused(api: Api, cloud: Cloud, content_type: str | None) -> None:
+def test_another_content_type_is_rejected(api: Api, cloud: Cloud, content_type: str | None) -> None:
     answer = submit_raw(api, json.dumps({"inputImageUrl": URL}).encode(), content_type)
 
     assert answer.status_code == 415
@@ -156,7 +156,7 @@ def test_another_content_type_is_refused(api: Api, cloud: Cloud, content_type: s
     assert_nothing_was_left(cloud)
 
 
-def test_a_compressed_body_is_refused(api: Api) -> None:
+def test_a_compressed_body_is_rejected(api: Api) -> None:
     answer = api.post(
         "/tasks",
         data=gzip.compress(json.dumps({"inputImageUrl": URL}).encode()),
@@ -167,7 +167,7 @@ def test_a_compressed_body_is_refused(api: Api) -> None:
     assert answer.status_code == 415
 
 
-def test_a_body_of_two_megabytes_is_refused(api: Api, cloud: Cloud) -> None:
+def test_a_body_over_the_size_limit_is_rejected(api: Api, cloud: Cloud) -> None:
     answer = submit_raw(api, json.dumps({"inputImageUrl": "x" * 2_000_000}).encode())
 
     assert answer.status_code == 413
@@ -175,7 +175,7 @@ def test_a_body_of_two_megabytes_is_refused(api: Api, cloud: Cloud) -> None:
     assert_nothing_was_left(cloud)
 
 
-def test_a_body_of_unknown_length_is_not_cut_to_the_limit(api: Api, cloud: Cloud) -> None:
+def test_a_chunked_body_over_the_size_limit_is_not_truncated(api: Api, cloud: Cloud) -> None:
     valid_up_to_the_limit = json.dumps({"inputImageUrl": URL}).encode() + b" " * 2_000_000
     answer = api.post(
         "/tasks",
@@ -188,7 +188,7 @@ def test_a_body_of_unknown_length_is_not_cut_to_the_limit(api: Api, cloud: Cloud
     assert_nothing_was_left(cloud)
 
 
-def test_a_flood_of_invalid_fields_is_answered_briefly(api: Api) -> None:
+def test_the_number_of_reported_field_errors_is_bounded(api: Api) -> None:
     body = {f"{number}{'x' * 500}": number for number in range(1_000)}
     answer = submit_raw(api, json.dumps(body).encode())
 
@@ -198,9 +198,7 @@ def test_a_flood_of_invalid_fields_is_answered_briefly(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "café"])
-def test_an_idempotency_key_that_no_header_should_have_is_refused(
-    api: Api, cloud: Cloud, key: str
-) -> None:
+def test_an_invalid_idempotency_key_is_rejected(api: Api, cloud: Cloud, key: str) -> None:
     answer = api.submit(headers={"Idempotency-Key": key})
 
     assert answer.status_code == 400

@@ -12,27 +12,27 @@ TASK_ID = "6e1f7a4e-0000-4000-8000-000000000001"
 TASK = f"/tasks/{TASK_ID}"
 
 
-def test_a_sane_request_id_is_taken_over(api: Api) -> None:
+def test_a_valid_request_id_is_kept(api: Api) -> None:
     answer = api.get("/healthz", headers={"X-Request-Id": "1-67891233-abcdef012345678912345678"})
 
     assert answer.headers["X-Request-Id"] == "1-67891233-abcdef012345678912345678"
 
 
 @pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '{"a":1}', "é", ALICE])
-def test_any_other_is_replaced(api: Api, sent: str) -> None:
+def test_an_invalid_request_id_is_replaced(api: Api, sent: str) -> None:
     given = api.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
 
     assert given != sent
     assert len(given) == 32
 
 
-def test_every_request_has_an_id_of_its_own(api: Api) -> None:
+def test_every_request_has_its_own_id(api: Api) -> None:
     ids = {api.get("/nothing").headers["X-Request-Id"] for _ in range(3)}
 
     assert len(ids) == 3
 
 
-def test_a_request_leaves_one_line_without_query_or_key(api: Api) -> None:
+def test_a_request_is_logged_in_one_line_without_query_or_key(api: Api) -> None:
     with structlog.testing.capture_logs(
         processors=[structlog.contextvars.merge_contextvars]
     ) as entries:
@@ -68,7 +68,7 @@ def test_a_request_leaves_one_line_without_query_or_key(api: Api) -> None:
     ],
 )
 @pytest.mark.parametrize("parts", [{}, {"table": BuggyTable()}], ids=["well", "with a bug"])
-def test_a_key_in_the_wrong_place_is_in_no_line(
+def test_a_misplaced_key_is_never_logged(
     make_api: MakeApi,
     caplog: pytest.LogCaptureFixture,
     parts: dict[str, Any],
@@ -86,7 +86,7 @@ def test_a_key_in_the_wrong_place_is_in_no_line(
     assert ALICE not in caplog.text  # where libraries log, Flask among them
 
 
-def test_what_one_request_bound_is_forgotten_in_the_next(api: Api) -> None:
+def test_log_context_does_not_leak_into_the_next_request(api: Api) -> None:
     with structlog.testing.capture_logs(
         processors=[structlog.contextvars.merge_contextvars]
     ) as entries:
@@ -96,7 +96,7 @@ def test_what_one_request_bound_is_forgotten_in_the_next(api: Api) -> None:
     assert "client" not in entries[-1]
 
 
-def test_health_checks_that_go_well_leave_no_line(api: Api) -> None:
+def test_successful_health_checks_are_not_logged(api: Api) -> None:
     with structlog.testing.capture_logs() as entries:
         api.get("/healthz")
         api.get("/readyz")

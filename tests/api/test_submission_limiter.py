@@ -45,7 +45,7 @@ def taken(*processes: SubmissionLimiter, tries: int) -> int:
     return sum(takes(processes[number % len(processes)]) for number in range(tries))
 
 
-def test_the_limit_is_reached_exactly_and_never_passed(
+def test_the_limit_is_reached_exactly_and_never_exceeded(
     counter: CountingCounter, clock: Clock
 ) -> None:
     assert taken(limiter(counter, clock, limit=100), tries=150) == 100
@@ -57,14 +57,14 @@ def test_processes_share_one_limit(counter: CountingCounter, clock: Clock) -> No
     assert taken(*processes, tries=600) == 100
 
 
-def test_a_restart_forgets_nothing_that_was_used(counter: CountingCounter, clock: Clock) -> None:
+def test_a_restart_does_not_reset_the_limit(counter: CountingCounter, clock: Clock) -> None:
     before = taken(limiter(counter, clock, limit=100), tries=60)
     after = taken(limiter(counter, clock, limit=100), tries=100)
 
     assert 100 - 100 // 16 <= before + after <= 100
 
 
-def test_threads_together_do_not_pass_the_limit(counter: CountingCounter, clock: Clock) -> None:
+def test_concurrent_threads_do_not_exceed_the_limit(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=40)
     with ThreadPoolExecutor(8) as threads:
         outcomes = Counter(threads.map(lambda _: takes(process), range(120)))
@@ -72,13 +72,13 @@ def test_threads_together_do_not_pass_the_limit(counter: CountingCounter, clock:
     assert outcomes == {True: 40, False: 80}
 
 
-def test_most_submissions_cost_no_call(counter: CountingCounter, clock: Clock) -> None:
+def test_most_submissions_need_no_call(counter: CountingCounter, clock: Clock) -> None:
     taken(limiter(counter, clock, limit=600), tries=600)
 
     assert counter.calls < 100
 
 
-def test_refusals_cost_no_call(counter: CountingCounter, clock: Clock) -> None:
+def test_rejections_need_no_call(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=10)
     taken(process, tries=10)
     calls = counter.calls
@@ -87,14 +87,14 @@ def test_refusals_cost_no_call(counter: CountingCounter, clock: Clock) -> None:
     assert counter.calls == calls
 
 
-def test_clients_do_not_use_up_each_others_limit(counter: CountingCounter, clock: Clock) -> None:
+def test_each_client_has_its_own_limit(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=5)
     taken(process, tries=9)
 
     assert takes(process, "bob")
 
 
-def test_a_new_minute_begins_anew(counter: CountingCounter, clock: Clock) -> None:
+def test_the_limit_resets_every_minute(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=5)
     taken(process, tries=9)
     clock.advance(timedelta(minutes=1))
@@ -102,7 +102,7 @@ def test_a_new_minute_begins_anew(counter: CountingCounter, clock: Clock) -> Non
     assert taken(process, tries=9) == 5
 
 
-def test_the_count_is_removed_in_time(cloud: Cloud, counter: CountingCounter, clock: Clock) -> None:
+def test_the_count_expires(cloud: Cloud, counter: CountingCounter, clock: Clock) -> None:
     limiter(counter, clock, limit=5).take("alice")
     [item] = cloud.dynamodb.scan(TableName=cloud.resources.task_table)["Items"]
 
@@ -111,12 +111,14 @@ def test_the_count_is_removed_in_time(cloud: Cloud, counter: CountingCounter, cl
     )
 
 
-def test_no_limit_costs_no_call(counter: CountingCounter, clock: Clock) -> None:
+def test_a_limit_of_zero_means_unlimited_and_needs_no_call(
+    counter: CountingCounter, clock: Clock
+) -> None:
     assert taken(limiter(counter, clock, limit=0), tries=20) == 20
     assert counter.calls == 0
 
 
-def test_who_submits_too_much_is_told_when_to_go_on(
+def test_a_limited_client_is_told_when_to_retry(
     make_api: MakeApi, cloud: Cloud, clock: Clock
 ) -> None:
     api = make_api(submissions_per_minute=2)
@@ -139,7 +141,7 @@ def test_a_retry_counts_as_a_submission(make_api: MakeApi, cloud: Cloud) -> None
     assert api.post(f"/tasks/{task.task_id}/retry").status_code == 429
 
 
-def test_what_is_not_valid_does_not_count(make_api: MakeApi) -> None:
+def test_an_invalid_submission_does_not_count(make_api: MakeApi) -> None:
     api = make_api(submissions_per_minute=1)
     api.submit({})
 

@@ -24,7 +24,7 @@ def rows(cloud: Cloud) -> int:
     return cloud.dynamodb.scan(TableName=cloud.resources.task_table)["Count"]
 
 
-def test_a_url_alone_becomes_a_queued_task_of_grayscale(
+def test_a_url_alone_is_queued_as_a_grayscale_task(
     api: Api, table: TaskTable, queue: TaskQueue, clock: Clock
 ) -> None:
     answer = api.submit(headers={"X-Request-Id": "request-7"})
@@ -61,7 +61,7 @@ def test_operations_and_output_are_recorded_as_given(api: Api, table: TaskTable)
     assert row.output == {"format": "webp", "quality": 70}
 
 
-def test_a_submission_counts_as_a_metric(api: Api) -> None:
+def test_a_submission_is_counted_in_a_metric(api: Api) -> None:
     with structlog.testing.capture_logs() as entries:
         task_id = api.submit().body["taskId"]
 
@@ -70,7 +70,7 @@ def test_a_submission_counts_as_a_metric(api: Api) -> None:
     assert counted["task_id"] == task_id
 
 
-def test_a_task_that_cannot_be_queued_is_recorded_and_looked_at_soon(
+def test_a_task_that_cannot_be_queued_is_recorded_and_checked_soon(
     make_api: MakeApi, table: TaskTable, clock: Clock
 ) -> None:
     answer = make_api(queue=BrokenQueue()).submit()
@@ -84,7 +84,7 @@ def test_a_task_that_cannot_be_queued_is_recorded_and_looked_at_soon(
     assert row.check_gap == timedelta(seconds=10)
 
 
-def test_a_task_is_acknowledged_even_when_its_check_cannot_be_drawn_near(
+def test_a_task_is_acknowledged_even_if_its_check_cannot_be_scheduled(
     make_api: MakeApi, cloud: Cloud, table: TaskTable
 ) -> None:
     class DiesAfterCreate(TaskTable):
@@ -100,14 +100,14 @@ def test_a_task_is_acknowledged_even_when_its_check_cannot_be_drawn_near(
     assert table.get(answer.body["taskId"]) is not None
 
 
-def test_nothing_is_queued_before_its_row_stands(make_api: MakeApi, cloud: Cloud) -> None:
+def test_nothing_is_queued_before_its_row_is_written(make_api: MakeApi, cloud: Cloud) -> None:
     answer = make_api(table=BrokenTable()).submit()
 
     assert answer.status_code == 503
     assert cloud.messages()["queue"] == 0
 
 
-def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
+def test_a_write_whose_response_was_lost_is_recognized(
     make_api: MakeApi, cloud: Cloud, queue: TaskQueue
 ) -> None:
     class AnswersTheSecondTime(TaskTable):
@@ -128,7 +128,7 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_its_own(
     assert message.task_id == answer.body["taskId"]
 
 
-def test_a_repeat_with_the_same_key_gets_the_same_task(
+def test_a_repeat_with_the_same_key_returns_the_same_task(
     api: Api, cloud: Cloud, clock: Clock
 ) -> None:
     first = api.submit(RECIPE, headers={"Idempotency-Key": "order 66"})
@@ -143,7 +143,7 @@ def test_a_repeat_with_the_same_key_gets_the_same_task(
     assert cloud.messages()["queue"] == 1
 
 
-def test_a_repeat_has_the_reconciler_look_soon_in_case_the_first_was_never_queued(
+def test_a_repeat_schedules_a_check_in_case_the_first_was_never_queued(
     api: Api, table: TaskTable, clock: Clock
 ) -> None:
     task_id = api.submit(headers={"Idempotency-Key": "k"}).body["taskId"]
@@ -154,14 +154,14 @@ def test_a_repeat_has_the_reconciler_look_soon_in_case_the_first_was_never_queue
     assert row.check_at == clock.now + timedelta(seconds=10)
 
 
-def test_a_repeat_may_write_out_what_it_left_to_the_defaults(api: Api) -> None:
+def test_a_repeat_may_spell_out_the_defaults(api: Api) -> None:
     api.submit({"inputImageUrl": URL}, headers={"Idempotency-Key": "k"})
     written_out = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
 
     assert api.submit(written_out, headers={"Idempotency-Key": "k"}).status_code == 201
 
 
-def test_another_submission_with_the_same_key_is_refused(api: Api, table: TaskTable) -> None:
+def test_a_different_submission_with_the_same_key_is_rejected(api: Api, table: TaskTable) -> None:
     first = api.submit(headers={"Idempotency-Key": "k"})
     other = api.submit({"inputImageUrl": f"{URL}?other"}, headers={"Idempotency-Key": "k"})
 
@@ -172,7 +172,7 @@ def test_another_submission_with_the_same_key_is_refused(api: Api, table: TaskTa
     assert row.input_image_url == URL
 
 
-def test_two_clients_may_choose_the_same_key(api: Api) -> None:
+def test_two_clients_may_use_the_same_key(api: Api) -> None:
     tasks = {
         api.submit(headers={"Idempotency-Key": "k"}, key=key).body["taskId"] for key in (ALICE, BOB)
     }
@@ -180,6 +180,6 @@ def test_two_clients_may_choose_the_same_key(api: Api) -> None:
     assert tasks == {task_id_for("alice", "k"), task_id_for("bob", "k")}
 
 
-def test_without_a_key_every_submission_is_a_task_of_its_own(api: Api, cloud: Cloud) -> None:
+def test_submissions_without_a_key_are_separate_tasks(api: Api, cloud: Cloud) -> None:
     assert api.submit().body["taskId"] != api.submit().body["taskId"]
     assert rows(cloud) == 2

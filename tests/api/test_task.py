@@ -17,7 +17,7 @@ OVER = [Phase.COMPLETED, Phase.FAILED, Phase.CANCELED]
 WITHOUT_RESULT = [*OPEN, Phase.FAILED, Phase.CANCELED]
 
 
-def test_a_completed_task_says_where_its_image_is(
+def test_a_completed_task_has_a_presigned_result_url(
     api: Api, cloud: Cloud, bucket: ResultBucket
 ) -> None:
     bucket.put(RESULT.key, b"a gray image", content_type="image/png")
@@ -43,7 +43,7 @@ def test_a_completed_task_says_where_its_image_is(
     assert RESULT.key in answer.body["resultUrl"]
 
 
-def test_nothing_of_the_inner_workings_is_shown(api: Api, cloud: Cloud) -> None:
+def test_a_task_exposes_no_internal_fields(api: Api, cloud: Cloud) -> None:
     task = put_task(cloud, Phase.LEASED)
 
     assert api.get(f"/tasks/{task.task_id}").body.keys() == {
@@ -60,7 +60,7 @@ def test_nothing_of_the_inner_workings_is_shown(api: Api, cloud: Cloud) -> None:
     }
 
 
-def test_a_failure_says_why_and_whether_another_attempt_follows(api: Api, cloud: Cloud) -> None:
+def test_a_failed_task_says_why_and_whether_it_will_be_retried(api: Api, cloud: Cloud) -> None:
     task = put_task(cloud, Phase.RETRYING, failure_reason="The server answered 503.")
     seen = api.get(f"/tasks/{task.task_id}").body
 
@@ -70,14 +70,12 @@ def test_a_failure_says_why_and_whether_another_attempt_follows(api: Api, cloud:
 
 
 @pytest.mark.parametrize("phase", OPEN)
-def test_an_open_task_says_when_to_ask_again(api: Api, cloud: Cloud, phase: Phase) -> None:
+def test_an_open_task_has_a_retry_after_header(api: Api, cloud: Cloud, phase: Phase) -> None:
     assert api.get(f"/tasks/{put_task(cloud, phase).task_id}").headers["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("phase", OVER)
-def test_a_task_that_is_over_does_not_ask_to_come_again(
-    api: Api, cloud: Cloud, phase: Phase
-) -> None:
+def test_a_final_task_has_no_retry_after_header(api: Api, cloud: Cloud, phase: Phase) -> None:
     assert "Retry-After" not in api.get(f"/tasks/{put_task(cloud, phase).task_id}").headers
 
 
@@ -85,7 +83,7 @@ def test_a_task_that_is_over_does_not_ask_to_come_again(
     ("waited", "retry_after"),
     [(timedelta(seconds=45), "5"), (timedelta(minutes=2), "12"), (timedelta(hours=2), "30")],
 )
-def test_who_waits_long_is_told_to_ask_less_often(
+def test_retry_after_grows_with_the_time_since_the_last_change(
     api: Api, cloud: Cloud, clock: Clock, waited: timedelta, retry_after: str
 ) -> None:
     task = put_task(cloud, Phase.PENDING)
@@ -94,7 +92,7 @@ def test_who_waits_long_is_told_to_ask_less_often(
     assert api.get(f"/tasks/{task.task_id}").headers["Retry-After"] == retry_after
 
 
-def test_the_result_redirects_to_where_it_is(api: Api, cloud: Cloud) -> None:
+def test_the_result_redirects_to_its_presigned_url(api: Api, cloud: Cloud) -> None:
     answer = api.get(f"/tasks/{put_task(cloud, Phase.COMPLETED).task_id}/result")
 
     assert answer.status_code == 307
@@ -103,7 +101,9 @@ def test_the_result_redirects_to_where_it_is(api: Api, cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("phase", WITHOUT_RESULT)
-def test_without_a_result_the_status_says_why(api: Api, cloud: Cloud, phase: Phase) -> None:
+def test_a_task_without_a_result_gets_409_with_its_status(
+    api: Api, cloud: Cloud, phase: Phase
+) -> None:
     task = put_task(cloud, phase)
     answer = api.get(f"/tasks/{task.task_id}/result")
 
@@ -112,7 +112,7 @@ def test_without_a_result_the_status_says_why(api: Api, cloud: Cloud, phase: Pha
     assert answer.body["taskStatus"] == task.status
 
 
-def test_a_result_past_its_time_is_gone(api: Api, cloud: Cloud, clock: Clock) -> None:
+def test_an_expired_result_is_gone(api: Api, cloud: Cloud, clock: Clock) -> None:
     task = put_task(cloud, Phase.COMPLETED)
     clock.now = task.expires_at
 
@@ -120,7 +120,7 @@ def test_a_result_past_its_time_is_gone(api: Api, cloud: Cloud, clock: Clock) ->
     assert "resultUrl" not in api.get(f"/tasks/{task.task_id}").body
 
 
-def test_a_result_is_there_until_its_time_has_come(api: Api, cloud: Cloud, clock: Clock) -> None:
+def test_a_result_is_served_until_it_expires(api: Api, cloud: Cloud, clock: Clock) -> None:
     task = put_task(cloud, Phase.COMPLETED)
     clock.now = task.expires_at - timedelta(milliseconds=1)
 

@@ -28,20 +28,20 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerConfig]:
     return read
 
 
-def test_lists_are_given_with_commas(worker: Callable[..., WorkerConfig]) -> None:
+def test_lists_are_comma_separated(worker: Callable[..., WorkerConfig]) -> None:
     config = worker(FETCH_ALLOWED_PORTS="80, 8443,", FETCH_ALLOWED_NETWORKS="127.0.0.0/8,::1/128")
     assert config.fetch_allowed_ports == (80, 8443)
     assert config.fetch_allowed_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def test_without_a_choice_only_the_web_s_ports_and_no_private_network(
+def test_the_default_is_the_web_ports_and_no_private_network(
     worker: Callable[..., WorkerConfig],
 ) -> None:
     config = worker()
     assert (config.fetch_allowed_ports, config.fetch_allowed_networks) == ((80, 443), ())
 
 
-def test_a_lease_that_one_missed_heartbeat_would_cost_is_refused(
+def test_a_lease_that_cannot_survive_a_missed_heartbeat_is_rejected(
     worker: Callable[..., WorkerConfig],
 ) -> None:
     assert worker(LEASE_S="40", HEARTBEAT_INTERVAL_S="20").lease_s == 40
@@ -60,7 +60,9 @@ def test_a_lease_that_one_missed_heartbeat_would_cost_is_refused(
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_wrong_value_is_named(worker: Callable[..., WorkerConfig], name: str, value: str) -> None:
+def test_an_invalid_setting_is_named(
+    worker: Callable[..., WorkerConfig], name: str, value: str
+) -> None:
     with pytest.raises(ValidationError) as refused:
         worker(**{name: value})
     assert {error["loc"][0] for error in refused.value.errors()} == {name.lower()}

@@ -12,12 +12,12 @@ from tests.worker.fetching.address_forms import HOSTILE_URLS, PUBLIC_URLS
 
 
 @pytest.mark.parametrize("text", PUBLIC_URLS)
-def test_a_url_of_an_image_on_the_internet_is_taken(text: str) -> None:
+def test_a_public_image_url_is_accepted(text: str) -> None:
     assert SourceUrl.parse(text).host
 
 
 @pytest.mark.parametrize("text", HOSTILE_URLS)
-def test_a_url_made_to_be_read_in_two_ways_is_refused(text: str) -> None:
+def test_an_ambiguous_url_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"^The URL.*\.$"):
         SourceUrl.parse(text)
 
@@ -46,14 +46,14 @@ def test_a_url_made_to_be_read_in_two_ways_is_refused(text: str) -> None:
         ("http://[2606:4700::0:1111]:81/a", "http", "[2606:4700::1111]:81", 81, "/a"),
     ],
 )
-def test_a_url_is_taken_apart_into_what_is_connected_to_and_sent(
+def test_a_url_is_parsed_into_the_parts_of_the_request(
     text: str, scheme: str, authority: str, port: int, target: str
 ) -> None:
     url = SourceUrl.parse(text)
     assert (url.scheme, url.authority, url.port, url.target) == (scheme, authority, port, target)
 
 
-def test_a_host_that_is_an_address_is_known_for_one() -> None:
+def test_an_ip_address_host_is_recognized() -> None:
     assert SourceUrl.parse("http://8.8.8.8/").address == IPv4Address("8.8.8.8")
     assert SourceUrl.parse("http://[::1]/").address == IPv6Address("::1")
     assert SourceUrl.parse("http://[::1]/").host == "::1"
@@ -61,7 +61,7 @@ def test_a_host_that_is_an_address_is_known_for_one() -> None:
 
 
 @pytest.mark.parametrize("host", ["①②⑦.⓪.⓪.①", "１２７。０。０。１", "127.0.0.1."])
-def test_an_address_in_disguise_is_known_for_one(host: str) -> None:
+def test_a_disguised_ip_address_is_recognized(host: str) -> None:
     assert SourceUrl.parse(f"http://{host}/").address == IPv4Address("127.0.0.1")
 
 
@@ -107,19 +107,19 @@ def test_an_address_in_disguise_is_known_for_one(host: str) -> None:
         ("http://[fe80::1%25eth0]/", "IPv6 zone"),
     ],
 )
-def test_a_refusal_says_what_is_wrong_in_one_sentence(text: str, reason: str) -> None:
+def test_a_rejected_url_gets_a_one_sentence_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=r"^The URL.*\.$") as refusal:
         SourceUrl.parse(text)
     assert reason in str(refusal.value)
 
 
-def test_the_longest_url_allowed_is_taken() -> None:
+def test_a_url_of_maximum_length_is_accepted() -> None:
     start = "http://example.com/"
     url = SourceUrl.parse(start + "a" * (MAX_LENGTH - len(start)))
     assert len(url.target) == MAX_LENGTH - len(start) + 1
 
 
-def test_neither_a_refusal_nor_a_log_line_repeats_what_may_be_secret() -> None:
+def test_neither_errors_nor_repr_contain_secrets() -> None:
     with pytest.raises(ValueError, match="user name") as refusal:
         SourceUrl.parse("http://user:s3cret@example.com/?token=s3cret")
     assert "s3cret" not in str(refusal.value)
@@ -140,7 +140,7 @@ def test_neither_a_refusal_nor_a_log_line_repeats_what_may_be_secret() -> None:
         ("/k\xe4se", "http://example.com:8080/k%E4se"),
     ],
 )
-def test_a_redirect_is_followed_from_the_url_it_came_from(location: str, expected: str) -> None:
+def test_a_redirect_is_resolved_against_its_base_url(location: str, expected: str) -> None:
     base = SourceUrl.parse("http://example.com:8080/dir/a.jpg?x=1#f")
     assert base.join(location) == SourceUrl.parse(expected)
 
@@ -160,7 +160,7 @@ def test_a_redirect_is_followed_from_the_url_it_came_from(location: str, expecte
         "/" + "a" * MAX_REDIRECT_LENGTH,
     ],
 )
-def test_a_redirect_is_read_as_strictly_as_a_submission(location: str) -> None:
+def test_a_redirect_is_parsed_as_strictly_as_a_submission(location: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         SourceUrl.parse("http://example.com/").join(location)
 
@@ -174,7 +174,7 @@ authorities = st.text(st.sampled_from("aZ09.-_:[]@%\\/?#１ä①xX\t٣。"), max
 
 
 @given(st.one_of(st.text(), st.builds("http://{}/{}".format, authorities, st.text())))
-def test_any_text_is_either_refused_with_a_value_error_or_safe_to_send(text: str) -> None:
+def test_any_text_is_rejected_or_safe_to_send(text: str) -> None:
     try:
         url = SourceUrl.parse(text)
     except ValueError:

@@ -37,24 +37,24 @@ BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
 
 @pytest.mark.parametrize("move", LEGAL)
 @pytest.mark.parametrize("phase", Phase)
-def test_a_move_is_legal_exactly_from_the_phases_of_the_design(move: Move, phase: Phase) -> None:
+def test_a_move_is_legal_only_from_its_source_phases(move: Move, phase: Phase) -> None:
     assert task_in(phase).allows(move, NOW) is (phase in LEGAL[move])
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_a_task_is_given_up_only_when_nothing_is_left_and_nobody_holds_it(phase: Phase) -> None:
+def test_a_task_is_given_up_only_when_it_is_exhausted_and_unleased(phase: Phase) -> None:
     claimable = phase in LEGAL[Move.CLAIM]
     assert not task_in(phase).allows(Move.GIVE_UP, NOW)
     assert task_in(phase, attempt=5).allows(Move.GIVE_UP, NOW) is claimable
     assert task_in(phase, deadline_at=NOW).allows(Move.GIVE_UP, NOW) is claimable
 
 
-def test_no_claim_without_an_attempt_left_or_after_the_deadline() -> None:
+def test_an_exhausted_task_cannot_be_claimed() -> None:
     assert not task_in(Phase.PENDING, attempt=5).allows(Move.CLAIM, NOW)
     assert not task_in(Phase.PENDING, deadline_at=NOW).allows(Move.CLAIM, NOW)
 
 
-def test_nothing_leaves_completed_and_only_a_retry_leaves_failed_and_canceled() -> None:
+def test_completed_is_final_and_only_a_retry_leaves_failed_or_canceled() -> None:
     leaving: dict[Phase, set[Move]] = {phase: set() for phase in Phase}
     for move, transition in TRANSITIONS.items():
         for source in transition.sources:
@@ -63,20 +63,20 @@ def test_nothing_leaves_completed_and_only_a_retry_leaves_failed_and_canceled() 
     assert leaving[Phase.FAILED] == leaving[Phase.CANCELED] == {Move.RETRY}
 
 
-def test_a_lease_ends_at_its_very_instant() -> None:
+def test_a_lease_expires_exactly_at_lease_until() -> None:
     leased = task_in(Phase.LEASED, lease_until=NOW)
     assert leased.phase(NOW - timedelta(milliseconds=1)) is Phase.LEASED
     assert leased.phase(NOW) is Phase.ABANDONED
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_a_failed_task_that_will_be_retried_is_not_over(phase: Phase) -> None:
+def test_a_failed_task_that_will_be_retried_is_not_final(phase: Phase) -> None:
     task = task_in(phase)
     over = task.status in TERMINAL and phase is not Phase.RETRYING
     assert task.is_terminal() is over
 
 
-def test_a_submission_promises_what_the_policy_says() -> None:
+def test_a_new_task_follows_the_submission_policy() -> None:
     task = new_task()
     assert task.status is Status.PENDING
     assert task.attempt == 0
@@ -86,7 +86,7 @@ def test_a_submission_promises_what_the_policy_says() -> None:
     assert task.expires_at == task.deadline_at + POLICY.retention
 
 
-def test_a_passing_fault_is_retried_while_attempts_and_time_are_left() -> None:
+def test_a_transient_failure_is_retried_while_attempts_and_time_remain() -> None:
     def fail(attempt: int, jitter: float = 1.0) -> timedelta | None:
         task = task_in(Phase.LEASED, attempt=attempt)
         error = SourceUnavailable("503")
@@ -99,7 +99,7 @@ def test_a_passing_fault_is_retried_while_attempts_and_time_are_left() -> None:
     assert fail(5) is None
 
 
-def test_our_own_faults_are_retried_and_the_clients_never() -> None:
+def test_our_faults_are_retried_and_client_faults_are_not() -> None:
     task = task_in(Phase.LEASED)
     ours = failure_of(task, StorageFailed("S3"), backoff=BACKOFF, jitter=0.5, now=NOW)
     clients = failure_of(task, SourceNotFound("404"), backoff=BACKOFF, jitter=0.5, now=NOW)
@@ -108,7 +108,7 @@ def test_our_own_faults_are_retried_and_the_clients_never() -> None:
     assert (clients.code, clients.reason) == ("source_not_found", "404")
 
 
-def test_no_retry_is_promised_beyond_the_deadline() -> None:
+def test_no_retry_is_scheduled_after_the_deadline() -> None:
     task = task_in(Phase.LEASED, deadline_at=NOW + timedelta(seconds=5))
     error = SourceUnavailable("503")
     assert failure_of(task, error, backoff=BACKOFF, jitter=0.9, now=NOW).retry_in is not None
@@ -116,11 +116,11 @@ def test_no_retry_is_promised_beyond_the_deadline() -> None:
 
 
 @given(attempt=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
-def test_a_backoff_is_never_negative_and_never_above_its_cap(attempt: int, jitter: float) -> None:
+def test_a_backoff_is_between_zero_and_its_cap(attempt: int, jitter: float) -> None:
     assert timedelta() <= BACKOFF.delay(attempt, jitter) <= BACKOFF.cap
 
 
-def test_each_look_is_four_times_later_than_the_last_but_never_after_the_deadline() -> None:
+def test_the_gap_between_checks_quadruples_up_to_the_deadline() -> None:
     task, now, looks = new_task(), NOW, []
     while task.check_at is not None and task.check_at < task.deadline_at:
         now = task.check_at
@@ -130,7 +130,7 @@ def test_each_look_is_four_times_later_than_the_last_but_never_after_the_deadlin
     assert looks == [60, 240, 960, pytest.approx(24 * 60 - 15 - 60 - 240 - 960)]
 
 
-def test_a_repeated_submission_meets_its_own_id_and_no_other_clients() -> None:
+def test_an_idempotency_key_maps_to_one_task_id_per_client() -> None:
     assert task_id_for("alice", "k") == task_id_for("alice", "k")
     assert task_id_for("alice", "k") != task_id_for("bob", "k")
     assert is_task_id(task_id_for("alice", "k"))
@@ -140,7 +140,7 @@ def test_a_repeated_submission_meets_its_own_id_and_no_other_clients() -> None:
     "text",
     ["", "x", "6E1F7A4E-0000-4000-8000-000000000001", "{6e1f7a4e-0000-4000-8000-000000000001}"],
 )
-def test_only_one_spelling_is_a_task_id(text: str) -> None:
+def test_only_the_canonical_spelling_is_a_task_id(text: str) -> None:
     assert not is_task_id(text)
 
 

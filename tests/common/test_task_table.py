@@ -45,7 +45,7 @@ def attempt_move(table: TaskTable, move: Move, task: Task) -> None:
 
 @pytest.mark.parametrize("spent", [{}, {"attempt_limit": 1, "attempt": 1}, {"deadline_at": NOW}])
 @pytest.mark.parametrize("phase", Phase)
-def test_the_table_allows_a_move_exactly_when_the_state_machine_does(
+def test_the_table_allows_exactly_the_moves_of_the_state_machine(
     cloud: Cloud, table: TaskTable, phase: Phase, spent: dict[str, Any]
 ) -> None:
     task = task_in(phase, updated_at=NOW - timedelta(seconds=1), **spent)
@@ -61,7 +61,7 @@ def test_the_table_allows_a_move_exactly_when_the_state_machine_does(
         assert allowed is expected, move
 
 
-def test_a_row_survives_the_table_unchanged(cloud: Cloud, table: TaskTable) -> None:
+def test_a_task_survives_a_round_trip_through_the_table(cloud: Cloud, table: TaskTable) -> None:
     for phase in Phase:
         task = task_in(phase, operations=[{"name": "rotate", "angle": 12.5, "n": 3}])
         write(cloud, task)
@@ -72,14 +72,14 @@ def test_an_unknown_task_is_none(table: TaskTable) -> None:
     assert table.get("nobody") is None
 
 
-def test_creating_the_same_id_twice_returns_the_row_that_stands(table: TaskTable) -> None:
+def test_creating_an_existing_id_returns_the_existing_row(table: TaskTable) -> None:
     first = new_task()
     assert table.create(first) == first
     assert table.create(replace(first, request_id="another")) == first
     assert table.get(first.task_id) == first
 
 
-def test_a_claim_raises_the_attempt_and_names_its_owner(table: TaskTable) -> None:
+def test_a_claim_increments_attempt_and_sets_the_lease_owner(table: TaskTable) -> None:
     table.create(new_task())
     claim = table.claim(new_task().task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
     assert (claim.status, claim.attempt, claim.lease_owner) == (Status.RUNNING, 1, "w")
@@ -106,7 +106,7 @@ def test_a_late_worker_cannot_overwrite_the_winner(
     assert table.get(row.task_id) == row
 
 
-def test_a_move_whose_answer_was_lost_is_recognised_as_ones_own(table: TaskTable) -> None:
+def test_a_move_whose_response_was_lost_is_recognized(table: TaskTable) -> None:
     task_id = table.create(new_task()).task_id
     for _ in range(2):
         claim = table.claim(task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
@@ -127,7 +127,7 @@ def test_a_move_whose_answer_was_lost_is_recognised_as_ones_own(table: TaskTable
         table.release(claim, now=NOW)
 
 
-def test_a_retry_whose_answer_was_lost_is_recognised_although_a_worker_was_quick(
+def test_a_retry_whose_response_was_lost_is_recognized_after_a_claim(
     cloud: Cloud, table: TaskTable
 ) -> None:
     task_id = write(cloud, task_in(Phase.CANCELED)).task_id
@@ -139,16 +139,14 @@ def test_a_retry_whose_answer_was_lost_is_recognised_although_a_worker_was_quick
         table.retry(task_id, policy=POLICY, now=later + timedelta(milliseconds=1))
 
 
-def test_the_second_of_two_who_give_up_learns_that_it_was_not_the_first(
-    cloud: Cloud, table: TaskTable
-) -> None:
+def test_giving_up_twice_is_refused(cloud: Cloud, table: TaskTable) -> None:
     task = write(cloud, task_in(Phase.ABANDONED, attempt=5))
     table.give_up(task.task_id, GAVE_UP, now=NOW)
     with pytest.raises(TransitionRefused):
         table.give_up(task.task_id, GAVE_UP, now=NOW + timedelta(milliseconds=1))
 
 
-def test_a_released_task_can_be_claimed_at_once_and_no_more_written_by_the_first(
+def test_a_released_task_can_be_claimed_at_once_and_fences_the_first_claim(
     table: TaskTable,
 ) -> None:
     task_id = table.create(new_task()).task_id
@@ -165,7 +163,7 @@ def open_ids(table: TaskTable, task: Task) -> list[str]:
     return list(table.due_task_ids(task.open_shard, NOW + timedelta(days=365)))
 
 
-def test_only_open_tasks_are_nominated_and_only_when_due(cloud: Cloud, table: TaskTable) -> None:
+def test_the_index_lists_open_tasks_when_they_are_due(cloud: Cloud, table: TaskTable) -> None:
     task = table.create(new_task())
     assert task.open_shard is not None
     assert task.check_at is not None
@@ -174,7 +172,7 @@ def test_only_open_tasks_are_nominated_and_only_when_due(cloud: Cloud, table: Ta
 
 
 @pytest.mark.parametrize("end", [Move.COMPLETE, Move.FAIL, Move.CANCEL, Move.GIVE_UP])
-def test_an_ended_task_leaves_the_index_and_gets_its_time_to_live(
+def test_a_final_task_leaves_the_index_and_gets_a_ttl(
     cloud: Cloud, table: TaskTable, end: Move
 ) -> None:
     task = new_task()
@@ -189,7 +187,9 @@ def test_an_ended_task_leaves_the_index_and_gets_its_time_to_live(
     assert row.expires_at == NOW + POLICY.retention
 
 
-def test_a_failure_to_be_retried_stays_open_and_says_why(cloud: Cloud, table: TaskTable) -> None:
+def test_a_failure_that_will_be_retried_stays_open_with_its_reason(
+    cloud: Cloud, table: TaskTable
+) -> None:
     claim = write(cloud, task_in(Phase.LEASED))
     table.fail(claim, Failure("source_unavailable", "It said 503.", LEASE), now=NOW)
     row = table.get(claim.task_id)
@@ -200,7 +200,7 @@ def test_a_failure_to_be_retried_stays_open_and_says_why(cloud: Cloud, table: Ta
     assert open_ids(table, claim) == [claim.task_id]
 
 
-def test_a_retry_counts_attempts_on_and_opens_the_task_again(
+def test_a_retry_keeps_the_attempt_count_and_reopens_the_task(
     cloud: Cloud, table: TaskTable
 ) -> None:
     failed = write(cloud, task_in(Phase.FAILED, attempt=5))
@@ -213,7 +213,7 @@ def test_a_retry_counts_attempts_on_and_opens_the_task_again(
     assert open_ids(table, new_task()) == [failed.task_id]
 
 
-def test_one_look_is_won_by_one_reconciler(table: TaskTable) -> None:
+def test_only_one_reconciler_wins_a_check(table: TaskTable) -> None:
     task = table.create(new_task())
     moved = NOW + timedelta(hours=1)
 
@@ -227,14 +227,14 @@ def test_one_look_is_won_by_one_reconciler(table: TaskTable) -> None:
     assert (row.check_at, row.check_gap) == (moved, timedelta(hours=1))
 
 
-def test_an_ended_tasks_check_cannot_be_moved(cloud: Cloud, table: TaskTable) -> None:
+def test_a_final_task_cannot_be_scheduled_for_a_check(cloud: Cloud, table: TaskTable) -> None:
     task = table.create(new_task())
     table.cancel(task.task_id, now=NOW)
     assert not table.schedule_check(task, check_at=NOW, gap=timedelta(), checked_by="a")
     assert open_ids(table, task) == []
 
 
-def test_the_row_has_the_attributes_of_the_contract(cloud: Cloud) -> None:
+def test_a_row_has_the_documented_attributes(cloud: Cloud) -> None:
     item = to_item(task_in(Phase.LEASED))
     assert item["status"] == {"S": "RUNNING"}
     assert item["createdAt"] == {"S": "2026-01-02T03:04:05.678Z"}

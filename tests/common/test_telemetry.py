@@ -39,7 +39,7 @@ def configure() -> Iterator[Callable[[str], io.StringIO]]:
     root.handlers, root.level = handlers, level
 
 
-def test_a_line_with_metrics_is_a_document_in_the_embedded_metric_format(
+def test_a_line_with_metrics_uses_the_embedded_metric_format(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("json")
@@ -68,7 +68,7 @@ def test_a_line_with_metrics_is_a_document_in_the_embedded_metric_format(
     assert (document["message"], document["task_id"]) == ("attempt failed", "t")
 
 
-def test_a_line_without_metrics_is_no_metric_document(
+def test_a_line_without_metrics_has_no_metric_directive(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("json")
@@ -76,7 +76,7 @@ def test_a_line_without_metrics_is_no_metric_document(
     assert "_aws" not in json.loads(stream.getvalue())
 
 
-def test_an_exception_is_one_line_with_its_stack_trace(
+def test_an_exception_is_logged_in_one_line_with_its_stack_trace(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("json")
@@ -90,7 +90,7 @@ def test_an_exception_is_one_line_with_its_stack_trace(
     assert trace.endswith("OSError: disk full, 18")
 
 
-def test_a_library_s_warning_is_json_too_and_its_chatter_is_left_out(
+def test_library_warnings_are_json_and_library_info_is_dropped(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("json")
@@ -106,7 +106,7 @@ def test_a_library_s_warning_is_json_too_and_its_chatter_is_left_out(
     )
 
 
-def test_people_see_no_metrics_and_no_variables_of_a_stack_trace(
+def test_the_console_shows_no_metrics_and_no_local_variables(
     configure: Callable[[str], io.StringIO],
 ) -> None:
     stream = configure("console")

@@ -56,7 +56,7 @@ def outcome(table: TaskTable, move: Move, task: Task) -> tuple[str, Task | None]
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(task=tasks)
-def test_a_move_has_the_same_outcome(cloud: Cloud, task: Task) -> None:
+def test_a_move_has_the_same_outcome_in_memory_as_in_moto(cloud: Cloud, task: Task) -> None:
     for move in Move:
         memory = MemoryDynamoDB()
         memory.items[task.task_id] = to_item(task)
@@ -72,7 +72,7 @@ def test_a_row_is_created_once(cloud: Cloud, client: str) -> None:
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
-def test_a_check_is_moved_by_who_has_seen_it_last(cloud: Cloud, client: str) -> None:
+def test_a_check_is_rescheduled_only_if_it_is_unchanged(cloud: Cloud, client: str) -> None:
     table = over(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
     task = table.create(new_task())
 
@@ -83,7 +83,7 @@ def test_a_check_is_moved_by_who_has_seen_it_last(cloud: Cloud, client: str) -> 
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
-def test_the_index_nominates_what_is_due_oldest_first(cloud: Cloud, client: str) -> None:
+def test_the_index_lists_due_tasks_oldest_first(cloud: Cloud, client: str) -> None:
     dynamodb: Any = MemoryDynamoDB() if client == "memory" else cloud.dynamodb
     table = over(dynamodb)
     for number in (3, 1, 2):
@@ -93,7 +93,7 @@ def test_the_index_nominates_what_is_due_oldest_first(cloud: Cloud, client: str)
     assert list(table.due_task_ids(7, NOW + 2 * LEASE)) == ["task-1", "task-2"]
 
 
-def test_an_index_that_lags_shows_what_was(cloud: Cloud) -> None:
+def test_a_lagging_index_shows_its_earlier_content(cloud: Cloud) -> None:
     memory = MemoryDynamoDB()
     table = over(memory)
     table.create(new_task("old", open_shard=7, check_at=NOW))

@@ -35,7 +35,7 @@ def is_cut_off(connection: socket.socket) -> bool:
 Pair = tuple[socket.socket, socket.socket]
 
 
-def test_what_takes_too_long_is_cut_off(pair: Pair) -> None:
+def test_a_connection_is_shut_down_after_its_deadline(pair: Pair) -> None:
     clock = Seconds()
     arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
     arrivals.begin(pair[0])
@@ -48,7 +48,7 @@ def test_what_takes_too_long_is_cut_off(pair: Pair) -> None:
     assert is_cut_off(pair[0])
 
 
-def test_what_is_through_is_left_alone(pair: Pair) -> None:
+def test_a_finished_transfer_has_no_deadline(pair: Pair) -> None:
     clock = Seconds()
     arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
     arrivals.begin(pair[0])
@@ -59,7 +59,7 @@ def test_what_is_through_is_left_alone(pair: Pair) -> None:
     assert not is_cut_off(pair[0])
 
 
-def test_who_was_cut_off_can_still_be_answered(pair: Pair) -> None:
+def test_a_client_whose_request_timed_out_can_still_read_the_response(pair: Pair) -> None:
     arrivals = Transfers(timeout_s=0, cut=stop_reading)
     arrivals.begin(pair[0])
     arrivals.cut_overdue()
@@ -68,7 +68,7 @@ def test_who_was_cut_off_can_still_be_answered(pair: Pair) -> None:
     assert pair[1].recv(3) == b"400"
 
 
-def test_a_response_that_is_broken_off_takes_no_more(pair: Pair) -> None:
+def test_writing_a_response_fails_after_its_deadline(pair: Pair) -> None:
     departures = Transfers(timeout_s=0, cut=break_off)
     departures.begin(pair[0])
     departures.cut_overdue()
@@ -77,7 +77,7 @@ def test_a_response_that_is_broken_off_takes_no_more(pair: Pair) -> None:
         pair[0].sendall(b"more")
 
 
-def test_a_connection_that_is_closed_already_is_no_error(pair: Pair) -> None:
+def test_expiring_a_closed_connection_is_not_an_error(pair: Pair) -> None:
     arrivals = Transfers(timeout_s=0, cut=stop_reading)
     arrivals.begin(pair[0])
     pair[0].close()

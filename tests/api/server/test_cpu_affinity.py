@@ -1,11 +1,11 @@
 from services.api.server.cpu_affinity import choose
 
 
-def test_a_process_gets_a_core_that_no_other_has() -> None:
+def test_a_process_gets_a_free_core() -> None:
     assert choose({0, 1, 2}, taken=[2, 0]) == 1
 
 
-def test_with_more_processes_than_cores_none_is_taken_twice_as_often() -> None:
+def test_processes_spread_evenly_when_they_outnumber_the_cores() -> None:
     taken: list[int | None] = []
     for _ in range(5):
         taken.append(choose({3, 5}, taken=taken))
@@ -13,5 +13,5 @@ def test_with_more_processes_than_cores_none_is_taken_twice_as_often() -> None:
     assert sorted(taken.count(core) for core in (3, 5)) == [2, 3]
 
 
-def test_where_no_cores_are_known_none_is_chosen() -> None:
+def test_no_core_is_chosen_when_none_are_known() -> None:
     assert choose((), taken=[]) is None

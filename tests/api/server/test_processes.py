@@ -26,7 +26,7 @@ def own_server(deployment: ServerResources) -> Iterator[Gunicorn]:
         yield running
 
 
-def test_a_task_is_submitted_and_seen(server: Gunicorn) -> None:
+def test_a_task_can_be_submitted_and_read(server: Gunicorn) -> None:
     status, headers, task = server.request("POST", "/tasks", key=ALICE, body={"inputImageUrl": URL})
     assert status == 201
 
@@ -34,7 +34,7 @@ def test_a_task_is_submitted_and_seen(server: Gunicorn) -> None:
     assert (status, seen["taskId"]) == (200, task["taskId"])
 
 
-def test_everything_that_a_submission_needs_answers(server: Gunicorn) -> None:
+def test_the_server_is_ready(server: Gunicorn) -> None:
     assert server.request("GET", "/readyz")[0] == 200
 
 
@@ -54,17 +54,17 @@ def health_check(deployment: ServerResources) -> Callable[[int], int]:
     return check
 
 
-def test_a_container_that_serves_is_healthy(
+def test_the_health_check_passes_while_the_server_responds(
     server: Gunicorn, health_check: Callable[[int], int]
 ) -> None:
     assert health_check(server.port) == 0
 
 
-def test_a_container_that_does_not_serve_is_unhealthy(health_check: Callable[[int], int]) -> None:
+def test_the_health_check_fails_without_a_server(health_check: Callable[[int], int]) -> None:
     assert health_check(1) == 1  # nobody listens there
 
 
-def test_a_revoked_key_is_refused_without_a_restart(
+def test_a_revoked_key_is_rejected_without_a_restart(
     server: Gunicorn, deployment: ServerResources
 ) -> None:
     deployment.set_keys({"bob-1": KEYS["bob-1"]})
@@ -81,7 +81,7 @@ def wait_for_status(server: Gunicorn, status: int) -> None:
         assert time.monotonic() < give_up, f"still {answered}"
 
 
-def test_processes_and_their_successors_share_one_limit(deployment: ServerResources) -> None:
+def test_processes_share_the_submission_limit_across_restarts(deployment: ServerResources) -> None:
     limit, tries = 10, 16
     environment = {
         **deployment.resources.environment(),
@@ -105,7 +105,7 @@ def test_processes_and_their_successors_share_one_limit(deployment: ServerResour
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to a core")
-def test_each_process_keeps_to_one_core_and_two_share_none_without_need(
+def test_each_process_is_pinned_to_its_own_core(
     deployment: ServerResources,
 ) -> None:
     environment = {**deployment.resources.environment(), **SETTINGS, "API_PROCESSES": "2"}
@@ -121,7 +121,7 @@ def test_each_process_keeps_to_one_core_and_two_share_none_without_need(
     assert len({core for of_one in cores for core in of_one}) == min(2, usable)
 
 
-def test_a_request_under_way_is_finished_before_the_process_ends(own_server: Gunicorn) -> None:
+def test_sigterm_lets_a_request_in_flight_finish(own_server: Gunicorn) -> None:
     with own_server.sending(head(f"Content-Length: {len(BODY)}") + BODY[:5]) as connection:
         assert own_server.request("GET", "/healthz")[0] == 200  # so the other is under way too
         own_server.terminate()

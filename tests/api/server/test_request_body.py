@@ -17,7 +17,7 @@ class Arrived:
         self.times += 1
 
 
-def test_a_body_of_known_length_has_arrived_with_its_last_byte() -> None:
+def test_a_body_of_known_length_is_complete_after_its_last_byte() -> None:
     arrived = Arrived()
     body = Input({"wsgi.input": io.BytesIO(b"abcd"), "CONTENT_LENGTH": "4"}, arrived=arrived)
 
@@ -27,7 +27,7 @@ def test_a_body_of_known_length_has_arrived_with_its_last_byte() -> None:
     assert arrived.times == 1
 
 
-def test_a_body_of_unknown_length_has_arrived_with_its_end() -> None:
+def test_a_chunked_body_is_complete_at_its_end() -> None:
     arrived = Arrived()
     body = Input({"wsgi.input": io.BytesIO(b"ab")}, arrived=arrived)
     body.read(2)
@@ -37,7 +37,7 @@ def test_a_body_of_unknown_length_has_arrived_with_its_end() -> None:
     assert arrived.times == 1
 
 
-def test_a_malformed_chunk_is_an_error_that_the_application_knows() -> None:
+def test_a_malformed_chunk_raises_os_error() -> None:
     class MalformedChunks:
         def read(self, size: int) -> bytes:
             raise InvalidChunkSize(b"not hexadecimal")
@@ -48,7 +48,7 @@ def test_a_malformed_chunk_is_an_error_that_the_application_knows() -> None:
         body.read(1)
 
 
-def test_a_body_that_ends_early_is_an_error() -> None:
+def test_a_truncated_body_raises_os_error() -> None:
     body = Input({"wsgi.input": io.BytesIO(b"ab"), "CONTENT_LENGTH": "4"}, arrived=Arrived())
     body.read(4)
 

@@ -15,14 +15,16 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def test_a_body_in_chunks_is_read(server: Gunicorn) -> None:
+def test_a_chunked_body_is_accepted(server: Gunicorn) -> None:
     chunks = chunk(BODY[:10]) + chunk(BODY[10:]) + chunk(b"")
     status, _, task = server.raw(head("Transfer-Encoding: chunked") + chunks)
 
     assert (status, task["status"]) == (201, "PENDING")
 
 
-def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: ServerResources) -> None:
+def test_a_chunked_body_has_the_same_size_limit(
+    server: Gunicorn, deployment: ServerResources
+) -> None:
     rows = deployment.rows()
     piece = b" " * 50_000
     with server.sending(head("Transfer-Encoding: chunked")) as connection:
@@ -34,7 +36,7 @@ def test_a_body_in_chunks_has_the_same_limit(server: Gunicorn, deployment: Serve
     assert deployment.rows() == rows
 
 
-def test_who_still_sends_what_is_refused_gets_to_read_why(server: Gunicorn) -> None:
+def test_a_client_that_is_still_sending_reads_the_rejection(server: Gunicorn) -> None:
     status, _, problem = server.request(
         "POST", "/tasks", key=ALICE, body={"inputImageUrl": "x" * 10_000_000}
     )
@@ -49,7 +51,7 @@ def test_who_still_sends_what_is_refused_gets_to_read_why(server: Gunicorn) -> N
         pytest.param(head("Transfer-Encoding: chunked") + chunk(BODY), id="chunked"),
     ],
 )
-def test_the_first_part_of_a_body_is_not_taken_for_the_whole(
+def test_a_truncated_body_is_rejected(
     server: Gunicorn, deployment: ServerResources, beginning: bytes
 ) -> None:
     rows = deployment.rows()
@@ -90,7 +92,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("case", NOT_HTTP)
-def test_what_is_not_http_is_refused_with_a_problem_too(server: Gunicorn, case: str) -> None:
+def test_malformed_http_is_rejected_with_a_problem_document(server: Gunicorn, case: str) -> None:
     data, status, code = NOT_HTTP[case]
     answered, headers, problem = server.raw(data)
 
@@ -102,21 +104,21 @@ def test_what_is_not_http_is_refused_with_a_problem_too(server: Gunicorn, case: 
     assert "alices-secret" not in "".join(server.lines)
 
 
-def test_a_connection_is_kept_for_the_next_request(server: Gunicorn) -> None:
+def test_a_connection_is_reused_for_the_next_request(server: Gunicorn) -> None:
     with server.sending(head(line="GET /healthz HTTP/1.1")) as connection:
         assert answer_on(connection)[0] == 200
         connection.sendall(head(line="GET /healthz HTTP/1.1"))
         assert answer_on(connection)[0] == 200
 
 
-def test_the_end_of_a_connection_is_announced(server: Gunicorn) -> None:
+def test_a_response_announces_that_the_connection_closes(server: Gunicorn) -> None:
     """Or a load balancer would send the next client's request over it, and get no answer."""
     refused = head("Content-Length: 2000000") + b" " * 2_000_000
     status, headers, _ = server.raw(refused)
     assert (status, headers["Connection"]) == (413, "close")
 
 
-def test_a_connection_is_kept_after_a_small_body_that_was_not_read(server: Gunicorn) -> None:
+def test_a_connection_is_reused_after_a_small_unread_body(server: Gunicorn) -> None:
     refused = head(f"Content-Length: {len(BODY)}", line="POST /nowhere HTTP/1.1") + BODY
     with server.sending(refused) as connection:
         assert answer_on(connection)[0] == 404
@@ -124,7 +126,7 @@ def test_a_connection_is_kept_after_a_small_body_that_was_not_read(server: Gunic
         assert answer_on(connection)[0] == 200
 
 
-def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: ServerResources) -> None:
+def test_a_rejection_is_not_logged_under_the_previous_client(deployment: ServerResources) -> None:
     environment = {**deployment.resources.environment(), **SETTINGS, "API_THREADS": "1"}
     with gunicorn(deployment.endpoint_url, environment) as server:
         assert server.request("GET", "/operations", key=ALICE)[0] == 200
@@ -134,7 +136,7 @@ def test_a_refusal_is_not_put_down_to_the_client_served_before(deployment: Serve
     assert {"client", "key_id"} & refusal.keys() == set()
 
 
-def test_every_line_of_the_log_is_json_and_none_holds_a_secret(server: Gunicorn) -> None:
+def test_every_log_line_is_json_without_secrets(server: Gunicorn) -> None:
     server.request("GET", "/tasks/x?token=in-the-query", key=ALICE)
     server.request("GET", "/tasks/x", key="alice-1.a-wrong-secret")
     lines = list(server.lines)

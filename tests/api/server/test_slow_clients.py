@@ -12,7 +12,7 @@ from tests.api.server.conftest import SETTINGS, THREADS, ServerResources, head
 from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
 
 
-def test_connections_that_send_nothing_cost_nobody_else(server: Gunicorn) -> None:
+def test_idle_connections_do_not_block_other_clients(server: Gunicorn) -> None:
     with ExitStack() as silent:
         for _ in range(THREADS * 10):
             silent.enter_context(server.connect())
@@ -28,7 +28,7 @@ def test_connections_that_send_nothing_cost_nobody_else(server: Gunicorn) -> Non
         pytest.param(head("Transfer-Encoding: chunked") + b"10000\r\n", 400, id="chunked body"),
     ],
 )
-def test_clients_that_drip_are_cut_off_and_others_are_served(
+def test_slow_senders_time_out_while_others_are_served(
     server: Gunicorn, beginning: bytes, answer: int | None
 ) -> None:
     with ExitStack() as slow:
@@ -56,7 +56,7 @@ def drip(connections: list[socket.socket], stop: threading.Event) -> None:
                 connection.sendall(b"x")
 
 
-def test_clients_that_take_no_response_are_cut_off_and_others_are_served(server: Gunicorn) -> None:
+def test_clients_that_do_not_read_time_out_while_others_are_served(server: Gunicorn) -> None:
     asked = head(line="GET /openapi.json HTTP/1.1") * 20
     with ExitStack() as slow:
         pourers = [slow.enter_context(with_little_room(server.port)) for _ in range(THREADS * 2)]
@@ -89,7 +89,7 @@ def pour(connections: list[socket.socket], data: bytes, stop: threading.Event) -
                 connection.send(data, socket.MSG_DONTWAIT)
 
 
-def test_clients_that_never_close_cost_nobody_else(server: Gunicorn) -> None:
+def test_clients_that_never_close_do_not_block_others(server: Gunicorn) -> None:
     with ExitStack() as lingering:
         connections = [
             lingering.enter_context(server.sending(b"nonsense\r\n\r\n")) for _ in range(20)
@@ -100,7 +100,7 @@ def test_clients_that_never_close_cost_nobody_else(server: Gunicorn) -> None:
         assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_what_has_arrived_may_take_longer_than_its_arrival(deployment: ServerResources) -> None:
+def test_processing_may_take_longer_than_the_transfer_timeout(deployment: ServerResources) -> None:
     with socket.create_server((HOST, 0)) as never_answers:
         queue = f"http://{HOST}:{never_answers.getsockname()[1]}"
         environment = {

@@ -34,11 +34,11 @@ def fields_of(invalid: ValidationError) -> list[tuple[str, str]]:
     return [(".".join(map(str, error["loc"])), error["msg"]) for error in invalid.errors()]
 
 
-def test_a_submission_without_operations_means_grayscale() -> None:
+def test_the_default_operation_is_grayscale() -> None:
     assert Recipe().operations == list(DEFAULT_OPERATIONS) == [Grayscale()]
 
 
-def test_operations_are_read_in_order_from_flat_objects() -> None:
+def test_operations_are_parsed_in_order_from_flat_objects() -> None:
     recipe = Recipe.model_validate({"operations": ONE_OF_EACH})
     assert recipe.operations == [
         Resize(width=400, height=300),
@@ -48,7 +48,7 @@ def test_operations_are_read_in_order_from_flat_objects() -> None:
     ]
 
 
-def test_operations_are_written_as_they_are_read() -> None:
+def test_a_recipe_survives_serialization() -> None:
     recipe = Recipe.model_validate({"operations": ONE_OF_EACH, "output": {"quality": 70}})
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
@@ -74,14 +74,14 @@ def test_operations_are_written_as_they_are_read() -> None:
         ({"name": "convert", "format": "jpg"}, "operations.0.convert.format"),
     ],
 )
-def test_a_wrong_operation_is_refused_by_the_name_of_its_field(operation: Any, field: str) -> None:
+def test_an_invalid_operation_is_rejected_with_its_field_name(operation: Any, field: str) -> None:
     with pytest.raises(ValidationError) as invalid:
         Recipe.model_validate({"operations": [operation]})
     assert [name for name, _ in fields_of(invalid.value)] == [field]
 
 
 @pytest.mark.parametrize("count", [0, MAX_OPERATIONS + 1])
-def test_the_number_of_operations_has_bounds(count: int) -> None:
+def test_the_number_of_operations_is_bounded(count: int) -> None:
     with pytest.raises(ValidationError) as invalid:
         Recipe.model_validate({"operations": [{"name": "grayscale"}] * count})
     assert [name for name, _ in fields_of(invalid.value)] == ["operations"]
@@ -98,20 +98,20 @@ def test_the_number_of_operations_has_bounds(count: int) -> None:
         ({"format": "png", "quality": 80}, "output"),
     ],
 )
-def test_a_wrong_output_is_refused_by_the_name_of_its_field(output: Any, field: str) -> None:
+def test_an_invalid_output_is_rejected_with_its_field_name(output: Any, field: str) -> None:
     with pytest.raises(ValidationError) as invalid:
         Recipe.model_validate({"output": output})
     assert [name for name, _ in fields_of(invalid.value)] == [field]
 
 
-def test_quality_is_refused_for_a_lossless_format_whoever_asked_for_it() -> None:
+def test_quality_is_rejected_for_a_lossless_format() -> None:
     with pytest.raises(ValidationError, match="png is lossless"):
         Recipe.model_validate(
             {"operations": [{"name": "convert", "format": "png"}], "output": {"quality": 80}}
         )
 
 
-def test_convert_and_output_say_the_same_thing() -> None:
+def test_convert_and_output_both_set_the_format() -> None:
     assert result_format([Convert(format="png")]) == "png"
     assert result_format([Grayscale()], Output(format="png")) == "png"
     assert result_format([Convert(format="png")], Output(format="png")) == "png"
@@ -129,9 +129,7 @@ def test_convert_and_output_say_the_same_thing() -> None:
         ),
     ],
 )
-def test_two_formats_for_one_result_are_a_conflict(
-    operations: Any, output: Any, field: str
-) -> None:
+def test_two_formats_for_one_result_are_rejected(operations: Any, output: Any, field: str) -> None:
     with pytest.raises(ValidationError) as invalid:
         Recipe.model_validate({"operations": operations, "output": output})
     [(name, message)] = fields_of(invalid.value)
@@ -172,7 +170,7 @@ def test_the_catalogue_describes_every_operation_and_its_parameters() -> None:
         (Resize(width=400, height=300, mode="exact", enlarge=True), (2, 5), (400, 300)),
     ],
 )
-def test_resize_makes_the_size_that_was_asked_for(
+def test_resize_returns_the_requested_size(
     resize: Resize, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert resize.result_size(size) == expected
@@ -188,7 +186,7 @@ sides = st.integers(min_value=1, max_value=500)
     mode=st.sampled_from(["fit", "fill", "exact"]),
     size=st.tuples(sides, sides),
 )
-def test_resize_never_enlarges_unless_asked(
+def test_resize_never_enlarges_by_default(
     width: int, height: int, mode: Any, size: tuple[int, int]
 ) -> None:
     resize = Resize(width=width, height=height, mode=mode)
@@ -199,7 +197,7 @@ def test_resize_never_enlarges_unless_asked(
 
 
 @given(width=sides, height=sides, size=st.tuples(sides, sides))
-def test_fit_touches_the_box_and_keeps_the_proportions(
+def test_fit_fills_one_side_and_keeps_the_aspect_ratio(
     width: int, height: int, size: tuple[int, int]
 ) -> None:
     result = Resize(width=width, height=height, enlarge=True).result_size(size)
@@ -208,14 +206,14 @@ def test_fit_touches_the_box_and_keeps_the_proportions(
     assert abs(result[0] * size[1] - result[1] * size[0]) <= max(size)
 
 
-def test_fill_cuts_both_ends_alike() -> None:
+def test_fill_crops_both_ends_equally() -> None:
     stripes = Image.new("L", (300, 100), 0)
     stripes.paste(255, (100, 0, 200, 100))
     middle = Resize(width=100, height=100, mode="fill").apply(stripes, (100, 100))
     assert middle.getextrema() == (255, 255)
 
 
-def test_the_color_under_transparency_does_not_bleed() -> None:
+def test_the_color_of_transparent_pixels_does_not_bleed() -> None:
     image = Image.new("RGBA", (100, 100), (255, 0, 0, 0))
     image.paste((0, 0, 255, 255), (50, 0, 100, 100))
     small = Resize(width=9).apply(image, (9, 9))
@@ -240,7 +238,7 @@ def test_rotate_turns_clockwise(
     assert turned.getpixel(bright_corner) == 255
 
 
-def test_grayscale_lays_transparency_on_white() -> None:
+def test_grayscale_flattens_transparency_onto_white() -> None:
     image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     image.putpixel((1, 0), (0, 0, 0, 255))
     gray = Grayscale().apply(image, (2, 1))
