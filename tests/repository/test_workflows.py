@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.cdk.synthesized import ROOT
 
+ISSUES = ROOT / ".github/ISSUE_TEMPLATE"
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 WEEKLY = r"\d+ \d+ \* \* [0-6]"
@@ -57,6 +58,8 @@ def permissions(path: Path) -> Iterator[dict[str, str]]:
     [
         ("vendor.github-workflows", WORKFLOWS),
         ("vendor.dependabot", [ROOT / ".github/dependabot.yml"]),
+        ("vendor.github-issue-forms", [ISSUES / "bug_report.yml", ISSUES / "feature_request.yml"]),
+        ("vendor.github-issue-config", [ISSUES / "config.yml"]),
     ],
 )
 def test_github_accepts_the_file(schema: str, files: list[Path]) -> None:
