@@ -61,7 +61,7 @@ class ApiStack(Stack):
         self.task = self._task()
         acknowledge_objects(
             self.task,
-            state.bucket,
+            state.result_bucket,
             f"{RESULTS}*",
             reason="Any result may be downloaded by a URL that the API signs.",
         )
@@ -171,7 +171,7 @@ class ApiStack(Stack):
                 "AWS_REGION": self.region,
                 "TASK_TABLE": state.table.table_name,
                 "TASK_QUEUE_URL": state.queue.queue_url,
-                "RESULT_BUCKET": state.bucket.bucket_name,
+                "RESULT_BUCKET": state.result_bucket.bucket_name,
                 "API_KEYS_SECRET_ID": state.api_keys.secret_arn,
                 "API_PORT": str(PORT),
                 "API_PROCESSES": str(settings.api_processes),
@@ -192,7 +192,7 @@ class ApiStack(Stack):
                 # Held for the presigned URLs: they can do what their signer may.
                 PolicyStatement(
                     actions=["s3:GetObject"],
-                    resources=[state.bucket.arn_for_objects(f"{RESULTS}*")],
+                    resources=[state.result_bucket.arn_for_objects(f"{RESULTS}*")],
                 ),
                 PolicyStatement(
                     actions=["secretsmanager:GetSecretValue"],

@@ -50,14 +50,14 @@ class StateStack(Stack):
         self.table = self._task_table()
         self.dead_letter_queue, self.queue = self._queues()
         self.log_bucket = self._log_bucket()
-        self.bucket = self._result_bucket()
+        self.result_bucket = self._result_bucket()
         self.api_keys = self._api_keys()
 
         CfnOutput(self, "Disposable", value=str(settings.disposable).lower())
         CfnOutput(self, "TaskTable", value=self.table.table_name)
         CfnOutput(self, "TaskQueueUrl", value=self.queue.queue_url)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letter_queue.queue_url)
-        CfnOutput(self, "ResultBucket", value=self.bucket.bucket_name)
+        CfnOutput(self, "ResultBucket", value=self.result_bucket.bucket_name)
         CfnOutput(self, "LogBucket", value=self.log_bucket.bucket_name)
         CfnOutput(self, "ApiKeysSecretId", value=self.api_keys.secret_arn)
         # What a task gets, for the operator's redrive as for the API.

@@ -57,7 +57,7 @@ class WorkerStack(Stack):
         self.task = self._worker_task()
         acknowledge_objects(
             self.task,
-            state.bucket,
+            state.result_bucket,
             f"{RESULTS}*",
             reason="Each attempt writes its result under a key of its own.",
         )
@@ -87,7 +87,7 @@ class WorkerStack(Stack):
             ),
             environment={
                 **self._common_environment,
-                "RESULT_BUCKET": state.bucket.bucket_name,
+                "RESULT_BUCKET": state.result_bucket.bucket_name,
                 "HEARTBEAT_INTERVAL_S": str(settings.heartbeat_interval_s),
                 "PROCESSING_BUDGET_S": str(settings.processing_budget_s),
                 "STOP_TIMEOUT_S": str(settings.worker_stop_timeout_s),
@@ -110,7 +110,7 @@ class WorkerStack(Stack):
                 ),
                 PolicyStatement(
                     actions=["s3:PutObject"],
-                    resources=[state.bucket.arn_for_objects(f"{RESULTS}*")],
+                    resources=[state.result_bucket.arn_for_objects(f"{RESULTS}*")],
                 ),
             ],
         )

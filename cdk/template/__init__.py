@@ -1,1 +1,1 @@
-"""What a deployment would be, read back from its synthesized templates: for tests and documents."""
+"""Reads a deployment's synthesized templates, for tests and for the documentation."""

@@ -1,4 +1,4 @@
-"""What roles allow, one action on one resource at a time."""
+"""The permissions of roles, one action on one resource at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cdk.template.templates import Resource, Templates
 
 @dataclass(frozen=True)
 class Grant:
-    """One action on one resource, as written in a policy."""
+    """One allowed action on one resource. `resource` is as in the policy, often a reference."""
 
     action: str
     resource: Any
@@ -17,7 +17,7 @@ class Grant:
 
 
 def grants(deployment: Templates, role: Resource) -> Iterator[Grant]:
-    """Everything that `role` is allowed; our policies deny nothing."""
+    """Every permission of `role`. Our policies contain no denials."""
     for policy in deployment.all("IAM::Policy", stack=role.stack):
         if {"Ref": role.logical_id} not in policy["Roles"]:
             continue
@@ -27,8 +27,8 @@ def grants(deployment: Templates, role: Resource) -> Iterator[Grant]:
                     yield Grant(action, resource, role.stack)
 
 
-def described(deployment: Templates, grant: Grant) -> tuple[str, str]:
-    """The grant in words: the action, and the resource's name with what follows its ARN."""
+def describe(deployment: Templates, grant: Grant) -> tuple[str, str]:
+    """The action, and its resource's name with the end of the ARN, such as ``/results/*``."""
     match grant.resource:
         case {"Fn::Join": ["", [arn, str(suffix)]]}:
             target = deployment.target(arn, stack=grant.stack)

@@ -1,7 +1,7 @@
-"""The synthesized templates of one deployment, read as what they describe: resources and relations.
+"""The resources in the synthesized templates of one deployment.
 
-Nothing here knows a logical id: resources are asked for by type and property, and a reference is
-followed to the resource that it leads to, through exports and imports of other stacks.
+Resources are found by type and property, never by logical id. References are followed to their
+resource, also through exports and imports between stacks.
 """
 
 import json
@@ -16,7 +16,7 @@ from cdk.settings import Settings
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource; `stack` is its stack's part of the deployment, such as ``state``."""
+    """One resource. `stack` is the last part of its stack's name, such as ``state``."""
 
     stack: str
     logical_id: str
@@ -35,14 +35,14 @@ class Resource:
 
 @dataclass(frozen=True)
 class Templates:
-    """What `folder` describes: the templates that `settings` led to."""
+    """The templates in `folder`, synthesized from `settings`."""
 
     settings: Settings
     folder: Path
 
     @cached_property
     def templates(self) -> Mapping[str, Mapping[str, Any]]:
-        """By stack, such as ``network``."""
+        """Each stack's template, by the last part of the stack's name, such as ``network``."""
         prefix = f"taskfleet-{self.settings.environment}-"
         return {
             path.name.removeprefix(prefix).removesuffix(".template.json"): json.loads(
@@ -60,7 +60,7 @@ class Templates:
         )
 
     def all(self, type_name: str, *, stack: str | None = None, **properties: Any) -> list[Resource]:
-        """Resources of a type (without ``AWS::``), with exactly these properties."""
+        """All resources of a type (given without ``AWS::``) that have these properties."""
         return [
             resource
             for resource in self.resources
@@ -70,15 +70,15 @@ class Templates:
         ]
 
     def one(self, type_name: str, *, stack: str | None = None, **properties: Any) -> Resource:
-        """The only one; raises :class:`LookupError` when there are none or several."""
+        """The only such resource; raises :class:`LookupError` if there are none or several."""
         found = self.all(type_name, stack=stack, **properties)
         if len(found) != 1:
             where = f"in {stack}" if stack else "in all stacks"
-            raise LookupError(f"{len(found)} of {type_name} with {properties} {where}")
+            raise LookupError(f"found {len(found)} {type_name} with {properties} {where}")
         return found[0]
 
     def target(self, value: Any, *, stack: str) -> Resource:
-        """The resource that a reference in `stack` leads to, wherever it is."""
+        """The resource that a reference in `stack` names, in whichever stack it is."""
         match value:
             case {"Ref": logical_id} | {"Fn::GetAtt": [logical_id, _]}:
                 return Resource(stack, logical_id, self.templates[stack]["Resources"][logical_id])
@@ -88,7 +88,7 @@ class Templates:
         raise LookupError(f"not a reference: {value}")
 
     def targets(self, value: Any, *, stack: str) -> Iterator[Resource]:
-        """Every resource that anything within `value` refers to."""
+        """Every resource that `value` or any part of it refers to."""
         match value:
             case {"Ref": str(name)} if name.startswith("AWS::"):
                 return
@@ -103,7 +103,7 @@ class Templates:
 
     @cached_property
     def tasks(self) -> Mapping[str, Resource]:
-        """The task definition of each service: api, worker, reconciler."""
+        """The task definitions by service: ``api``, ``worker``, ``reconciler``."""
         schedule = self.one("Scheduler::Schedule")
         services = {
             stack: self.target(self.one("ECS::Service", stack=stack)["TaskDefinition"], stack=stack)
@@ -113,7 +113,7 @@ class Templates:
         return {**services, "reconciler": self.target(reconciler, stack=schedule.stack)}
 
     def container(self, service: str) -> Mapping[str, Any]:
-        """The one container of a service's task."""
+        """The only container in a service's task."""
         container: Mapping[str, Any]
         (container,) = self.tasks[service]["ContainerDefinitions"]
         return container
@@ -132,39 +132,39 @@ class Templates:
         return queue
 
     @cached_property
-    def dead_letters(self) -> Resource:
+    def dead_letter_queue(self) -> Resource:
         arn = self.queue["RedrivePolicy"]["deadLetterTargetArn"]
         return self.target(arn, stack=self.queue.stack)
 
     @cached_property
-    def results(self) -> Resource:
-        """The bucket of results."""
+    def result_bucket(self) -> Resource:
+        """The bucket that holds results and uploads."""
         (bucket,) = (b for b in self.all("S3::Bucket") if b.get("LoggingConfiguration"))
         return bucket
 
     @cached_property
-    def access_logs(self) -> Resource:
-        """The bucket of access logs."""
-        name = self.results["LoggingConfiguration"]["DestinationBucketName"]
-        return self.target(name, stack=self.results.stack)
+    def log_bucket(self) -> Resource:
+        """The bucket that holds access logs."""
+        name = self.result_bucket["LoggingConfiguration"]["DestinationBucketName"]
+        return self.target(name, stack=self.result_bucket.stack)
 
     def name_of(self, resource: Resource) -> str:
-        """What `resource` is called here; its type where there is only one."""
+        """A readable name, such as ``result bucket``. Falls back to the resource's type."""
         named = {
             "table": self.table,
             "queue": self.queue,
-            "dead letters": self.dead_letters,
-            "results": self.results,
-            "access logs": self.access_logs,
-            "api keys": self.api_keys,
+            "dead-letter queue": self.dead_letter_queue,
+            "result bucket": self.result_bucket,
+            "log bucket": self.log_bucket,
+            "API keys": self.api_keys,
         }
-        for name, each in named.items():
-            if each == resource:
+        for name, candidate in named.items():
+            if candidate == resource:
                 return name
         return resource.type.removeprefix("AWS::")
 
     def is_protected(self, stack: str) -> bool:
-        """Whether CloudFormation refuses to delete the stack."""
+        """Whether termination protection is on."""
         name = f"taskfleet-{self.settings.environment}-{stack}"
         manifest = json.loads((self.folder / "manifest.json").read_text())
         properties = manifest["artifacts"][name]["properties"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cdk.template.grants import described, grants
+from cdk.template.grants import describe, grants
 from cdk.template.templates import Resource, Templates
 from docs.generator.svg import LINE_HEIGHT, Picture
 
@@ -78,7 +78,7 @@ def accesses(deployment: Templates) -> list[Access]:
         task = deployment.tasks[service]
         role = deployment.target(task["TaskRoleArn"], stack=task.stack)
         for grant in grants(deployment, role):
-            action, resource = described(deployment, grant)
+            action, resource = describe(deployment, grant)
             store, _, part = resource.partition("/")
             words = action.split(":")[1]
             where = part.removeprefix("index/")
@@ -261,16 +261,16 @@ def _draw_stores(picture: Picture, deployment: Templates) -> dict[str, Place]:
 
 
 def _store_lines(deployment: Templates) -> dict[str, list[str]]:
-    table, queue, dead = deployment.table, deployment.queue, deployment.dead_letters
+    table, queue, dead = deployment.table, deployment.queue, deployment.dead_letter_queue
     indexes = ", ".join(index["IndexName"] for index in table["GlobalSecondaryIndexes"])
     days = {
         rule["Prefix"]: rule["ExpirationInDays"]
-        for rule in deployment.results["LifecycleConfiguration"]["Rules"]
+        for rule in deployment.result_bucket["LifecycleConfiguration"]["Rules"]
         if "Prefix" in rule
     }
-    (log_rule,) = deployment.access_logs["LifecycleConfiguration"]["Rules"]
+    (log_rule,) = deployment.log_bucket["LifecycleConfiguration"]["Rules"]
     return {
-        "api keys": ["API keys", "Secrets Manager, hashed at rest"],
+        "API keys": ["API keys", "Secrets Manager, hashed at rest"],
         "table": [
             "Task table",
             "DynamoDB on demand, restorable",
@@ -282,13 +282,13 @@ def _store_lines(deployment: Templates) -> dict[str, list[str]]:
             f"SQS, visibility timeout {queue['VisibilityTimeout']} s",
             f"kept {_days(queue)} days",
         ],
-        "dead letters": ["Dead-letter queue", f"SQS, kept {_days(dead)} days"],
-        "results": [
+        "dead-letter queue": ["Dead-letter queue", f"SQS, kept {_days(dead)} days"],
+        "result bucket": [
             "Results",
             "S3, private, encrypted",
             *(f"{prefix} kept {count} days" for prefix, count in days.items()),
         ],
-        "access logs": [
+        "log bucket": [
             "Access logs",
             "S3: of load balancer and results",
             f"kept {log_rule['ExpirationInDays']} days",
@@ -301,7 +301,7 @@ def _days(queue: Resource) -> int:
 
 
 def _draw_redrive(picture: Picture, deployment: Templates, stores: Mapping[str, Place]) -> None:
-    queue, dead = stores["queue"], stores["dead letters"]
+    queue, dead = stores["queue"], stores["dead-letter queue"]
     _down(picture, queue, dead, "edge")
     receives = deployment.queue["RedrivePolicy"]["maxReceiveCount"]
     picture.text(

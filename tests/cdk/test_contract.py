@@ -67,9 +67,9 @@ def test_a_container_talks_to_the_real_aws(deployment: Templates, service: str) 
     [
         *((service, "TASK_TABLE", "table") for service in CONFIGS),
         *((service, "TASK_QUEUE_URL", "queue") for service in CONFIGS),
-        ("reconciler", "DEAD_LETTER_QUEUE_URL", "dead_letters"),
-        ("api", "RESULT_BUCKET", "results"),
-        ("worker", "RESULT_BUCKET", "results"),
+        ("reconciler", "DEAD_LETTER_QUEUE_URL", "dead_letter_queue"),
+        ("api", "RESULT_BUCKET", "result_bucket"),
+        ("worker", "RESULT_BUCKET", "result_bucket"),
         ("api", "API_KEYS_SECRET_ID", "api_keys"),
     ],
 )
@@ -164,7 +164,7 @@ def test_the_queue_gives_up_long_after_the_row_does(deployment: Templates) -> No
 def test_rows_are_kept_as_long_as_their_results(deployment: Templates, service: str) -> None:
     (days,) = (
         rule["ExpirationInDays"]
-        for rule in deployment.results["LifecycleConfiguration"]["Rules"]
+        for rule in deployment.result_bucket["LifecycleConfiguration"]["Rules"]
         if rule.get("Prefix") == RESULTS
     )
 
@@ -201,7 +201,7 @@ def test_the_table_is_the_one_that_a_laptop_creates(deployment: Templates) -> No
 
 
 def test_the_queues_are_the_ones_that_a_laptop_creates(deployment: Templates) -> None:
-    queue, dead_letters = deployment.queue, deployment.dead_letters
+    queue, dead_letters = deployment.queue, deployment.dead_letter_queue
 
     assert {name: queue[name] for name in aws_resources.QUEUE} == aws_resources.QUEUE
     assert {name: dead_letters[name] for name in aws_resources.DEAD_LETTER_QUEUE} == (

@@ -75,7 +75,7 @@ def test_one_dead_letter_is_enough(deployment: Templates) -> None:
     found = alarm(deployment, "dead letters")
     (queue,) = deployment.targets(found["Dimensions"], stack="observability")
 
-    assert queue == deployment.dead_letters
+    assert queue == deployment.dead_letter_queue
     assert found["Threshold"] == 1
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cdk.template.grants import described, grants
+from cdk.template.grants import describe, grants
 from cdk.template.templates import Resource, Templates
 
 ALLOWED = {
@@ -12,15 +12,15 @@ ALLOWED = {
         ("dynamodb:UpdateItem", "table"),
         ("sqs:SendMessage", "queue"),
         ("sqs:GetQueueAttributes", "queue"),
-        ("s3:GetObject", "results/results/*"),
-        ("secretsmanager:GetSecretValue", "api keys"),
+        ("s3:GetObject", "result bucket/results/*"),
+        ("secretsmanager:GetSecretValue", "API keys"),
     },
     "worker": {
         ("dynamodb:UpdateItem", "table"),
         ("sqs:ReceiveMessage", "queue"),
         ("sqs:DeleteMessage", "queue"),
         ("sqs:ChangeMessageVisibility", "queue"),
-        ("s3:PutObject", "results/results/*"),
+        ("s3:PutObject", "result bucket/results/*"),
     },
     "reconciler": {
         ("dynamodb:GetItem", "table"),
@@ -28,7 +28,7 @@ ALLOWED = {
         ("dynamodb:Query", "table/index/OpenTasks"),
         ("sqs:SendMessage", "queue"),
         ("sqs:GetQueueAttributes", "queue"),
-        ("sqs:GetQueueAttributes", "dead letters"),
+        ("sqs:GetQueueAttributes", "dead-letter queue"),
     },
 }
 
@@ -60,7 +60,7 @@ def role_of(deployment: Templates, task: Resource, kind: str) -> Resource:
 def test_a_service_may_do_what_it_does_and_no_more(deployment: Templates, service: str) -> None:
     role = role_of(deployment, deployment.tasks[service], "TaskRoleArn")
 
-    assert {described(deployment, grant) for grant in grants(deployment, role)} == ALLOWED[service]
+    assert {describe(deployment, grant) for grant in grants(deployment, role)} == ALLOWED[service]
 
 
 def test_no_two_services_share_a_role(deployment: Templates) -> None:
@@ -89,7 +89,7 @@ def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
     deployment: Templates,
 ) -> None:
     wild = {
-        described(deployment, grant)
+        describe(deployment, grant)
         for role in deployment.all("IAM::Role")
         for grant in grants(deployment, role)
         if "*" in grant.action or "*" in str(grant.resource)
@@ -97,8 +97,8 @@ def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
 
     assert wild == {
         ("ecr:GetAuthorizationToken", "*"),
-        ("s3:GetObject", "results/results/*"),
-        ("s3:PutObject", "results/results/*"),
+        ("s3:GetObject", "result bucket/results/*"),
+        ("s3:PutObject", "result bucket/results/*"),
     }
 
 

@@ -16,14 +16,14 @@ def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Tem
 
 
 def test_messages_are_encrypted_and_travel_by_tls_only(deployment: Templates) -> None:
-    for queue in (deployment.queue, deployment.dead_letters):
+    for queue in (deployment.queue, deployment.dead_letter_queue):
         assert queue["SqsManagedSseEnabled"] is True
         policy = deployment.one("SQS::QueuePolicy", Queues=[{"Ref": queue.logical_id}])
         assert refuses_plain_text(policy, "sqs:*")
 
 
 def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Templates) -> None:
-    queue, dead_letters = deployment.queue, deployment.dead_letters
+    queue, dead_letters = deployment.queue, deployment.dead_letter_queue
 
     assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
     assert dead_letters["RedriveAllowPolicy"] == {
@@ -41,7 +41,7 @@ def test_the_queue_has_the_timing_of_the_settings(deployment: Templates) -> None
 
 
 def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Templates) -> None:
-    for bucket in (deployment.results, deployment.access_logs):
+    for bucket in (deployment.result_bucket, deployment.log_bucket):
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -50,7 +50,7 @@ def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Templ
 
 
 def test_results_and_uploads_expire(deployment: Templates) -> None:
-    rules = deployment.results["LifecycleConfiguration"]["Rules"]
+    rules = deployment.result_bucket["LifecycleConfiguration"]["Rules"]
 
     days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
 
@@ -66,19 +66,19 @@ def test_unfinished_uploads_are_cleared_away(deployment: Templates) -> None:
 
     assert {"DaysAfterInitiation": 1} in [
         rule.get("AbortIncompleteMultipartUpload")
-        for rule in deployment.results["LifecycleConfiguration"]["Rules"]
+        for rule in deployment.result_bucket["LifecycleConfiguration"]["Rules"]
     ]
 
 
 def test_a_browser_may_follow_a_presigned_url(deployment: Templates) -> None:
-    (rule,) = deployment.results["CorsConfiguration"]["CorsRules"]
+    (rule,) = deployment.result_bucket["CorsConfiguration"]["CorsRules"]
 
     assert rule["AllowedOrigins"] == ["*"]
     assert set(rule["AllowedMethods"]) == {"GET", "HEAD"}
 
 
 def test_access_to_results_is_logged_for_as_long_as_logs_are_kept(deployment: Templates) -> None:
-    (rule,) = deployment.access_logs["LifecycleConfiguration"]["Rules"]
+    (rule,) = deployment.log_bucket["LifecycleConfiguration"]["Rules"]
 
     assert rule["ExpirationInDays"] == deployment.settings.log_retention_days
 

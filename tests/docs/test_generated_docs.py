@@ -46,8 +46,8 @@ def test_a_drawing_is_an_image_with_an_arrow_for_each_grant(
         assert {(access.service, access.store) for access in found} >= {
             ("api", "queue"),
             ("worker", "queue"),
-            ("worker", "results"),
-            ("reconciler", "dead letters"),
+            ("worker", "result bucket"),
+            ("reconciler", "dead-letter queue"),
         }
         assert [access.what for access in found if access.what not in words] == []
 
