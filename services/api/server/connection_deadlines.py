@@ -1,4 +1,4 @@
-"""What has to be through in time: a request that arrives, a response that is taken."""
+"""Deadlines for reading requests and writing responses."""
 
 import socket
 import threading
@@ -11,60 +11,61 @@ import structlog
 log = structlog.get_logger()
 
 
-class Transfers:
-    """The connections over which one is under way, each with its deadline.
+class ConnectionDeadlines:
+    """Connections with a transfer in progress, each with the time by which it must finish.
 
-    Thread-safe. `cut` is done to what is overdue. `monotonic` is a clock in seconds.
+    Thread-safe. `on_expiry` is called with every connection whose deadline has passed. `monotonic`
+    is a clock in seconds.
     """
 
     def __init__(
         self,
         *,
         timeout_s: float,
-        cut: Callable[[socket.socket], None],
+        on_expiry: Callable[[socket.socket], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = timeout_s
-        self._cut = cut
+        self._on_expiry = on_expiry
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
 
-    def begin(self, connection: socket.socket) -> None:
+    def start(self, connection: socket.socket) -> None:
         with self._lock:
             self._deadlines[connection] = self._monotonic() + self._timeout_s
 
-    def end(self, connection: socket.socket) -> None:
+    def clear(self, connection: socket.socket) -> None:
         with self._lock:
             self._deadlines.pop(connection, None)
 
-    def cut_overdue(self) -> None:
+    def expire(self) -> None:
         now = self._monotonic()
         with self._lock:
-            # They began in the order in which they stand, so the first that may go on ends it.
-            overdue = []
+            # All have the same timeout, so insertion order is the order of the deadlines.
+            expired = []
             for connection, deadline in self._deadlines.items():
                 if deadline > now:
                     break
-                overdue.append(connection)
-            for connection in overdue:
+                expired.append(connection)
+            for connection in expired:
                 del self._deadlines[connection]
-        for connection in overdue:
-            self._cut(connection)
+        for connection in expired:
+            self._on_expiry(connection)
 
 
 def stop_reading(connection: socket.socket) -> None:
-    """Let whoever still waits for the request read its end; it can be answered."""
-    log.warning("request did not arrive in time")
-    _shut(connection, socket.SHUT_RD)
+    """End the request early. The thread that reads it sees the end and can still respond."""
+    log.warning("request timed out")
+    _shut_down(connection, socket.SHUT_RD)
 
 
-def break_off(connection: socket.socket) -> None:
-    """Let whoever still waits for room to write the response find out that nobody takes it."""
-    log.warning("response was not taken in time")
-    _shut(connection, socket.SHUT_RDWR)
+def close(connection: socket.socket) -> None:
+    """Close both directions, so that the thread that writes the response fails."""
+    log.warning("response timed out")
+    _shut_down(connection, socket.SHUT_RDWR)
 
 
-def _shut(connection: socket.socket, how: int) -> None:
-    with suppress(OSError):  # closed already
+def _shut_down(connection: socket.socket, how: int) -> None:
+    with suppress(OSError):  # already closed
         connection.shutdown(how)

@@ -1,9 +1,9 @@
-"""Each process of the API keeps to one core, however many threads it has.
+"""Pins each API process to one core, however many threads it has.
 
-Only one thread of a process runs Python at a time, and every call to AWS gives another its turn.
-When the kernel spreads them over the cores, the interpreter's memory travels from one core's cache
-to another's at every turn: for four clients at once on two cores, a submission took 3.3 ms of CPU
-time, and 2.4 ms on one core.
+Only one thread of a process runs Python at a time, and every call to AWS lets another one run. When
+the kernel spreads the threads over the cores, the interpreter's memory moves from one core's cache
+to another at each switch. With four concurrent clients on two cores, a submission took 3.3 ms of
+CPU time unpinned and 2.4 ms pinned.
 """
 
 import os
@@ -12,21 +12,21 @@ import sys
 from collections.abc import Collection, Sequence
 
 
-def usable() -> Collection[int]:
-    """The cores that this process may use; empty where the system does not say, as on macOS."""
+def available_cores() -> Collection[int]:
+    """The cores that this process may use. Empty on systems that do not report them, as macOS."""
     return os.sched_getaffinity(0) if sys.platform == "linux" else ()
 
 
-def choose(cores: Collection[int], *, taken: Sequence[int | None]) -> int | None:
-    """One of the least taken, or None where there are none to choose from.
+def choose_core(cores: Collection[int], *, in_use: Sequence[int | None]) -> int | None:
+    """A core with the fewest entries in `in_use`, or None if `cores` is empty.
 
-    Which of them is left to chance, as containers on one machine do not know of each other.
+    Ties are broken at random, because containers on one machine do not know of each other.
     """
-    # Randomness that nobody gains from guessing.
-    return min(cores, key=lambda core: (taken.count(core), random.random()), default=None)  # noqa: S311
+    # The choice is no secret, so ordinary randomness is enough.
+    return min(cores, key=lambda core: (in_use.count(core), random.random()), default=None)  # noqa: S311
 
 
-def keep_to(core: int | None) -> None:
-    """Run this process and all its threads to come on `core` only; None leaves it as it is."""
+def pin_process(core: int | None) -> None:
+    """Run this process and its future threads on `core` only. None changes nothing."""
     if core is not None and sys.platform == "linux":
         os.sched_setaffinity(0, {core})

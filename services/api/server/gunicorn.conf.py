@@ -1,5 +1,5 @@
-"""gunicorn's settings: ``gunicorn -c services/api/server/gunicorn.conf.py``."""
-# ruff: noqa: N999 - gunicorn's own name for this file
+"""gunicorn's settings: ``gunicorn --config services/api/server/gunicorn.conf.py``."""
+# ruff: noqa: N999 - the name that gunicorn gives this file
 
 import logging
 from typing import cast
@@ -21,7 +21,7 @@ telemetry.configure(
 
 
 class StructuredLogger(Logger):
-    """gunicorn's own messages through the handler that all other logs go through."""
+    """Sends gunicorn's own messages to the handler of all other logs."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -30,34 +30,35 @@ class StructuredLogger(Logger):
         self.error_log.setLevel(logging.INFO)
 
 
-class Worker(ApiWorker):
+class ConfiguredWorker(ApiWorker):
     transfer_timeout_s = _config.api_transfer_timeout_s
     core: int | None = None
 
 
-def pre_fork(arbiter: Arbiter, worker: Worker) -> None:
-    taken = [cast("Worker", other).core for other in arbiter.WORKERS.values()]
-    worker.core = cpu_affinity.choose(cpu_affinity.usable(), taken=taken)
+def pre_fork(arbiter: Arbiter, worker: ConfiguredWorker) -> None:
+    in_use = [cast("ConfiguredWorker", other).core for other in arbiter.WORKERS.values()]
+    worker.core = cpu_affinity.choose_core(cpu_affinity.available_cores(), in_use=in_use)
 
 
-def post_fork(_arbiter: Arbiter, worker: Worker) -> None:
-    cpu_affinity.keep_to(worker.core)
+def post_fork(_arbiter: Arbiter, worker: ConfiguredWorker) -> None:
+    cpu_affinity.pin_process(worker.core)
 
 
 wsgi_app = "services.api.wsgi:create_wsgi_app()"
 bind = f"{_config.api_host}:{_config.api_port}"
-worker_class = Worker
+worker_class = ConfiguredWorker
 workers = _config.api_processes
 threads = _config.api_threads
 logger_class = StructuredLogger
 
 keepalive = 75
-"""Longer than the load balancer's idle timeout of 60 s, or it reuses what was just closed: 502."""
+"""Seconds that an idle connection stays open. Must exceed the load balancer's idle timeout of 60 s:
+otherwise the balancer sends requests on connections that are just closing, and returns 502."""
 graceful_timeout = _config.api_stop_timeout_s
 timeout = 60
-"""A process whose main loop stands still for so long is replaced."""
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn makes a file of its own in it
-"""The heartbeat file: in memory, where a slow disk cannot make a process look dead."""
+"""Seconds without a heartbeat of its main loop after which gunicorn replaces a process."""
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn creates its file safely
+"""Folder of the heartbeat files. It is in memory, where a slow disk cannot delay a heartbeat."""
 control_socket_disable = True
 
 limit_request_line = 4_094

@@ -1,4 +1,4 @@
-"""A request's body while it arrives, and what to do when it ends too early."""
+"""A request body that reports when it is complete and fails when it is truncated."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,28 +9,28 @@ if TYPE_CHECKING:
     from gunicorn._types import _EnvironType
 
 
-class Input:
-    """``wsgi.input`` that knows how much is still to come, and says when nothing is.
+class RequestBody:
+    """A ``wsgi.input`` that calls `on_complete` when the last byte has been read.
 
-    A body that ends early raises OSError, for which the application answers 400: otherwise it
-    would take the first part for the whole.
+    A body that ends early or has a malformed chunk raises OSError, and the application responds
+    with 400. Otherwise it would take the first part of the body for the whole.
     """
 
-    def __init__(self, environ: "_EnvironType", *, arrived: Callable[[], None]) -> None:
+    def __init__(self, environ: "_EnvironType", *, on_complete: Callable[[], None]) -> None:
         self._body = environ["wsgi.input"]
-        self._arrived = arrived
+        self._on_complete = on_complete
         length = environ.get("CONTENT_LENGTH")
-        self._left = int(length) if length else None
+        self._remaining = int(length) if length else None
 
     def read(self, size: int = -1) -> bytes:
         try:
             data: bytes = self._body.read(size)
         except ParseException as malformed:
             raise OSError("malformed chunk") from malformed
-        if self._left is not None:
-            if not data and self._left and size:
+        if self._remaining is not None:
+            if not data and self._remaining and size:
                 raise OSError("the body ended early")
-            self._left -= len(data)
-        if not data or self._left == 0:
-            self._arrived()
+            self._remaining -= len(data)
+        if not data or self._remaining == 0:
+            self._on_complete()
         return data

@@ -1,4 +1,4 @@
-"""The API under gunicorn, on a loopback port: what only a real server and real sockets show."""
+"""The API under gunicorn on a loopback port, for tests that need a real server and sockets."""
 
 import json
 import secrets
@@ -28,12 +28,13 @@ ALL_KEYS = {
 
 
 def head(*headers: str, line: str = "POST /tasks HTTP/1.1") -> bytes:
-    fixed = ("Host: test", f"Authorization: Bearer {ALICE}", "Content-Type: application/json")
-    return "\r\n".join((line, *fixed, *headers, "", "")).encode()
+    """The request line and headers of a request, with `headers` added to the usual ones."""
+    usual = ("Host: test", f"Authorization: Bearer {ALICE}", "Content-Type: application/json")
+    return "\r\n".join((line, *usual, *headers, "", "")).encode()
 
 
 class ServerResources:
-    """Our resources, under names of their own: all embedded AWSs of a process are one."""
+    """The resources of one server. A prefix keeps them apart: a process has one embedded AWS."""
 
     def __init__(self, session: boto3.Session, endpoint_url: str) -> None:
         self.endpoint_url = endpoint_url

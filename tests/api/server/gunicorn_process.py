@@ -1,4 +1,4 @@
-"""The API as it is deployed: gunicorn with its settings, on a loopback port."""
+"""The API as deployed: a gunicorn process with its settings, on a loopback port."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from local.embedded_aws import isolated
 from local.ports import HOST
 
 PATIENCE_S = 30
-"""How long a test waits for what must come; a machine that runs other things is slow."""
+"""How long a test waits for an event before it fails. Generous, because the machine may be busy."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Gunicorn:
     listening: threading.Event = field(default_factory=threading.Event)
 
     def collect(self) -> None:
-        """Read what the process prints, to its end."""
+        """Read the process's output until it exits."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -42,15 +42,15 @@ class Gunicorn:
 
     @contextmanager
     def sending(self, data: bytes) -> Iterator[socket.socket]:
-        """A connection over which `data` was sent, and no more."""
+        """A connection on which `data` has been sent."""
         with self.connect() as connection:
             connection.sendall(data)
             yield connection
 
     def raw(self, data: bytes) -> tuple[int, dict[str, str], Any]:
-        """Status, headers and JSON body of the answer to the very bytes `data`."""
+        """Send the bytes `data`. Returns the status, headers and JSON body of the response."""
         with self.sending(data) as connection:
-            return answer_on(connection)
+            return read_response(connection)
 
     def request(
         self, method: str, path: str, *, key: str | None = None, body: Any = None
@@ -72,7 +72,7 @@ class Gunicorn:
         return self.process.wait(timeout=PATIENCE_S)
 
 
-def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
+def read_response(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
     response = HTTPResponse(connection)
     response.begin()
     return _read(response)
@@ -85,7 +85,7 @@ def _read(response: HTTPResponse) -> tuple[int, dict[str, str], Any]:
 
 @contextmanager
 def gunicorn(endpoint_url: str, environment: dict[str, str]) -> Iterator[Gunicorn]:
-    """`environment` comes on top of what reaches the AWS at `endpoint_url` and no other."""
+    """A running server that reaches no AWS but `endpoint_url`. `environment` adds settings."""
     command = (
         *(sys.executable, "-m", "gunicorn", "--config", "services/api/server/gunicorn.conf.py"),
         *("--bind", f"{HOST}:0"),
@@ -97,12 +97,12 @@ def gunicorn(endpoint_url: str, environment: dict[str, str]) -> Iterator[Gunicor
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        running = Gunicorn(process)
-        collector = threading.Thread(target=running.collect)
+        server = Gunicorn(process)
+        collector = threading.Thread(target=server.collect)
         try:
             collector.start()
-            assert running.listening.wait(PATIENCE_S), "".join(running.lines)
-            yield running
+            assert server.listening.wait(PATIENCE_S), "".join(server.lines)
+            yield server
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE_S)

@@ -1,84 +1,101 @@
-"""What has to be through in time."""
-
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from services.api.server.connection_deadlines import Transfers, break_off, stop_reading
+from services.api.server import connection_deadlines
+from services.api.server.connection_deadlines import ConnectionDeadlines
+from tests.clocks import MonotonicClock
 
+TIMEOUT_S = 10
 
-@dataclass
-class Seconds:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+Pair = tuple[socket.socket, socket.socket]
+"""The server's end of a connection and the client's."""
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(0)
-        yield ours, theirs
+def clock() -> MonotonicClock:
+    return MonotonicClock()
 
 
-def is_cut_off(connection: socket.socket) -> bool:
+@pytest.fixture
+def reading(clock: MonotonicClock) -> ConnectionDeadlines:
+    return ConnectionDeadlines(
+        timeout_s=TIMEOUT_S, on_expiry=connection_deadlines.stop_reading, monotonic=clock
+    )
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    server, client = socket.socketpair()
+    with server, client:
+        server.settimeout(0)
+        yield server, client
+
+
+def is_at_end(connection: socket.socket) -> bool:
     try:
         return connection.recv(1) == b""
     except BlockingIOError:
         return False
 
 
-Pair = tuple[socket.socket, socket.socket]
+def test_a_connection_is_shut_down_after_its_deadline(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    server, _ = pair
+    reading.start(server)
+    clock.advance(TIMEOUT_S - 0.1)
+    reading.expire()
+    assert not is_at_end(server)
+
+    clock.advance(0.1)
+    reading.expire()
+    assert is_at_end(server)
 
 
-def test_a_connection_is_shut_down_after_its_deadline(pair: Pair) -> None:
-    clock = Seconds()
-    arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
-    arrivals.begin(pair[0])
-    clock.now = 9.9
-    arrivals.cut_overdue()
-    assert not is_cut_off(pair[0])
+def test_a_finished_transfer_has_no_deadline(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    server, _ = pair
+    reading.start(server)
+    reading.clear(server)
+    clock.advance(10 * TIMEOUT_S)
+    reading.expire()
 
-    clock.now = 10
-    arrivals.cut_overdue()
-    assert is_cut_off(pair[0])
-
-
-def test_a_finished_transfer_has_no_deadline(pair: Pair) -> None:
-    clock = Seconds()
-    arrivals = Transfers(timeout_s=10, cut=stop_reading, monotonic=clock)
-    arrivals.begin(pair[0])
-    arrivals.end(pair[0])
-    clock.now = 100
-    arrivals.cut_overdue()
-
-    assert not is_cut_off(pair[0])
+    assert not is_at_end(server)
 
 
-def test_a_client_whose_request_timed_out_can_still_read_the_response(pair: Pair) -> None:
-    arrivals = Transfers(timeout_s=0, cut=stop_reading)
-    arrivals.begin(pair[0])
-    arrivals.cut_overdue()
-    pair[0].sendall(b"400")
+def test_a_client_whose_request_timed_out_can_still_read_the_response(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    server, client = pair
+    reading.start(server)
+    clock.advance(TIMEOUT_S)
+    reading.expire()
+    server.sendall(b"400")
 
-    assert pair[1].recv(3) == b"400"
+    assert client.recv(3) == b"400"
 
 
-def test_writing_a_response_fails_after_its_deadline(pair: Pair) -> None:
-    departures = Transfers(timeout_s=0, cut=break_off)
-    departures.begin(pair[0])
-    departures.cut_overdue()
+def test_writing_a_response_fails_after_its_deadline(pair: Pair, clock: MonotonicClock) -> None:
+    server, _ = pair
+    writing = ConnectionDeadlines(
+        timeout_s=TIMEOUT_S, on_expiry=connection_deadlines.close, monotonic=clock
+    )
+    writing.start(server)
+    clock.advance(TIMEOUT_S)
+    writing.expire()
 
     with pytest.raises(BrokenPipeError):
-        pair[0].sendall(b"more")
+        server.sendall(b"more")
 
 
-def test_expiring_a_closed_connection_is_not_an_error(pair: Pair) -> None:
-    arrivals = Transfers(timeout_s=0, cut=stop_reading)
-    arrivals.begin(pair[0])
-    pair[0].close()
-    arrivals.cut_overdue()
+def test_expiring_a_closed_connection_is_not_an_error(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    server, _ = pair
+    reading.start(server)
+    server.close()
+    clock.advance(TIMEOUT_S)
+    reading.expire()

@@ -1,4 +1,4 @@
-"""Requests byte by byte, on real sockets: read whole, refused in good order, logged discreetly."""
+"""Raw HTTP on real sockets: chunked and truncated bodies, malformed requests, keep-alive, logs."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ import pytest
 from services.api import security_headers
 from tests.api.conftest import ALICE
 from tests.api.server.conftest import BODY, SETTINGS, ServerResources, head
-from tests.api.server.gunicorn_process import Gunicorn, answer_on, gunicorn
+from tests.api.server.gunicorn_process import Gunicorn, gunicorn, read_response
 
 
 def chunk(data: bytes) -> bytes:
@@ -26,11 +26,11 @@ def test_a_chunked_body_has_the_same_size_limit(
     server: Gunicorn, deployment: ServerResources
 ) -> None:
     rows = deployment.rows()
-    piece = b" " * 50_000
+    block = b" " * 50_000
     with server.sending(head("Transfer-Encoding: chunked")) as connection:
         for _ in range(21):
-            connection.sendall(chunk(piece))
-        status, _, problem = answer_on(connection)
+            connection.sendall(chunk(block))
+        status, _, problem = read_response(connection)
 
     assert (status, problem["code"]) == (413, "body_too_large")
     assert deployment.rows() == rows
@@ -45,26 +45,26 @@ def test_a_client_that_is_still_sending_reads_the_rejection(server: Gunicorn) ->
 
 
 @pytest.mark.parametrize(
-    "beginning",
+    "start_of_request",
     [
         pytest.param(head(f"Content-Length: {len(BODY) + 1}") + BODY, id="content length"),
         pytest.param(head("Transfer-Encoding: chunked") + chunk(BODY), id="chunked"),
     ],
 )
 def test_a_truncated_body_is_rejected(
-    server: Gunicorn, deployment: ServerResources, beginning: bytes
+    server: Gunicorn, deployment: ServerResources, start_of_request: bytes
 ) -> None:
     rows = deployment.rows()
-    with server.sending(beginning) as connection:
+    with server.sending(start_of_request) as connection:
         connection.shutdown(socket.SHUT_WR)
-        status, _, problem = answer_on(connection)
+        status, _, problem = read_response(connection)
 
     assert (status, problem["code"]) == (400, "bad_request")
     assert deployment.rows() == rows
 
 
-NOT_HTTP = {
-    "no HTTP at all": (b"\x16\x03\x01\x02\x00\r\n\r\n", 400, "malformed_request"),
+MALFORMED = {
+    "not HTTP": (b"\x16\x03\x01\x02\x00\r\n\r\n", 400, "malformed_request"),
     "a space before the colon": (
         b"GET / HTTP/1.1\r\nAuthorization : Bearer alice-1.alices-secret\r\n\r\n",
         400,
@@ -75,7 +75,7 @@ NOT_HTTP = {
         400,
         "malformed_request",
     ),
-    "a coding that nobody knows": (
+    "an unknown transfer coding": (
         head("Transfer-Encoding: zip, chunked"),
         501,
         "transfer_coding_unsupported",
@@ -91,12 +91,12 @@ NOT_HTTP = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_HTTP)
+@pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_http_is_rejected_with_a_problem_document(server: Gunicorn, case: str) -> None:
-    data, status, code = NOT_HTTP[case]
-    answered, headers, problem = server.raw(data)
+    data, status, code = MALFORMED[case]
+    received, headers, problem = server.raw(data)
 
-    assert answered == status
+    assert received == status
     assert headers["Content-Type"] == "application/problem+json"
     assert headers.items() >= dict(security_headers.HEADERS).items()
     assert (problem["status"], problem["code"]) == (status, code)
@@ -106,24 +106,24 @@ def test_malformed_http_is_rejected_with_a_problem_document(server: Gunicorn, ca
 
 def test_a_connection_is_reused_for_the_next_request(server: Gunicorn) -> None:
     with server.sending(head(line="GET /healthz HTTP/1.1")) as connection:
-        assert answer_on(connection)[0] == 200
+        assert read_response(connection)[0] == 200
         connection.sendall(head(line="GET /healthz HTTP/1.1"))
-        assert answer_on(connection)[0] == 200
+        assert read_response(connection)[0] == 200
 
 
 def test_a_response_announces_that_the_connection_closes(server: Gunicorn) -> None:
-    """Or a load balancer would send the next client's request over it, and get no answer."""
-    refused = head("Content-Length: 2000000") + b" " * 2_000_000
-    status, headers, _ = server.raw(refused)
+    """Otherwise a load balancer sends another client's request on it and gets no response."""
+    rejected = head("Content-Length: 2000000") + b" " * 2_000_000
+    status, headers, _ = server.raw(rejected)
     assert (status, headers["Connection"]) == (413, "close")
 
 
 def test_a_connection_is_reused_after_a_small_unread_body(server: Gunicorn) -> None:
-    refused = head(f"Content-Length: {len(BODY)}", line="POST /nowhere HTTP/1.1") + BODY
-    with server.sending(refused) as connection:
-        assert answer_on(connection)[0] == 404
+    rejected = head(f"Content-Length: {len(BODY)}", line="POST /nowhere HTTP/1.1") + BODY
+    with server.sending(rejected) as connection:
+        assert read_response(connection)[0] == 404
         connection.sendall(head(line="GET /healthz HTTP/1.1"))
-        assert answer_on(connection)[0] == 200
+        assert read_response(connection)[0] == 200
 
 
 def test_a_rejection_is_not_logged_under_the_previous_client(deployment: ServerResources) -> None:
@@ -132,8 +132,8 @@ def test_a_rejection_is_not_logged_under_the_previous_client(deployment: ServerR
         assert server.request("GET", "/operations", key=ALICE)[0] == 200
         assert server.raw(b"nonsense\r\n\r\n")[0] == 400
 
-    [refusal] = [json.loads(line) for line in server.lines if "request refused" in line]
-    assert {"client", "key_id"} & refusal.keys() == set()
+    [rejection] = [json.loads(line) for line in server.lines if "request rejected" in line]
+    assert {"client", "key_id"} & rejection.keys() == set()
 
 
 def test_every_log_line_is_json_without_secrets(server: Gunicorn) -> None:

@@ -1,4 +1,4 @@
-"""Clients that hold connections, on real sockets: they are cut off, and others are served."""
+"""Clients that occupy connections on real sockets: they time out, and others are served."""
 
 import socket
 import threading
@@ -9,19 +9,19 @@ import pytest
 
 from local.ports import HOST
 from tests.api.server.conftest import SETTINGS, THREADS, ServerResources, head
-from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, answer_on, gunicorn
+from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, gunicorn, read_response
 
 
 def test_idle_connections_do_not_block_other_clients(server: Gunicorn) -> None:
-    with ExitStack() as silent:
+    with ExitStack() as idle:
         for _ in range(THREADS * 10):
-            silent.enter_context(server.connect())
+            idle.enter_context(server.connect())
 
         assert server.request("GET", "/healthz")[0] == 200
 
 
 @pytest.mark.parametrize(
-    ("beginning", "answer"),
+    ("start_of_request", "status"),
     [
         pytest.param(b"GET /healthz HTTP/1.1\r\nX-Slow: ", None, id="headers"),
         pytest.param(head("Content-Length: 900000"), 400, id="body"),
@@ -29,63 +29,67 @@ def test_idle_connections_do_not_block_other_clients(server: Gunicorn) -> None:
     ],
 )
 def test_slow_senders_time_out_while_others_are_served(
-    server: Gunicorn, beginning: bytes, answer: int | None
+    server: Gunicorn, start_of_request: bytes, status: int | None
 ) -> None:
     with ExitStack() as slow:
-        drippers = [slow.enter_context(server.sending(beginning)) for _ in range(THREADS * 2)]
+        senders = [slow.enter_context(server.sending(start_of_request)) for _ in range(THREADS * 2)]
         stop = threading.Event()
-        dripping = threading.Thread(target=drip, args=(drippers, stop))
-        dripping.start()
+        sending = threading.Thread(target=send_slowly, args=(senders, stop))
+        sending.start()
         try:
             assert server.request("GET", "/healthz")[0] == 200
-            for connection in drippers:
-                if answer is None:
+            for connection in senders:
+                if status is None:
                     assert connection.recv(1) == b""
                 else:
-                    assert answer_on(connection)[0] == answer
+                    assert read_response(connection)[0] == status
         finally:
             stop.set()
-            dripping.join()
+            sending.join()
 
 
-def drip(connections: list[socket.socket], stop: threading.Event) -> None:
-    """A byte to each, again and again, for as long as anyone takes it."""
+def send_slowly(connections: list[socket.socket], stop: threading.Event) -> None:
+    """Send a byte at a time on each connection until `stop` is set."""
     while not stop.wait(0.05):
         for connection in connections:
-            with suppress(OSError):  # cut off
+            with suppress(OSError):  # timed out
                 connection.sendall(b"x")
 
 
 def test_clients_that_do_not_read_time_out_while_others_are_served(server: Gunicorn) -> None:
-    asked = head(line="GET /openapi.json HTTP/1.1") * 20
+    requests = head(line="GET /openapi.json HTTP/1.1") * 20
     with ExitStack() as slow:
-        pourers = [slow.enter_context(with_little_room(server.port)) for _ in range(THREADS * 2)]
+        clients = [
+            slow.enter_context(connect_with_small_buffer(server.port)) for _ in range(THREADS * 2)
+        ]
         stop = threading.Event()
-        pouring = threading.Thread(target=pour, args=(pourers, asked, stop))
-        pouring.start()
+        sending = threading.Thread(target=send_without_reading, args=(clients, requests, stop))
+        sending.start()
         try:
-            give_up = time.monotonic() + PATIENCE_S
-            while not any("not taken in time" in line for line in list(server.lines)):
+            deadline = time.monotonic() + PATIENCE_S
+            while not any("response timed out" in line for line in list(server.lines)):
                 assert server.request("GET", "/healthz")[0] == 200
-                assert time.monotonic() < give_up
+                assert time.monotonic() < deadline
         finally:
             stop.set()
-            pouring.join()
+            sending.join()
 
 
-def with_little_room(port: int) -> socket.socket:
-    """A connection on which not much can be waiting to be read."""
+def connect_with_small_buffer(port: int) -> socket.socket:
+    """A connection whose receive buffer holds little unread data."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     connection.connect((HOST, port))
     return connection
 
 
-def pour(connections: list[socket.socket], data: bytes, stop: threading.Event) -> None:
-    """Ask again and again, for as long as anyone takes it, and read nothing."""
+def send_without_reading(
+    connections: list[socket.socket], data: bytes, stop: threading.Event
+) -> None:
+    """Send `data` repeatedly on each connection until `stop` is set, and read nothing."""
     while not stop.wait(0.01):
         for connection in connections:
-            with suppress(OSError):  # cut off, or no room
+            with suppress(OSError):  # timed out, or the send buffer is full
                 connection.send(data, socket.MSG_DONTWAIT)
 
 
@@ -95,14 +99,14 @@ def test_clients_that_never_close_do_not_block_others(server: Gunicorn) -> None:
             lingering.enter_context(server.sending(b"nonsense\r\n\r\n")) for _ in range(20)
         ]
         for connection in connections:
-            assert answer_on(connection)[0] == 400
+            assert read_response(connection)[0] == 400
 
         assert server.request("GET", "/healthz")[0] == 200
 
 
 def test_processing_may_take_longer_than_the_transfer_timeout(deployment: ServerResources) -> None:
-    with socket.create_server((HOST, 0)) as never_answers:
-        queue = f"http://{HOST}:{never_answers.getsockname()[1]}"
+    with socket.create_server((HOST, 0)) as never_responds:
+        queue = f"http://{HOST}:{never_responds.getsockname()[1]}"
         environment = {
             **deployment.resources.environment(),
             **SETTINGS,
@@ -113,9 +117,9 @@ def test_processing_may_take_longer_than_the_transfer_timeout(deployment: Server
             gunicorn(deployment.endpoint_url, environment) as server,
             server.sending(head(line="GET /readyz HTTP/1.1")) as connection,
         ):
-            status, _, problem = answer_on(connection)  # after the 2 s that a dependency may take
+            status, _, problem = read_response(connection)  # after the 2 s timeout of a check
             assert (status, problem["failing"]) == (503, ["queue"])
 
             connection.settimeout(1)
-            with pytest.raises(TimeoutError):  # rather than the end of the connection
+            with pytest.raises(TimeoutError):  # the connection stays open
                 connection.recv(1)
