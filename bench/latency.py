@@ -12,7 +12,7 @@ from urllib.parse import quote
 import urllib3
 
 from bench.overhead.running import running
-from local.ports import HOST, free_port, why_unusable
+from local.ports import HOST, free_port_pair
 from local.processes import Program
 from local.run import KEY_ID, KEY_SECRET
 
@@ -42,7 +42,7 @@ class Latency:
 
 def measure(image: str, *, tasks: int, scratch: Path) -> Latency:
     """Submit the sample `image` again and again, each time when the last one is done."""
-    port = _two_free_ports()
+    port = free_port_pair()
     program = Program(
         "make run", (sys.executable, "-m", "local.run"), {**os.environ, "PORT": str(port)}
     )
@@ -77,11 +77,3 @@ class _Client:
         if task["status"] != "COMPLETED":
             raise TaskNotCompleted(json.dumps(task))
         return waited_s * 1000
-
-
-def _two_free_ports() -> int:
-    """One that is free, and its next one too."""
-    while True:
-        port = free_port()
-        if why_unusable(port + 1) is None:
-            return port

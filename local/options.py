@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.ports import why_unusable
+from local.ports import bind_error
 from local.samples_server import CONTENT_TYPES, images_in
 
 DEFAULT_PORT, LAST_PORT = 8_080, 65_535
@@ -38,7 +38,7 @@ def read_options(environment: Mapping[str, str]) -> RunOptions:
 def require_free_ports(options: RunOptions) -> None:
     """Raises ``OptionsError``."""
     for port, user in ((options.port, "the API"), (options.samples_port, "the samples")):
-        reason = why_unusable(port)
+        reason = bind_error(port)
         if reason is not None:
             raise OptionsError(
                 f"Port {port}, for {user}, cannot be used: {reason}. "
@@ -67,5 +67,5 @@ def _free_port() -> int:
     return next(
         port
         for port in range(DEFAULT_PORT, LAST_PORT)
-        if not (why_unusable(port) or why_unusable(port + 1))
+        if not (bind_error(port) or bind_error(port + 1))
     )

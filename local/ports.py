@@ -1,4 +1,4 @@
-"""Whether a port can be had, asked before anything is started."""
+"""Free ports on the loopback interface."""
 
 import random
 import socket
@@ -6,10 +6,10 @@ import socket
 HOST = "127.0.0.1"
 
 
-def why_unusable(port: int, *, host: str = HOST) -> str | None:
-    """The operating system's reason why nothing can listen on `port`; None when it is free."""
+def bind_error(port: int, *, host: str = HOST) -> str | None:
+    """The operating system's reason why no server can bind `port`, or None if the port is free."""
     with socket.socket() as probe:
-        # As servers do: a connection of an earlier run that lingers in TIME_WAIT is no obstacle.
+        # Servers set this option too: a connection in TIME_WAIT does not block a restart.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -19,14 +19,21 @@ def why_unusable(port: int, *, host: str = HOST) -> str | None:
 
 
 def free_port() -> int:
-    """A port to listen on, now and after a restart.
+    """A free port below Linux's range for outgoing connections (32,768 and up, ip(7)).
 
-    From below Linux's range for outgoing connections (32,768 up, ip(7)): a port of that range may
-    be another's local end by the time it is bound.
+    The kernel may assign a port of that range to a connection before the server binds it.
     """
-    return next(port for port in _shuffled(range(20_000, 32_768)) if why_unusable(port) is None)
+    return next(port for port in _shuffled_ports() if bind_error(port) is None)
 
 
-def _shuffled(ports: range) -> list[int]:
-    """Or programs that look at the same time would find the same port."""
+def free_port_pair() -> int:
+    """A free port whose next port is free too."""
+    return next(
+        port for port in _shuffled_ports() if not (bind_error(port) or bind_error(port + 1))
+    )
+
+
+def _shuffled_ports() -> list[int]:
+    """In random order, so that programs that search at the same time find different ports."""
+    ports = range(20_000, 32_768)
     return random.sample(ports, len(ports))

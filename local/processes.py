@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from local.leash import Leash
 from local.terminal import Terminal
+from local.watchdog import Watchdog
 
 GRACE_S = 2.5
 """From SIGTERM to SIGKILL: Ctrl-C has 5 s for everything."""
@@ -60,14 +60,14 @@ async def run_once(program: Program, terminal: Terminal) -> int:
     reader, writer = os.pipe()
     with io.FileIO(reader) as output:
         process = await _start(program, output=writer)
-        leash = Leash(process.pid)
+        watchdog = Watchdog(process.pid)
         async with asyncio.TaskGroup() as tasks:
             printing = tasks.create_task(_print_lines(output, program.name, terminal))
             try:
                 return await process.wait()
             finally:
-                await end(process)
-                leash.slip()
+                await terminate(process)
+                watchdog.stop()
                 await asyncio.wait([printing], timeout=LAST_LINES_S)
                 printing.cancel()
 
@@ -99,7 +99,7 @@ async def _print_lines(output: io.FileIO, name: str, terminal: Terminal) -> None
         transport.close()
 
 
-async def end(process: asyncio.subprocess.Process, *, grace_s: float = GRACE_S) -> None:
+async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = GRACE_S) -> None:
     """SIGTERM, after `grace_s` SIGKILL; then nothing that it started is left either.
 
     For a process that was started in a session of its own.

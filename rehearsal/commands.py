@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local.processes import end
+from local.processes import terminate
 from rehearsal.failure import Failed
 
 LAST_LINES = 25
@@ -32,7 +32,7 @@ async def run(
     try:
         output, errors = await process.communicate()
     finally:
-        await end(process)
+        await terminate(process)
     if process.returncode != 0:
         lines = (output + b"\n" + errors).decode(errors="replace").splitlines()
         raise Failed(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from local.processes import end
+from local.processes import terminate
 from rehearsal import commands
 
 NOT_FOUND = 127
@@ -38,7 +38,7 @@ class DockerCli:
         try:
             output, _ = await process.communicate()
         finally:
-            await end(process)
+            await terminate(process)
         return process.returncode or 0, output.decode(errors="replace").strip()
 
     async def attach(self, *arguments: str, log: int) -> asyncio.subprocess.Process:

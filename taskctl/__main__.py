@@ -1,4 +1,4 @@
-"""``python -m taskctl``"""
+"""``python -m taskctl``: the command line, run from a clone."""
 
 from taskctl.cli import cli
 

@@ -1,7 +1,7 @@
-"""The command line for operators: ``python -m taskctl keys | dlq | doctor``.
+"""The command line for operators: ``taskctl keys | dlq | doctor``.
 
-Credentials and endpoint are those that boto3 finds (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``). The
-region is that of ``--region`` or ``AWS_REGION``, which boto3 does not read, otherwise boto3's.
+boto3 finds the credentials and the endpoint (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``). The region is
+``--region`` or ``AWS_REGION``, which boto3 does not read; without them, boto3 finds it too.
 """
 
 import click

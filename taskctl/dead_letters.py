@@ -1,13 +1,13 @@
-"""The dead-letter queue: what lies in it, why, and how it gets another chance.
+"""The dead-letter queue: its messages, the tasks that they name, and how to redrive them.
 
-A dead letter is a message that no worker could settle. It only names a task; why it is here, the
-task's row says. To look at a queue is to receive from it, so letters are held for as long as
-somebody looks, hidden from others, and shown again afterwards.
+A message only names a task; the task's row says why the task failed. SQS has no way to read a
+message without receiving it, so messages are hidden from other receivers while a command reads
+them. They become visible again when it ends.
 
-A redrive may break off anywhere: first the row is retried, which puts the task back under the
-reconciler's eyes; then a new message is sent; then the dead letter is deleted. What remains at
-worst is a letter whose task has moved on, and the next redrive deletes that. (SQS's own
-``StartMessageMoveTask`` cannot choose what it moves, and knows of no rows.)
+A redrive can stop after any call without losing a task. It first retries the row, so that the
+reconciler checks the task; then it sends a new message; then it deletes the message from the
+dead-letter queue. If it stops in between, that message stays and the next redrive deletes it.
+SQS's own ``StartMessageMoveTask`` moves all messages of a queue and does not change the rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,65 +34,70 @@ from services.common.task_table import TaskTable, TransitionRefused
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
-HOLD_S = 300
-"""How long letters stay hidden when whoever holds them dies."""
-WAIT_S = 1
-"""A long poll asks all of SQS's servers: when it brings nothing, there is nothing."""
+VISIBILITY_TIMEOUT_S = 300
+"""How long received messages stay hidden if the command is killed."""
+POLL_WAIT_S = 1
+"""With a wait above 0, SQS queries all of its servers, so an empty response means that there is no
+visible message ("Amazon SQS short and long polling", Amazon SQS Developer Guide)."""
 
 
 class Diagnosis(NamedTuple):
-    """`code` is the failure code of the task, or says that it has not failed."""
+    """`code` is the task's failure code, or one of the codes below if the task has not failed.
+
+    `sentence` says what happened, and `advice` what to do.
+    """
 
     code: str
     sentence: str
-    """What happened, for a person."""
     advice: str
-    """What to do."""
 
 
 UNREADABLE = Diagnosis(
     "unreadable",
-    "The message is not one of ours.",
-    "Find out who else sends to the queue. A redrive deletes the letter.",
+    "The message does not name a task.",
+    "Find out who else sends messages to the queue. A redrive deletes the message.",
 )
 TASK_MISSING = Diagnosis(
     "task_missing",
-    "The message names a task of which there is no row: it was never recorded, or has expired.",
-    "A redrive deletes the letter.",
+    "The task has no row: it was never recorded, or it has expired.",
+    "A redrive deletes the message.",
 )
 TASK_OPEN = Diagnosis(
     "task_open",
-    "The task is not over: it was retried, or the table did not answer when workers wanted it.",
-    "The reconciler sends it again when it is due. A redrive deletes the letter.",
+    "The task has not ended: it was retried, or the table was unavailable to the workers.",
+    "The reconciler sends it again when it is due. A redrive deletes the message.",
 )
 TASK_COMPLETED = Diagnosis(
-    "task_completed", "The task has been completed since.", "A redrive deletes the letter."
+    "task_completed", "The task has completed since.", "A redrive deletes the message."
 )
 TASK_CANCELED = Diagnosis(
-    "task_canceled", "The client has canceled the task since.", "A redrive deletes the letter."
+    "task_canceled",
+    "The client has canceled the task since.",
+    "A redrive deletes the message.",
 )
 
 ADVICE: Mapping[str, str] = {
-    AttemptsExhausted.code: "Its workers were killed or lost AWS in the middle, each time: look "
-    "for the task's id in their logs. Redrive when that has ended.",
-    DeadlinePassed.code: "It waited too long: look at the backlog and at how the workers scale. "
-    "Redrive what is still wanted.",
-    StorageFailed.code: "Look at the bucket, its policy, and S3's health. Redrive when it takes "
-    "results again.",
-    ImagingCrashed.code: "Either the image needs more memory than a child may use, or it meets a "
-    "bug: the workers' logs say which. Redrive when one of them has changed.",
-    ImagingTimeout.code: "The workers had too little CPU for it. Redrive when they have more, or "
-    "are less busy.",
-    InternalError.code: "A bug: the log of the attempt has its traceback, under the task's id. "
-    "Redrive when its repair is deployed.",
+    AttemptsExhausted.code: "Each attempt was killed or lost its connection to AWS. Search the "
+    "workers' logs for the task ID. Redrive when the cause is fixed.",
+    DeadlinePassed.code: "The task waited too long. Check the backlog and the scaling of the "
+    "workers. Redrive the tasks that are still needed.",
+    StorageFailed.code: "Check the bucket, its policy and the health of S3. Redrive when results "
+    "can be stored again.",
+    ImagingCrashed.code: "The image needs more memory than an imaging process may use, or it "
+    "triggers a bug: the workers' logs show which. Redrive when the limit is raised or the bug is "
+    "fixed.",
+    ImagingTimeout.code: "The workers had too little CPU for the image. Redrive when they have "
+    "more or are less busy.",
+    InternalError.code: "The task met a bug. Search the workers' logs for the task ID: the entry "
+    "of the attempt has the traceback. Redrive when the fix is deployed.",
 }
-"""What to do about a task that failed by a fault of ours."""
+"""What to do about a failure that is our fault, by failure code."""
 
-NOT_OURS = "The fault is not ours. A redrive tries once more."
+NOT_OUR_FAULT = "The client or the source caused the failure. A redrive tries once more."
 
 
 def explain(task_id: str | None, task: Task | None, now: datetime) -> Diagnosis:
-    """Why a message that names `task_id` is a dead letter, by its row `task`."""
+    """Why a message that names `task_id` is in the dead-letter queue. `task` is its row."""
     if task_id is None:
         return UNREADABLE
     if task is None:
@@ -100,7 +105,7 @@ def explain(task_id: str | None, task: Task | None, now: datetime) -> Diagnosis:
     match task.phase(now):
         case Phase.FAILED:
             code = task.failure_code or InternalError.code
-            return Diagnosis(code, task.failure_reason or "", ADVICE.get(code, NOT_OURS))
+            return Diagnosis(code, task.failure_reason or "", ADVICE.get(code, NOT_OUR_FAULT))
         case Phase.COMPLETED:
             return TASK_COMPLETED
         case Phase.CANCELED:
@@ -111,22 +116,26 @@ def explain(task_id: str | None, task: Task | None, now: datetime) -> Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead message. `task_id` is None when the body names no task."""
+    """A message in the dead-letter queue.
+
+    `sent_at` is the time of the first send: the retention period of the dead-letter queue counts
+    from there.
+    """
 
     message: Message
     body: str
     sent_at: datetime
-    """When it was sent first; its time in the dead-letter queue counts from then."""
 
     @property
     def task_id(self) -> str | None:
+        """None if the body does not name a task."""
         task_id = self.message.task_id
         return task_id if task_id is not None and is_task_id(task_id) else None
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterGroup:
-    """A task with all of its dead letters, or one letter that names none."""
+class DeadLetterEntry:
+    """A task and all of its dead letters, or one dead letter that does not name a task."""
 
     letters: Sequence[DeadLetter]
     task: Task | None
@@ -137,53 +146,55 @@ class DeadLetterGroup:
         return self.letters[0].task_id
 
 
-class Redrive(StrEnum):
-    """What became of a case."""
-
+class RedriveOutcome(StrEnum):
     RETRIED = "retried"
     """The task has new attempts and a new message."""
     DELETED = "deleted"
-    """The task needed none: only the letters are gone."""
+    """Only the dead letters were deleted: the task needed no retry."""
 
 
 class DeadLetterQueue:
-    """Every method raises ``QueueUnavailable`` when SQS does not answer or refuses to serve.
+    """Every method raises ``QueueUnavailable`` if SQS does not answer or returns an error.
 
-    `wait_s` is how long a poll waits before it says that there are no more letters.
+    `wait_s` is the wait time of a receive call.
     """
 
-    def __init__(self, client: "SQSClient", *, url: str, wait_s: int = WAIT_S) -> None:
+    def __init__(self, client: "SQSClient", *, url: str, wait_s: int = POLL_WAIT_S) -> None:
         self._client = client
         self._url = url
         self._wait_s = wait_s
         self._queue = TaskQueue(client, url=url)
-        self._held: dict[str, DeadLetter] = {}
+        self._received: dict[str, DeadLetter] = {}
 
     @contextmanager
-    def held(self, *, limit: int) -> Iterator[Sequence[DeadLetter]]:
-        """Up to `limit` letters, oldest first and each once, hidden from others inside the block.
+    def receive(self, *, limit: int) -> Iterator[Sequence[DeadLetter]]:
+        """Up to `limit` messages, oldest first, without duplicates.
 
-        Letters that were not deleted are shown again afterwards.
+        They are hidden from other receivers inside the ``with`` block. On exit, those that were
+        not deleted become visible again.
         """
         try:
-            while len(self._held) < limit and (letters := self._receive(limit - len(self._held))):
-                # Of a letter that was delivered twice the newer receipt counts.
-                self._held.update({letter.message.message_id: letter for letter in letters})
-            yield sorted(self._held.values(), key=lambda letter: letter.sent_at)
+            while len(self._received) < limit:
+                batch = self._receive_batch(limit - len(self._received))
+                if not batch:
+                    break
+                # The newer receipt handle of a message that was delivered twice is the valid one.
+                self._received.update({letter.message.message_id: letter for letter in batch})
+            yield sorted(self._received.values(), key=lambda letter: letter.sent_at)
         finally:
-            self._return_messages()
+            self._make_visible()
 
     def delete(self, letter: DeadLetter) -> None:
         self._queue.delete(letter.message)
-        self._held.pop(letter.message.message_id, None)
+        self._received.pop(letter.message.message_id, None)
 
-    def _receive(self, limit: int) -> Sequence[DeadLetter]:
+    def _receive_batch(self, limit: int) -> Sequence[DeadLetter]:
         with wrap_errors(QueueUnavailable):
-            answer = self._client.receive_message(
+            response = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=min(limit, MAX_MESSAGES_PER_CALL),
                 WaitTimeSeconds=self._wait_s,
-                VisibilityTimeout=HOLD_S,
+                VisibilityTimeout=VISIBILITY_TIMEOUT_S,
                 MessageSystemAttributeNames=["SentTimestamp"],
             )
         return [
@@ -192,20 +203,21 @@ class DeadLetterQueue:
                 body=raw["Body"],
                 sent_at=datetime.fromtimestamp(int(raw["Attributes"]["SentTimestamp"]) / 1000, UTC),
             )
-            for raw in answer.get("Messages", ())
+            for raw in response.get("Messages", ())
         ]
 
-    def _return_messages(self) -> None:
-        messages = [letter.message for letter in self._held.values()]
-        self._held.clear()
+    def _make_visible(self) -> None:
+        messages = [letter.message for letter in self._received.values()]
+        self._received.clear()
         for start in range(0, len(messages), MAX_MESSAGES_PER_CALL):
             self._queue.return_messages(messages[start : start + MAX_MESSAGES_PER_CALL])
 
 
 class DeadLetters:
-    """The dead-letter queue beside the table that explains it, and the queue that tries again.
+    """Joins the dead-letter queue with the table, and redrives to the task queue.
 
-    Every method raises ``AwsError``. `policy` is what a retried task is promised.
+    `policy` sets the attempts and the deadline of a redriven task. Every method raises
+    ``AwsError``.
     """
 
     def __init__(
@@ -224,32 +236,32 @@ class DeadLetters:
         self._clock = clock
 
     @contextmanager
-    def cases(self, *, limit: int) -> Iterator[Sequence[DeadLetterGroup]]:
-        """What up to `limit` letters are about, oldest first; nobody else sees them meanwhile."""
-        with self._letters.held(limit=limit) as letters:
+    def entries(self, *, limit: int) -> Iterator[Sequence[DeadLetterEntry]]:
+        """Up to `limit` messages, grouped by task, oldest first; hidden inside the block."""
+        with self._letters.receive(limit=limit) as letters:
             by_task: dict[str, list[DeadLetter]] = {}
             for letter in letters:
                 by_task.setdefault(letter.task_id or letter.message.message_id, []).append(letter)
-            yield [self._case(about_one) for about_one in by_task.values()]
+            yield [self._entry(of_task) for of_task in by_task.values()]
 
-    def redrive(self, case: DeadLetterGroup) -> Redrive:
-        """Give a task that failed new attempts, and delete its letters; others are only deleted."""
-        outcome = Redrive.DELETED
-        if case.task is not None and case.task.phase(self._clock()) is Phase.FAILED:
-            outcome = self._retry(case.task)
-        for letter in case.letters:
+    def redrive(self, entry: DeadLetterEntry) -> RedriveOutcome:
+        """Retry the task if it has failed, then delete its dead letters."""
+        outcome = RedriveOutcome.DELETED
+        if entry.task is not None and entry.task.phase(self._clock()) is Phase.FAILED:
+            outcome = self._retry(entry.task)
+        for letter in entry.letters:
             self._letters.delete(letter)
         return outcome
 
-    def _retry(self, task: Task) -> Redrive:
+    def _retry(self, task: Task) -> RedriveOutcome:
         try:
             self._table.retry(task.task_id, policy=self._policy, now=self._clock())
         except TransitionRefused:
-            return Redrive.DELETED  # its client was faster
+            return RedriveOutcome.DELETED  # the client has retried the task in the meantime
         self._queue.send(task.task_id, request_id=task.request_id)
-        return Redrive.RETRIED
+        return RedriveOutcome.RETRIED
 
-    def _case(self, letters: Sequence[DeadLetter]) -> DeadLetterGroup:
+    def _entry(self, letters: Sequence[DeadLetter]) -> DeadLetterEntry:
         task_id = letters[0].task_id
         task = self._table.get(task_id) if task_id is not None else None
-        return DeadLetterGroup(letters, task, explain(task_id, task, self._clock()))
+        return DeadLetterEntry(letters, task, explain(task_id, task, self._clock()))

@@ -1,4 +1,4 @@
-"""``taskctl dlq``: the messages that no worker could settle, and what to do about them."""
+"""``taskctl dlq``: list, explain and redrive the messages of the dead-letter queue."""
 
 import functools
 import json
@@ -19,29 +19,29 @@ from services.common.task_queue import TaskQueue
 from services.common.task_record import to_rfc3339
 from services.common.task_table import TaskTable
 from taskctl.dead_letters import (
-    HOLD_S,
+    VISIBILITY_TIMEOUT_S,
     DeadLetter,
-    DeadLetterGroup,
+    DeadLetterEntry,
     DeadLetterQueue,
     DeadLetters,
-    Redrive,
+    RedriveOutcome,
 )
-from taskctl.deployment import TaskResources, find_task_resources
-from taskctl.errors import OperatorError, explained
+from taskctl.errors import OperatorError, report_aws_errors
+from taskctl.stack_outputs import TaskResources, find_task_resources
 
 
 @click.group()
 def dlq() -> None:
-    """List, explain and redrive dead letters.
+    """List, explain and redrive the messages of the dead-letter queue.
 
-    While a command runs, nobody else sees the letters that it looks at.
+    While a command runs, the messages that it reads are hidden from other receivers.
     """
 
 
-def _of_a_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` the options that say which deployment is meant, and its dead letters."""
+def _deployment_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select a deployment, and call `command` with its dead letters."""
 
-    @click.option("--environment", metavar="NAME", help="The environment that was deployed.")
+    @click.option("--environment", metavar="NAME", help="Name of the deployed environment.")
     @click.option("--table", metavar="NAME", envvar="TASK_TABLE", show_envvar=True)
     @click.option("--queue-url", metavar="URL", envvar="TASK_QUEUE_URL", show_envvar=True)
     @click.option(
@@ -49,20 +49,20 @@ def _of_a_deployment(command: Callable[..., None]) -> Callable[..., None]:
         metavar="URL",
         envvar="DEAD_LETTER_QUEUE_URL",
         show_envvar=True,
-        help="With --table and --queue-url instead of --environment.",
+        help="Use it with --table and --queue-url, instead of --environment.",
     )
     @click.option(
         "--region",
         envvar="AWS_REGION",
         show_envvar=True,
-        help="Where it is deployed; without it the profile's.",
+        help="Region of the deployment. Default: the region of the AWS profile.",
     )
     @click.option(
         "--limit",
         type=click.IntRange(1, 100_000),
         default=1_000,
         show_default=True,
-        help="Look at so many letters at most.",
+        help="Maximum number of messages to read.",
     )
     @functools.wraps(command)
     def with_deployment(
@@ -76,25 +76,25 @@ def _of_a_deployment(command: Callable[..., None]) -> Callable[..., None]:
         session = boto3.Session(region_name=region)
         try:
             if environment is not None:
-                with explained("CloudFormation cannot be asked"):
+                with report_aws_errors("Cannot call CloudFormation"):
                     client = session.client("cloudformation")
                 resources = find_task_resources(client, environment=environment)
             elif table and queue_url and dead_letter_queue_url:
                 resources = TaskResources(table, queue_url, dead_letter_queue_url)
             else:
                 raise click.UsageError(
-                    "Say which deployment: --environment NAME, or --table NAME, --queue-url URL "
-                    "and --dead-letter-queue-url URL."
+                    "Select a deployment with --environment NAME, or with --table NAME, "
+                    "--queue-url URL and --dead-letter-queue-url URL."
                 )
-            with explained("AWS cannot be asked"):
+            with report_aws_errors("Cannot call AWS"):
                 dead_letters = _dead_letters(session, resources)
             command(dead_letters, **options)
         except OperatorError as error:
             raise click.ClickException(str(error)) from error
         except AwsError as error:
             raise click.ClickException(
-                f"AWS failed on the way: {error}. What was not finished is shown again within "
-                f"{HOLD_S // 60} minutes; nothing is lost."
+                f"A call to AWS failed: {error}. No message is lost: those that were not processed "
+                f"become visible again within {VISIBILITY_TIMEOUT_S // 60} minutes."
             ) from error
 
     return with_deployment
@@ -114,13 +114,13 @@ def _dead_letters(session: boto3.Session, resources: TaskResources) -> DeadLette
 
 
 def _policy(resources: TaskResources) -> SubmissionPolicy:
-    """What a redriven task gets: as in the deployment, and this process's defaults for the rest."""
+    """The policy for redriven tasks: the deployment's settings, and the defaults for the rest."""
     deployed = {
         "attempt_limit": resources.attempt_limit,
         "row_retention_s": resources.row_retention_s,
     }
-    said = {name: value for name, value in deployed.items() if value is not None}
-    return SubmissionConfig.model_validate(said).submission_policy()
+    known = {name: value for name, value in deployed.items() if value is not None}
+    return SubmissionConfig.model_validate(known).submission_policy()
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -128,33 +128,33 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @dlq.command("list")
 @_as_json
-@_of_a_deployment
+@_deployment_options
 def list_(dead_letters: DeadLetters, *, limit: int, as_json: bool) -> None:
-    """List dead letters: which tasks they are about, and why they are there."""
-    with dead_letters.cases(limit=limit) as cases:
+    """List the messages by task, with the reason of each failure."""
+    with dead_letters.entries(limit=limit) as entries:
         if as_json:
-            click.echo(json.dumps([_shown(case) for case in cases], indent=2))
-        elif cases:
-            _print_table(cases)
+            click.echo(json.dumps([_as_dict(entry) for entry in entries], indent=2))
+        elif entries:
+            _print_table(entries)
         else:
-            click.echo("There are no dead letters.")
+            click.echo("The dead-letter queue is empty.")
 
 
 @dlq.command()
 @click.argument("id_", metavar="ID")
 @_as_json
-@_of_a_deployment
+@_deployment_options
 def show(dead_letters: DeadLetters, *, id_: str, limit: int, as_json: bool) -> None:
-    """Explain one dead letter and say what to do. ID is the task's or the message's."""
-    with dead_letters.cases(limit=limit) as cases:
-        for case in cases:
-            if id_ in {case.task_id, *(letter.message.message_id for letter in case.letters)}:
+    """Explain one message and say what to do. ID is the ID of its task or of the message."""
+    with dead_letters.entries(limit=limit) as entries:
+        for entry in entries:
+            if id_ in {entry.task_id, *(letter.message.message_id for letter in entry.letters)}:
                 if as_json:
-                    click.echo(json.dumps(_shown(case), indent=2))
+                    click.echo(json.dumps(_as_dict(entry), indent=2))
                 else:
-                    _print_case(case)
+                    _print_entry(entry)
                 return
-    raise OperatorError(f"There is no dead letter of {id_} among the first {limit:,}.")
+    raise OperatorError(f"None of the first {limit:,} messages has or names the ID {id_}.")
 
 
 @dlq.command()
@@ -164,46 +164,45 @@ def show(dead_letters: DeadLetters, *, id_: str, limit: int, as_json: bool) -> N
     metavar="CODE",
     multiple=True,
     required=True,
-    help="Of which letters, by the list's column of codes; may be repeated.",
+    help="Redrive the messages with this code in the list. Repeat the option for several codes.",
 )
-@_of_a_deployment
+@_deployment_options
 def redrive(dead_letters: DeadLetters, *, codes: Collection[str], limit: int) -> None:
-    """Try failed tasks again and delete their letters.
+    """Retry failed tasks and delete their messages.
 
-    A task gets new attempts and a new deadline. Letters of tasks that are not failed any more, and
-    those that name no task, are only deleted.
+    A task gets new attempts and a new deadline. If the task is no longer failed, or the message
+    does not name a task, the message is only deleted.
     """
-    outcomes: Counter[Redrive] = Counter()
-    with dead_letters.cases(limit=limit) as cases:
-        for case in cases:
-            if case.diagnosis.code in codes:
-                outcomes[dead_letters.redrive(case)] += 1
+    outcomes: Counter[RedriveOutcome] = Counter()
+    with dead_letters.entries(limit=limit) as entries:
+        for entry in entries:
+            if entry.diagnosis.code in codes:
+                outcomes[dead_letters.redrive(entry)] += 1
     if not outcomes:
-        raise OperatorError(f"No dead letter has the code {' or '.join(codes)}.")
-    click.echo(
-        f"{outcomes[Redrive.RETRIED]} tried again, {outcomes[Redrive.DELETED]} only deleted."
-    )
+        raise OperatorError(f"No message has the code {' or '.join(codes)}.")
+    retried, deleted = outcomes[RedriveOutcome.RETRIED], outcomes[RedriveOutcome.DELETED]
+    click.echo(f"{retried} retried, {deleted} only deleted.")
 
 
-def _print_table(cases: Collection[DeadLetterGroup]) -> None:
+def _print_table(entries: Collection[DeadLetterEntry]) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("Task or message", "Code", "First sent", "Letters", "What happened"):
+    for title in ("Task or message", "Code", "First sent", "Messages", "What happened"):
         table.add_column(title, overflow="fold")
-    for case in cases:
+    for entry in entries:
         table.add_row(
-            case.task_id or case.letters[0].message.message_id,
-            case.diagnosis.code,
-            to_rfc3339(case.letters[0].sent_at),
-            str(len(case.letters)),
-            case.diagnosis.sentence,
+            entry.task_id or entry.letters[0].message.message_id,
+            entry.diagnosis.code,
+            to_rfc3339(entry.letters[0].sent_at),
+            str(len(entry.letters)),
+            entry.diagnosis.sentence,
         )
     Console().print(table)
 
 
-def _print_case(case: DeadLetterGroup) -> None:
-    diagnosis, task = case.diagnosis, case.task
+def _print_entry(entry: DeadLetterEntry) -> None:
+    diagnosis, task = entry.diagnosis, entry.task
     lines = [
-        ("Task", case.task_id or "none"),
+        ("Task", entry.task_id or "none"),
         ("Code", diagnosis.code),
         ("What happened", diagnosis.sentence),
         ("What to do", diagnosis.advice),
@@ -215,32 +214,32 @@ def _print_case(case: DeadLetterGroup) -> None:
             ("Client", task.owner),
             ("Request", task.request_id),
             ("Submitted", to_rfc3339(task.created_at)),
-            ("Changed", to_rfc3339(task.updated_at)),
+            ("Updated", to_rfc3339(task.updated_at)),
         ]
-    for letter in case.letters:
-        lines.append(("Letter", f"{letter.message.message_id}, {to_rfc3339(letter.sent_at)}"))
-        if case.task_id is None:
+    for letter in entry.letters:
+        lines.append(("Message", f"{letter.message.message_id}, {to_rfc3339(letter.sent_at)}"))
+        if entry.task_id is None:
             lines.append(("Body", repr(letter.body)))
     width = max(len(title) for title, _ in lines)
     for title, text in lines:
         click.echo(f"{title:<{width}}  {text}")
 
 
-def _shown(case: DeadLetterGroup) -> dict[str, object]:
-    task = case.task
+def _as_dict(entry: DeadLetterEntry) -> dict[str, object]:
+    task = entry.task
     return {
-        "taskId": case.task_id,
-        **case.diagnosis._asdict(),
+        "taskId": entry.task_id,
+        **entry.diagnosis._asdict(),
         "status": task and task.status,
         "attempt": task and task.attempt,
         "attemptLimit": task and task.attempt_limit,
         "owner": task and task.owner,
         "requestId": task and task.request_id,
-        "letters": [_letter_shown(letter) for letter in case.letters],
+        "messages": [_message_as_dict(letter) for letter in entry.letters],
     }
 
 
-def _letter_shown(letter: DeadLetter) -> dict[str, object]:
+def _message_as_dict(letter: DeadLetter) -> dict[str, object]:
     return {
         "messageId": letter.message.message_id,
         "sentAt": to_rfc3339(letter.sent_at),

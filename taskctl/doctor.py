@@ -1,10 +1,10 @@
-"""``taskctl doctor``: which hop of a deployment fails."""
+"""``taskctl doctor``: find the part of a deployment that fails."""
 
 import time
 
 import click
 
-from taskctl.examination import Examination
+from taskctl.deployment_check import DeploymentCheck
 from taskctl.keys import SAMPLE_URL
 from taskfleet.api_client import ApiClient
 
@@ -16,7 +16,7 @@ from taskfleet.api_client import ApiClient
     required=True,
     envvar="TASKFLEET_URL",
     show_envvar=True,
-    help="Where the API answers.",
+    help="URL of the API.",
 )
 @click.option(
     "--key",
@@ -24,41 +24,42 @@ from taskfleet.api_client import ApiClient
     required=True,
     envvar="TASKFLEET_KEY",
     show_envvar=True,
-    help="A key that may submit and read.",
+    help="An API key with the scopes submit and read.",
 )
 @click.option(
     "--image-url",
     metavar="URL",
     default=SAMPLE_URL,
     show_default=True,
-    help="The image that is submitted.",
+    help="The image to submit.",
 )
 @click.option(
-    "--patience",
-    "patience_s",
+    "--timeout",
+    "timeout_s",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
     default=300,
     show_default=True,
-    help="How long the task may take; without a running worker one starts first.",
+    help="How long to wait for a worker, and then for the result. Without a running worker, one "
+    "has to start first.",
 )
 @click.option(
     "--ca-file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="Authorities to trust instead of the usual ones.",
+    help="Certificate authorities to trust instead of the default ones.",
 )
-def doctor(url: str, key: str, image_url: str, patience_s: float, ca_file: str | None) -> None:
-    """Send one task all the way through a deployment, and name the hop that fails."""
-    examination = Examination(
+def doctor(url: str, key: str, image_url: str, timeout_s: float, ca_file: str | None) -> None:
+    """Send one task through a deployment and name the part that fails."""
+    deployment_check = DeploymentCheck(
         ApiClient(url, key=key, ca_file=ca_file),
         image_url=image_url,
-        patience_s=patience_s,
+        timeout_s=timeout_s,
         monotonic=time.monotonic,
         sleep=time.sleep,
     )
-    for finding in examination.run():
-        mark = click.style("✓", fg="green") if finding.ok else click.style("✗", fg="red")
-        click.echo(f"{mark} {finding.hop}: {finding.sentence}")
-        if not finding.ok:
+    for result in deployment_check.run():
+        mark = click.style("✓", fg="green") if result.ok else click.style("✗", fg="red")
+        click.echo(f"{mark} {result.check}: {result.message}")
+        if not result.ok:
             raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""What the operator is told when something does not work: one sentence."""
+"""Errors that the command line shows to the operator as one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class OperatorError(Exception):
-    """Its message is a sentence for the operator."""
+    """The message is a sentence for the operator."""
 
 
 @contextmanager
-def explained(failure: str) -> Iterator[None]:
-    """Turn what botocore raises into a sentence that begins with `failure`."""
+def report_aws_errors(failure: str) -> Iterator[None]:
+    """Raise botocore's errors as ``OperatorError`` with a message that starts with `failure`."""
     try:
         yield
-    except ClientError as refused:
-        error = refused.response["Error"]
-        reason = error.get("Message") or "no reason given"
-        raise OperatorError(f"{failure}: {reason.rstrip('.')} ({error['Code']}).") from refused
-    except BotoCoreError as failed:
-        raise OperatorError(f"{failure}: {str(failed).rstrip('.')}.") from failed
+    except ClientError as error:
+        details = error.response["Error"]
+        reason = details.get("Message") or "no reason given"
+        raise OperatorError(f"{failure}: {reason.rstrip('.')} ({details['Code']}).") from error
+    except BotoCoreError as error:
+        raise OperatorError(f"{failure}: {str(error).rstrip('.')}.") from error

@@ -1,11 +1,11 @@
-"""The secret that holds every key's entry, edited by any number of operators at once.
+"""The secret that stores all API keys. Several operators can edit it at the same time.
 
-Secrets Manager has no conditional write of a value, but it has one of a label: moving
-``AWSCURRENT`` fails unless the version that carries it now is named ("UpdateSecretVersionStage",
-AWS Secrets Manager API Reference). So an edit puts its version aside under a label of its own and
-then moves ``AWSCURRENT`` from the version that it has read. If another edit came between, the move
-fails and the edit starts again from what the other left: no key is lost or comes back, and the API
-never reads a half-made edit. An edit that dies on the way has changed nothing.
+Secrets Manager has no conditional write of a value. But moving the label ``AWSCURRENT`` fails
+unless the request names the version that has it ("UpdateSecretVersionStage", AWS Secrets Manager
+API Reference), which makes an edit a compare-and-swap. An edit reads the current version, stores a
+new version under a label of its own, and moves ``AWSCURRENT`` from the version that it read. If
+another edit moved the label first, the edit starts again. So no key is lost or restored by mistake,
+the API never reads a partial edit, and an edit that stops halfway changes nothing.
 """
 
 import json
@@ -16,24 +16,24 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from services.common.api_key import ApiKey
-from taskctl.errors import OperatorError, explained
+from taskctl.errors import OperatorError, report_aws_errors
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
 CURRENT = "AWSCURRENT"
 EDIT = "TASKCTL_EDIT"
-"""On the newest edit, current or not. One label for all, so that edits which die do not use up the
-20 labels that a secret may have."""
+"""Label of the newest edit. All edits share it, because a secret has at most 20 labels ("AWS
+Secrets Manager quotas", AWS Secrets Manager User Guide) and unfinished edits keep theirs."""
 
 MAX_BYTES = 65_536
-"""The size of a secret's value ("AWS Secrets Manager quotas", AWS Secrets Manager User Guide)."""
+"""Maximum size of a secret value (same page)."""
 MAX_TRIES = 20
 
-_LOST_THE_RACE = frozenset({"InvalidParameterException", "InvalidRequestException"})
+_CONFLICT_CODES = frozenset({"InvalidParameterException", "InvalidRequestException"})
 
 Entries = Mapping[str, Mapping[str, Any]]
-"""As they are stored: members that this version does not know are kept through every edit."""
+"""The stored JSON by key ID. Edits keep members that this version does not know."""
 
 
 class _Version(NamedTuple):
@@ -49,7 +49,7 @@ class KeyStore:
         self._secret_id = secret_id
 
     def keys(self) -> Mapping[str, ApiKey]:
-        """Keys by their ids."""
+        """All keys by ID."""
         return {key_id: _parse(key_id, entry) for key_id, entry in self._read().entries.items()}
 
     def add(self, key_id: str, key: ApiKey) -> None:
@@ -57,7 +57,7 @@ class KeyStore:
 
         def added(entries: Entries) -> Entries:
             if entries.get(key_id, entry) != entry:
-                raise OperatorError(f"There already is another key {key_id}.")
+                raise OperatorError(f"Another key has the ID {key_id}.")
             return {**entries, key_id: entry}
 
         self._edit(added)
@@ -68,48 +68,50 @@ class KeyStore:
         self._edit(lambda entries: {each: entries[each] for each in entries if each != key_id})
 
     def _edit(self, change: Callable[[Entries], Entries]) -> None:
-        """Apply `change`, which must not mind being applied again to its own outcome."""
+        """`change` must be idempotent: it may be applied to its own result."""
         for _ in range(MAX_TRIES):
-            read = self._read()
-            changed = change(read.entries)
-            if changed == read.entries:
+            current = self._read()
+            changed = change(current.entries)
+            if changed == current.entries:
                 return
-            version_id = self._put_aside(changed)
-            if self._make_current(version_id, instead_of=read.version_id):
+            version_id = self._store(changed)
+            if self._make_current(version_id, instead_of=current.version_id):
                 return
-        raise OperatorError(f"The secret {self._secret_id} is being edited without a pause.")
+        raise OperatorError(
+            f"Other edits changed the secret {self._secret_id} {MAX_TRIES} times. Try again."
+        )
 
     def _read(self) -> _Version:
-        with explained(f"The secret {self._secret_id} cannot be read"):
-            answer = self._client.get_secret_value(SecretId=self._secret_id, VersionStage=CURRENT)
+        with report_aws_errors(f"Cannot read the secret {self._secret_id}"):
+            response = self._client.get_secret_value(SecretId=self._secret_id, VersionStage=CURRENT)
         try:
-            entries = json.loads(answer["SecretString"])
+            entries = json.loads(response["SecretString"])
         except (KeyError, ValueError):
             entries = None
         if not isinstance(entries, dict):
-            # The text itself must not reach the terminal: it may be any secret.
-            raise OperatorError(f"The secret {self._secret_id} holds something else than API keys.")
-        return _Version(answer["VersionId"], entries)
+            # Do not print the value: it may be the secret of another application.
+            raise OperatorError(f"The secret {self._secret_id} does not contain API keys.")
+        return _Version(response["VersionId"], entries)
 
-    def _put_aside(self, entries: Entries) -> str:
+    def _store(self, entries: Entries) -> str:
         text = json.dumps(entries, separators=(",", ":"))
         if len(text.encode()) > MAX_BYTES:
             raise OperatorError(
-                f"{len(entries)} keys are more than the {MAX_BYTES:,} bytes of a secret can hold: "
-                "revoke some that are no longer used."
+                f"{len(entries)} keys do not fit into the {MAX_BYTES:,} bytes of a secret. "
+                "Revoke keys that are no longer used."
             )
-        with explained(f"The secret {self._secret_id} cannot be changed"):
-            # boto3 adds a ClientRequestToken, so that a call which it repeats makes one version.
+        with report_aws_errors(f"Cannot change the secret {self._secret_id}"):
+            # boto3 adds a ClientRequestToken, so a retried call creates only one version.
             return self._client.put_secret_value(
                 SecretId=self._secret_id, SecretString=text, VersionStages=[EDIT]
             )["VersionId"]
 
     def _make_current(self, version_id: str, *, instead_of: str) -> bool:
-        """Whether `instead_of` still was the current version, and this one took its place.
+        """False if `instead_of` is no longer the current version.
 
-        False also after a success whose answer was lost: the next look at the secret tells.
+        Also false if boto3 retried a call that had succeeded. The next read then finds the change.
         """
-        with explained(f"The secret {self._secret_id} cannot be changed"):
+        with report_aws_errors(f"Cannot change the secret {self._secret_id}"):
             try:
                 self._client.update_secret_version_stage(
                     SecretId=self._secret_id,
@@ -117,8 +119,8 @@ class KeyStore:
                     MoveToVersionId=version_id,
                     RemoveFromVersionId=instead_of,
                 )
-            except ClientError as refused:
-                if refused.response["Error"]["Code"] not in _LOST_THE_RACE:
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _CONFLICT_CODES:
                     raise
                 return False
         return True
@@ -127,8 +129,9 @@ class KeyStore:
 def _parse(key_id: str, entry: object) -> ApiKey:
     try:
         return ApiKey.model_validate(entry)
-    except ValidationError as invalid:
-        members = ", ".join(".".join(map(str, error["loc"])) for error in invalid.errors())
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
         raise OperatorError(
-            f"The API ignores the key {key_id}, because of its {members}: revoke it."
+            f"The API ignores the key {key_id} because these fields are invalid: {fields}. "
+            "Revoke the key."
         ) from None

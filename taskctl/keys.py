@@ -1,7 +1,7 @@
-"""``taskctl keys``: who may use the API.
+"""``taskctl keys``: create, list and revoke API keys.
 
-A key is shown once, when it is created; only its SHA-256 is kept. A client may have several keys,
-so one is rotated by creating the next, handing it over and revoking the old one.
+A key is shown only when it is created; the secret stores its SHA-256. A client may have several
+keys: to rotate one, create another, give it to the client, and revoke the old one.
 """
 
 import functools
@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from services.common.api_key import CLIENT_NAME_PATTERN, ApiKey, Scope, hash_secret
-from taskctl.deployment import Deployment, find_deployment
-from taskctl.errors import OperatorError, explained
+from taskctl.errors import OperatorError, report_aws_errors
 from taskctl.key_store import KeyStore
 from taskctl.new_key import NewKey, new_key
+from taskctl.stack_outputs import ApiResources, find_api_resources
 
 SAMPLE_URL = "https://www.python.org/static/img/python-logo.png"
-"""Any image that is there to stay."""
+"""A public image that is unlikely to move."""
 
 
 @click.group()
@@ -30,52 +30,54 @@ def keys() -> None:
     """Create, list and revoke API keys."""
 
 
-def _of_a_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` the options that say which deployment is meant, and its key store."""
+def _deployment_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select a deployment, and call `command` with its key store."""
 
-    @click.option("--environment", metavar="NAME", help="The environment that was deployed.")
+    @click.option("--environment", metavar="NAME", help="Name of the deployed environment.")
     @click.option(
         "--secret-id",
         metavar="ID",
         envvar="API_KEYS_SECRET_ID",
         show_envvar=True,
-        help="Instead of --environment: name or ARN of the secret with the keys.",
+        help="Name or ARN of the secret with the keys, instead of --environment.",
     )
     @click.option(
         "--region",
         envvar="AWS_REGION",
         show_envvar=True,
-        help="Where it is deployed; without it the profile's.",
+        help="Region of the deployment. Default: the region of the AWS profile.",
     )
     @functools.wraps(command)
     def with_deployment(
         environment: str | None, secret_id: str | None, region: str | None, **options: object
     ) -> None:
         try:
-            deployment = _deployment(environment, secret_id, region)
-            with explained("Secrets Manager cannot be asked"):
+            resources = _find_resources(environment, secret_id, region)
+            with report_aws_errors("Cannot call Secrets Manager"):
                 client = boto3.Session(region_name=region).client("secretsmanager")
-            store = KeyStore(client, secret_id=deployment.api_keys_secret_id)
-            command(store, deployment, **options)
+            store = KeyStore(client, secret_id=resources.api_keys_secret_id)
+            command(store, resources, **options)
         except OperatorError as error:
             raise click.ClickException(str(error)) from error
 
     return with_deployment
 
 
-def _deployment(environment: str | None, secret_id: str | None, region: str | None) -> Deployment:
+def _find_resources(
+    environment: str | None, secret_id: str | None, region: str | None
+) -> ApiResources:
     if environment is not None:
-        with explained("CloudFormation cannot be asked"):
+        with report_aws_errors("Cannot call CloudFormation"):
             client = boto3.Session(region_name=region).client("cloudformation")
-        return find_deployment(client, environment=environment)
+        return find_api_resources(client, environment=environment)
     if secret_id is not None:
-        return Deployment(api_keys_secret_id=secret_id)
-    raise click.UsageError("Say which deployment: --environment NAME, or --secret-id ID.")
+        return ApiResources(api_keys_secret_id=secret_id)
+    raise click.UsageError("Select a deployment with --environment NAME or --secret-id ID.")
 
 
 def _client_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not re.fullmatch(CLIENT_NAME_PATTERN, value):
-        raise click.BadParameter("it may have 1 to 64 letters, digits, '.', '_' and '-'.")
+        raise click.BadParameter("use 1 to 64 letters, digits, '.', '_' and '-'.")
     return value
 
 
@@ -88,7 +90,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     metavar="NAME",
     required=True,
     callback=_client_name,
-    help="Who the key is for. Tasks belong to this name, whichever of its keys is used.",
+    help="The client that will use the key. All keys of a client share its tasks.",
 )
 @click.option(
     "--scope",
@@ -96,82 +98,83 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     type=click.Choice(Scope, case_sensitive=False),
     multiple=True,
     default=list(Scope),
-    help="What the key allows; may be repeated. Without it: everything.",
+    help="A scope of the key. Repeat the option for several. Default: all scopes.",
 )
 @click.option(
     "--api-url",
     metavar="URL",
     envvar="TASKFLEET_URL",
     show_envvar=True,
-    help="Where the API answers, for the example; known with --environment.",
+    help="URL of the API for the example. Default: the URL of --environment.",
 )
 @_as_json
-@_of_a_deployment
+@_deployment_options
 def create(
     store: KeyStore,
-    deployment: Deployment,
+    resources: ApiResources,
     *,
     client: str,
     scopes: Collection[Scope],
     api_url: str | None,
     as_json: bool,
 ) -> None:
-    """Create a key and show it, this once."""
+    """Create a key and show it. It cannot be shown again."""
     key = new_key(secrets.token_bytes)
-    kept = ApiKey(client=client, sha256=hash_secret(key.secret), scopes=frozenset(scopes))
-    store.add(key.key_id, kept)
+    stored = ApiKey(client=client, sha256=hash_secret(key.secret), scopes=frozenset(scopes))
+    store.add(key.key_id, stored)
     if as_json:
-        click.echo(json.dumps({**_shown(key.key_id, kept), "key": key.bearer}))
+        click.echo(json.dumps({**_as_dict(key.key_id, stored), "key": key.bearer}))
         return
-    click.echo(f"A key of {client} for {_listed(kept)}. It is shown only now:\n")
+    click.echo(f"Created a key for {client} with the scopes: {_scopes(stored)}.")
+    click.echo("Copy it now. It cannot be shown again:\n")
     click.echo(f"  {key.bearer}\n")
-    click.echo("The API knows it within a minute. To try it:\n")
-    click.echo(f"  {_example(key, kept, api_url or deployment.api_url)}")
+    click.echo("The API accepts the key within a minute. To try it:\n")
+    click.echo(f"  {_example(key, stored.scopes, api_url or resources.api_url)}")
 
 
-def _example(key: NewKey, kept: ApiKey, api_url: str | None) -> str:
-    """A line for the shell; without an address it takes that of the environment."""
-    tasks = f"{api_url.rstrip('/')}/tasks" if api_url else '"$TASKFLEET_URL"/tasks'
+def _example(key: NewKey, scopes: Collection[Scope], api_url: str | None) -> str:
+    """A shell command that the key may run: it submits a task, or lists the operations."""
+    url = api_url.rstrip("/") if api_url else '"$TASKFLEET_URL"'
     curl = f"curl -sS -H 'Authorization: Bearer {key.bearer}'"
-    if Scope.SUBMIT not in kept.scopes:
-        return f"{curl} {tasks}"
+    if Scope.SUBMIT not in scopes:
+        return f"{curl} {url}/operations"
     body = json.dumps({"inputImageUrl": SAMPLE_URL})
-    return f"{curl} -H 'Content-Type: application/json' -d '{body}' {tasks}"
+    return f"{curl} -H 'Content-Type: application/json' -d '{body}' {url}/tasks"
 
 
 @keys.command("list")
 @_as_json
-@_of_a_deployment
-def list_(store: KeyStore, _deployment: Deployment, *, as_json: bool) -> None:
-    """List all keys: whose they are and what they allow."""
+@_deployment_options
+def list_(store: KeyStore, _resources: ApiResources, *, as_json: bool) -> None:
+    """List all keys with their clients and scopes."""
     found = sorted(store.keys().items(), key=lambda item: (item[1].client, item[0]))
     if as_json:
-        click.echo(json.dumps([_shown(key_id, key) for key_id, key in found], indent=2))
+        click.echo(json.dumps([_as_dict(key_id, key) for key_id, key in found], indent=2))
         return
     if not found:
-        click.echo("There are no keys yet. Create one with: keys create --client NAME")
+        click.echo("There are no keys. Create one with the command `keys create`.")
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("Key id", "Client", "Scopes"):
+    for title in ("Key ID", "Client", "Scopes"):
         table.add_column(title, overflow="fold")
     for key_id, key in found:
-        table.add_row(key_id, key.client, _listed(key))
+        table.add_row(key_id, key.client, _scopes(key))
     Console().print(table)
 
 
 @keys.command()
 @click.argument("key_id")
-@_of_a_deployment
-def revoke(store: KeyStore, _deployment: Deployment, *, key_id: str) -> None:
-    """Revoke a key for good. KEY_ID is its part before the dot."""
-    key_id, _, _secret = key_id.partition(".")  # who revokes a leaked key has all of it at hand
+@_deployment_options
+def revoke(store: KeyStore, _resources: ApiResources, *, key_id: str) -> None:
+    """Revoke a key permanently. KEY_ID is the part of the key before the dot."""
+    key_id, _, _secret = key_id.partition(".")  # so that a leaked key can be pasted whole
     store.remove(key_id)
-    click.echo(f"Revoked {key_id}; the API refuses it within a minute.")
+    click.echo(f"Revoked {key_id}. The API rejects it within a minute.")
 
 
-def _shown(key_id: str, key: ApiKey) -> dict[str, object]:
+def _as_dict(key_id: str, key: ApiKey) -> dict[str, object]:
     return {"keyId": key_id, "client": key.client, "scopes": sorted(key.scopes)}
 
 
-def _listed(key: ApiKey) -> str:
+def _scopes(key: ApiKey) -> str:
     return ", ".join(sorted(key.scopes))

@@ -1,11 +1,11 @@
-"""A new API key, as its client will hold it."""
+"""Generates API keys."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SECRET_BYTES = 32
-"""256 bits: nothing to guess, so that one round of a plain hash protects it."""
+"""256 random bits cannot be guessed, so a plain hash protects them as well as a slow one."""
 KEY_ID_BYTES = 6
 
 
@@ -16,7 +16,7 @@ class NewKey:
 
     @property
     def bearer(self) -> str:
-        """What goes into the Authorization header."""
+        """The token for the Authorization header."""
         return f"{self.key_id}.{self.secret}"
 
 

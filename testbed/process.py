@@ -9,8 +9,8 @@ from typing import Self
 
 import psutil
 
-from local.leash import Leash
 from local.processes import Program
+from local.watchdog import Watchdog
 from testbed.waiting import PATIENCE_S
 
 
@@ -28,7 +28,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches whoever started us, who then decides
             )
-        self._leash = Leash(self.pid)
+        self._watchdog = Watchdog(self.pid)
 
     @property
     def pid(self) -> int:
@@ -52,7 +52,7 @@ class Process:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-        self._leash.slip()
+        self._watchdog.stop()
 
     def freeze(self) -> None:
         """Stop it and all that it started, as when its machine is paused."""
@@ -64,7 +64,7 @@ class Process:
     def exit_code(self, *, within_s: float = PATIENCE_S) -> int:
         """Wait for the end; raises ``subprocess.TimeoutExpired``."""
         exit_code = self._process.wait(within_s)
-        self._leash.slip()
+        self._watchdog.stop()
         return exit_code
 
     def __enter__(self) -> Self:

@@ -15,7 +15,7 @@ from aiohttp import ClientError, web
 from aiohttp.web import BaseRequest, Response, Server, ServerRunner, TCPSite
 from multidict import CIMultiDict
 
-from local.ports import why_unusable
+from local.ports import bind_error
 from rehearsal.balancer.settings import (
     ListenerSettings,
     LoadBalancerSettings,
@@ -98,7 +98,7 @@ class LoadBalancer:
         runner = ServerRunner(Server(handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        free = why_unusable(listener.port, host=self.address) is None
+        free = bind_error(listener.port, host=self.address) is None
         site = TCPSite(runner, self.address, listener.port if free else 0, ssl_context=context)
         await site.start()
         self.ports[listener.port] = runner.addresses[-1][1]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
-from local.processes import end
+from local.processes import terminate
 from rehearsal import container_images
 from rehearsal.assembly import ImageAsset
 from rehearsal.docker_cli import DockerCli
@@ -45,7 +45,7 @@ class DockerContainer:
 
     async def remove(self) -> None:
         await _remove(self._cli, self._name)
-        await end(self._attached)
+        await terminate(self._attached)
 
 
 class DockerEngine:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.leash import Leash
-from local.processes import end
+from local.processes import terminate
+from local.watchdog import Watchdog
 from rehearsal.assembly import ImageAsset
 from rehearsal.ecs.engine import ContainerOrder
 from rehearsal.failure import Failed
@@ -36,7 +36,7 @@ class ProcessContainer:
         self, process: asyncio.subprocess.Process, folder: Path, environment: Mapping[str, str]
     ) -> None:
         self._process = process
-        self._leash = Leash(process.pid)
+        self._watchdog = Watchdog(process.pid)
         self._folder = folder
         self._environment = environment
 
@@ -56,7 +56,7 @@ class ProcessContainer:
         try:
             output, _ = await process.communicate()
         finally:
-            await end(process)
+            await terminate(process)
         return process.returncode or 0, output.decode(errors="replace").strip()
 
     async def ask_to_stop(self) -> None:
@@ -64,8 +64,8 @@ class ProcessContainer:
             self._process.terminate()
 
     async def remove(self) -> None:
-        await end(self._process, grace_s=0)
-        self._leash.slip()
+        await terminate(self._process, grace_s=0)
+        self._watchdog.stop()
 
 
 class ProcessEngine:

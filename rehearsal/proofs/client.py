@@ -6,7 +6,7 @@ import time
 from rehearsal.failure import Failed
 from rehearsal.proof_context import ProofContext
 from rehearsal.task_client import OVER_WITHIN_S, TaskClient
-from taskctl.examination import Examination
+from taskctl.deployment_check import DeploymentCheck
 
 TASK_METADATA = "http://169.254.170.2/v2/credentials"
 """Where real containers get their credentials from."""
@@ -17,16 +17,16 @@ async def examine(context: ProofContext, tasks: TaskClient) -> None:
     async with context.proof(
         "The doctor finds every hop well: health, readiness, key, task, result"
     ):
-        examination = Examination(
+        doctor = DeploymentCheck(
             tasks.api,
             image_url=context.images.url(),
-            patience_s=OVER_WITHIN_S,
+            timeout_s=OVER_WITHIN_S,
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
-        for finding in await asyncio.to_thread(lambda: list(examination.run())):
-            if not finding.ok:
-                raise Failed(f"The doctor says of the {finding.hop}: {finding.sentence}")
+        for result in await asyncio.to_thread(lambda: list(doctor.run())):
+            if not result.ok:
+                raise Failed(f"The doctor says of the {result.check}: {result.message}")
         context.report.figures.tasksCompleted += 1
 
 

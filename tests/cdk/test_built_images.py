@@ -18,7 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from cdk.template.templates import Templates
 from local import aws_resources
-from tests.local.free_port import free_port
+from local.ports import free_port
 
 pytestmark = pytest.mark.docker
 

@@ -13,14 +13,13 @@ from local.options import (
     read_options,
     require_free_ports,
 )
-from local.ports import HOST
-from tests.local.free_port import free_port
+from local.ports import HOST, free_port_pair
 
 
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port that somebody listens on; those beside it are free."""
-    with socket.create_server((HOST, free_port() + 1)) as server:
+    with socket.create_server((HOST, free_port_pair() + 1)) as server:
         yield server.getsockname()[1]
 
 
@@ -64,7 +63,7 @@ def test_a_taken_port_is_named_with_a_way_out(taken: int) -> None:
 
 def test_a_port_that_lingers_after_its_last_connection_is_free(taken: int) -> None:
     """TIME_WAIT is what an earlier run leaves behind."""
-    port = free_port()
+    port = free_port_pair()
     with socket.create_server((HOST, port)) as server:
         client = socket.create_connection((HOST, port))
         server.accept()[0].close()

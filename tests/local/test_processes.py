@@ -12,7 +12,7 @@ import pytest
 from local.processes import Program, keep_running, run_every, run_once
 from local.supervisor import run_together
 from local.terminal import Terminal
-from tests.local.gone import are_gone
+from tests.local.process_exit import wait_for_exit
 
 FOR_EVER = "import time; time.sleep(600)"
 
@@ -93,7 +93,7 @@ def test_stopping_ends_even_what_does_not_want_to_and_its_children_elsewhere(
 
     exit_code, pids = asyncio.run(scenario())
     assert exit_code == 0
-    assert are_gone(pids)
+    assert wait_for_exit(pids)
 
 
 def test_stopping_lets_a_program_say_goodbye(
@@ -141,7 +141,7 @@ def test_one_that_ends_by_itself_ends_all_with_a_sentence(
     exit_code, pids = asyncio.run(scenario())
     assert exit_code == 1
     assert f"The one ended by itself ({reason})." in screen.getvalue()
-    assert are_gone(pids)
+    assert wait_for_exit(pids)
 
 
 def test_one_that_ends_by_itself_leaves_no_children(terminal: Terminal, started: Started) -> None:
@@ -152,7 +152,7 @@ def test_one_that_ends_by_itself_leaves_no_children(terminal: Terminal, started:
         await run_once(program(parent + started.waiting_for("child")), terminal)
         return await started.when_all("child")
 
-    assert are_gone(asyncio.run(scenario()))
+    assert wait_for_exit(asyncio.run(scenario()))
 
 
 def test_what_runs_at_intervals_goes_on_after_a_failure(

@@ -22,10 +22,9 @@ import pytest
 from PIL import Image
 
 from local.options import SAMPLES
-from local.ports import HOST, why_unusable
+from local.ports import HOST, bind_error, free_port_pair
 from local.samples_server import images_in
-from tests.local.free_port import free_port
-from tests.local.gone import are_gone
+from tests.local.process_exit import wait_for_exit
 
 pytestmark = pytest.mark.xdist_group("run")  # one started system serves most of these tests
 
@@ -83,7 +82,7 @@ class Running:
 @contextmanager
 def started(environment: Mapping[str, str]) -> Iterator[Running]:
     """Ended for good on leaving, whatever the test did."""
-    port = free_port()
+    port = free_port_pair()
     process = subprocess.Popen(
         [sys.executable, "-m", "local.run"],
         env={**os.environ, "PORT": str(port), **environment},
@@ -174,9 +173,9 @@ def test_ctrl_c_ends_everything(hostile_environment: Mapping[str, str]) -> None:
         assert len(pids) > 3  # itself, gunicorn and its process, the worker
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 0
-        assert are_gone(pids)
-        assert why_unusable(run.port) is None
-        assert why_unusable(run.port + 1) is None
+        assert wait_for_exit(pids)
+        assert bind_error(run.port) is None
+        assert bind_error(run.port + 1) is None
 
 
 def test_sigterm_in_the_middle_of_the_start_ends_everything() -> None:
@@ -185,7 +184,7 @@ def test_sigterm_in_the_middle_of_the_start_ends_everything() -> None:
         pids = run.pids()
         run.process.terminate()
         assert run.end() == 0
-        assert are_gone(pids)
+        assert wait_for_exit(pids)
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_sentence() -> None:
@@ -200,12 +199,12 @@ def test_a_worker_that_dies_ends_the_run_with_a_sentence() -> None:
         worker.kill()
         assert run.end() == 1
         assert "The worker ended by itself (killed by SIGKILL)." in "\n".join(run.printed)
-        assert are_gone(pids)
+        assert wait_for_exit(pids)
 
 
 def test_a_taken_port_starts_nothing() -> None:
     with (
-        socket.create_server((HOST, free_port())) as server,
+        socket.create_server((HOST, free_port_pair())) as server,
         started({"PORT": str(server.getsockname()[1])}) as run,
     ):
         assert run.end() == 2

@@ -8,9 +8,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from local.options import SAMPLES
-from local.ports import HOST
+from local.ports import HOST, free_port_pair
 from local.samples_server import SamplesServer, create_samples_app, images_in
-from tests.local.free_port import free_port
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_a_broken_link_or_a_folder_with_an_image_s_name_is_no_image(folder: Path
 
 
 def test_every_photograph_of_the_project_is_served_as_what_it_is() -> None:
-    port = free_port()
+    port = free_port_pair()
     with SamplesServer(SAMPLES, host=HOST, port=port):
         for name in images_in(SAMPLES):
             with urllib.request.urlopen(f"http://{HOST}:{port}/{name}") as answer:

@@ -259,9 +259,9 @@ class World:
                 policy=POLICY,
                 clock=self.clock,
             )
-            with dead_letters.cases(limit=10) as cases:
-                for case in cases:
-                    dead_letters.redrive(case)
+            with dead_letters.entries(limit=10) as entries:
+                for entry in entries:
+                    dead_letters.redrive(entry)
 
         return self._begin("redrive", redrive)
 

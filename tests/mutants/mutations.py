@@ -106,9 +106,9 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "delete a dead letter before its task is retried",
         DEAD_LETTERS,
-        "        outcome = Redrive.DELETED\n",
-        "        outcome = Redrive.DELETED\n"
-        "        for letter in case.letters:\n"
+        "        outcome = RedriveOutcome.DELETED\n",
+        "        outcome = RedriveOutcome.DELETED\n"
+        "        for letter in entry.letters:\n"
         "            self._letters.delete(letter)\n",
         (ON_DEAD_LETTERS,),
     ),

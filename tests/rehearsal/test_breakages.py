@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.local.gone import are_gone
+from tests.local.process_exit import wait_for_exit
 
 pytestmark = pytest.mark.rehearsal
 
@@ -152,4 +152,4 @@ def test_ctrl_c_leaves_nothing_running() -> None:
     assert json.loads(output.splitlines()[-1]).keys() == MEMBERS
     assert "stopped before its end" in output
     assert started
-    assert are_gone(started)
+    assert wait_for_exit(started)

@@ -14,7 +14,7 @@ from rehearsal.assembly import ImageAsset
 from rehearsal.ecs.engine import Container, ContainerOrder
 from rehearsal.ecs.process_engine import ProcessEngine
 from rehearsal.failure import Failed
-from tests.local.gone import are_gone
+from tests.local.process_exit import wait_for_exit
 from tests.rehearsal.test_service_scheduler import FIRST
 
 PROGRAM = """
@@ -109,7 +109,7 @@ def test_nothing_is_left_of_what_is_removed(tmp_path: Path) -> None:
         async with started(tmp_path) as (container, log):
             process = json.loads(log.read_text())["pid"]
             await container.remove()
-            assert are_gone([process])
+            assert wait_for_exit([process])
 
     asyncio.run(check())
 

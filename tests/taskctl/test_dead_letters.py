@@ -1,4 +1,4 @@
-"""Looking at dead letters takes nothing away; a redrive may break off anywhere."""
+"""Reading dead letters does not remove them, and an interrupted redrive loses no task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from services.common.task_record import to_item
 from services.common.task_table import TaskTable
 from taskctl.dead_letters import (
     ADVICE,
-    NOT_OURS,
-    DeadLetterGroup,
+    NOT_OUR_FAULT,
+    DeadLetterEntry,
     DeadLetterQueue,
     DeadLetters,
-    Redrive,
+    RedriveOutcome,
 )
 from tests.conftest import Clock, Cloud
 from tests.tasks import POLICY, task_in
@@ -35,8 +35,8 @@ def task_id(number: int) -> str:
 
 
 @dataclass
-class Interrupted:
-    """A client on which a call fails, just before or after it takes effect."""
+class FailingClient:
+    """A client whose named calls time out, before or after they take effect."""
 
     client: object
     before: set[str] = field(default_factory=set)
@@ -46,16 +46,16 @@ class Interrupted:
         def call(**arguments: Any) -> Any:
             if name in self.before:
                 raise ReadTimeoutError(endpoint_url="https://aws")
-            answer = getattr(self.client, name)(**arguments)
+            response = getattr(self.client, name)(**arguments)
             if name in self.after:
                 raise ReadTimeoutError(endpoint_url="https://aws")
-            return answer
+            return response
 
         return call
 
 
-class Desk:
-    """An operator's desk, over clients that may be interrupted."""
+class Operator:
+    """Puts messages into the dead-letter queue, lists and redrives them."""
 
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         self.cloud, self.clock = cloud, clock
@@ -79,22 +79,22 @@ class Desk:
         self.cloud.dynamodb.put_item(TableName=self.cloud.resources.task_table, Item=to_item(task))
         return task
 
-    def bury(self, *task_ids: str) -> None:
-        """Put letters into the dead-letter queue."""
+    def add_letters(self, *task_ids: str) -> None:
+        """Send a message for each task to the dead-letter queue."""
         for each in task_ids:
-            self.dead_queue().send(each, request_id="r")
+            self.dead_letter_queue().send(each, request_id="r")
 
-    def dead_queue(self) -> TaskQueue:
+    def dead_letter_queue(self) -> TaskQueue:
         return TaskQueue(self.cloud.sqs, url=self.cloud.resources.dead_letter_queue_url)
 
-    def cases(self) -> list[DeadLetterGroup]:
-        with self.dead_letters().cases(limit=1_000) as cases:
-            return list(cases)
+    def entries(self) -> list[DeadLetterEntry]:
+        with self.dead_letters().entries(limit=1_000) as entries:
+            return list(entries)
 
-    def redrive_all(self, dead_letters: DeadLetters | None = None) -> list[Redrive]:
+    def redrive_all(self, dead_letters: DeadLetters | None = None) -> list[RedriveOutcome]:
         dead_letters = dead_letters or self.dead_letters()
-        with dead_letters.cases(limit=1_000) as cases:
-            return [dead_letters.redrive(case) for case in cases]
+        with dead_letters.entries(limit=1_000) as entries:
+            return [dead_letters.redrive(entry) for entry in entries]
 
     def table(self) -> TaskTable:
         return TaskTable(
@@ -110,8 +110,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(cloud: Cloud, clock: Clock) -> Desk:
-    return Desk(cloud, clock)
+def operator(cloud: Cloud, clock: Clock) -> Operator:
+    return Operator(cloud, clock)
 
 
 def failed(number: int = 1, code: str = "storage_failed") -> Task:
@@ -125,58 +125,61 @@ def failed(number: int = 1, code: str = "storage_failed") -> Task:
     )
 
 
-def test_looking_at_letters_hides_and_loses_none(desk: Desk) -> None:
-    tasks = [desk.put(failed(number)) for number in range(25)]
-    desk.bury(*(task.task_id for task in tasks))
+def test_messages_are_visible_again_after_reading(operator: Operator) -> None:
+    tasks = [operator.put(failed(number)) for number in range(25)]
+    operator.add_letters(*(task.task_id for task in tasks))
     for _ in range(2):
-        assert {case.task_id for case in desk.cases()} == {task.task_id for task in tasks}
-    assert desk.dead_queue().backlog().visible == 25
+        assert {entry.task_id for entry in operator.entries()} == {task.task_id for task in tasks}
+    assert operator.dead_letter_queue().backlog().visible == 25
 
 
-def test_letters_are_hidden_from_others_while_somebody_looks(desk: Desk) -> None:
-    desk.bury(desk.put(failed()).task_id)
-    with desk.dead_letters().cases(limit=10) as mine, desk.dead_letters().cases(limit=10) as others:
+def test_messages_are_hidden_from_others_while_they_are_read(operator: Operator) -> None:
+    operator.add_letters(operator.put(failed()).task_id)
+    with (
+        operator.dead_letters().entries(limit=10) as mine,
+        operator.dead_letters().entries(limit=10) as others,
+    ):
         assert (len(mine), len(others)) == (1, 0)
 
 
-def test_no_more_letters_are_held_than_asked_for(desk: Desk) -> None:
-    desk.bury(*(desk.put(failed(number)).task_id for number in range(15)))
-    with desk.dead_letters().cases(limit=12) as cases:
-        assert len(cases) == 12
-        assert desk.dead_queue().backlog().visible == 3
+def test_no_more_messages_than_the_limit_are_received(operator: Operator) -> None:
+    operator.add_letters(*(operator.put(failed(number)).task_id for number in range(15)))
+    with operator.dead_letters().entries(limit=12) as entries:
+        assert len(entries) == 12
+        assert operator.dead_letter_queue().backlog().visible == 3
 
 
-def test_letters_are_shown_again_when_looking_fails(desk: Desk) -> None:
-    desk.bury(desk.put(failed()).task_id)
-    unreachable = Interrupted(desk.cloud.dynamodb, before={"get_item"})
-    with pytest.raises(AwsError), desk.dead_letters(dynamodb=unreachable).cases(limit=10):
+def test_messages_are_visible_again_after_an_error(operator: Operator) -> None:
+    operator.add_letters(operator.put(failed()).task_id)
+    failing_client = FailingClient(operator.cloud.dynamodb, before={"get_item"})
+    with pytest.raises(AwsError), operator.dead_letters(dynamodb=failing_client).entries(limit=10):
         pass
-    assert desk.dead_queue().backlog().visible == 1
+    assert operator.dead_letter_queue().backlog().visible == 1
 
 
-def test_a_letter_says_why_it_is_there_and_what_to_do(desk: Desk) -> None:
-    task = desk.put(failed(code="imaging_crashed"))
-    desk.bury(task.task_id)
-    [case] = desk.cases()
-    assert case.task == task
-    assert case.diagnosis.code == "imaging_crashed"
-    assert case.diagnosis.sentence == task.failure_reason
-    assert "memory" in case.diagnosis.advice
+def test_an_entry_has_the_failure_and_advice(operator: Operator) -> None:
+    task = operator.put(failed(code="imaging_crashed"))
+    operator.add_letters(task.task_id)
+    [entry] = operator.entries()
+    assert entry.task == task
+    assert entry.diagnosis.code == "imaging_crashed"
+    assert entry.diagnosis.sentence == task.failure_reason
+    assert "memory" in entry.diagnosis.advice
 
 
-def test_every_fault_of_ours_has_its_advice() -> None:
-    ours = {
+def test_every_failure_code_that_is_our_fault_has_advice() -> None:
+    codes = {
         cls.code
         for cls in vars(errors).values()
         if isinstance(cls, type) and issubclass(cls, AttemptError) and cls.fault is Fault.OURS
     }
-    assert set(ADVICE) == ours
+    assert set(ADVICE) == codes
 
 
-def test_a_fault_of_others_is_said_to_be_theirs(desk: Desk) -> None:
-    desk.bury(desk.put(failed(code="source_not_found")).task_id)
-    [case] = desk.cases()
-    assert case.diagnosis.advice == NOT_OURS
+def test_a_failure_that_is_not_our_fault_is_explained_as_such(operator: Operator) -> None:
+    operator.add_letters(operator.put(failed(code="source_not_found")).task_id)
+    [entry] = operator.entries()
+    assert entry.diagnosis.advice == NOT_OUR_FAULT
 
 
 @pytest.mark.parametrize(
@@ -190,89 +193,92 @@ def test_a_fault_of_others_is_said_to_be_theirs(desk: Desk) -> None:
         (Phase.CANCELED, "task_canceled"),
     ],
 )
-def test_a_letter_whose_task_has_moved_on_is_explained_and_only_deleted(
-    desk: Desk, phase: Phase, code: str
+def test_a_redrive_only_deletes_the_message_of_a_task_that_is_not_failed(
+    operator: Operator, phase: Phase, code: str
 ) -> None:
-    task = desk.put(task_in(phase))
-    desk.bury(task.task_id)
-    [case] = desk.cases()
-    assert case.diagnosis.code == code
-    assert desk.redrive_all() == [Redrive.DELETED]
-    assert desk.row(task) == task
-    assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
+    task = operator.put(task_in(phase))
+    operator.add_letters(task.task_id)
+    [entry] = operator.entries()
+    assert entry.diagnosis.code == code
+    assert operator.redrive_all() == [RedriveOutcome.DELETED]
+    assert operator.row(task) == task
+    assert operator.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
-def test_messages_that_name_no_task_are_listed_too(desk: Desk) -> None:
+def test_messages_without_a_task_are_listed_and_deleted(operator: Operator) -> None:
     bodies = ["hello", "{}", '{"taskId": "", "requestId": ""}', "[" * 100_000]
     for body in bodies:
-        desk.cloud.sqs.send_message(
-            QueueUrl=desk.cloud.resources.dead_letter_queue_url, MessageBody=body
+        operator.cloud.sqs.send_message(
+            QueueUrl=operator.cloud.resources.dead_letter_queue_url, MessageBody=body
         )
-    desk.bury(task_id(9))
-    cases = desk.cases()
-    assert [case.diagnosis.code for case in cases] == ["unreadable"] * 4 + ["task_missing"]
-    assert [case.letters[0].body for case in cases[:4]] == bodies
-    assert desk.redrive_all() == [Redrive.DELETED] * 5
-    assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
+    operator.add_letters(task_id(9))
+    entries = operator.entries()
+    assert [entry.diagnosis.code for entry in entries] == ["unreadable"] * 4 + ["task_missing"]
+    assert [entry.letters[0].body for entry in entries[:4]] == bodies
+    assert operator.redrive_all() == [RedriveOutcome.DELETED] * 5
+    assert operator.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
-def test_a_redrive_gives_a_task_new_attempts_a_message_and_takes_its_letters(desk: Desk) -> None:
-    task = desk.put(failed())
-    desk.bury(task.task_id, task.task_id)
-    desk.clock.advance(timedelta(days=2))
-    [case] = desk.cases()
-    assert len(case.letters) == 2
-    assert desk.redrive_all() == [Redrive.RETRIED]
-    row = desk.row(task)
+def test_a_redrive_retries_the_task_and_deletes_its_dead_letters(operator: Operator) -> None:
+    task = operator.put(failed())
+    operator.add_letters(task.task_id, task.task_id)
+    operator.clock.advance(timedelta(days=2))
+    [entry] = operator.entries()
+    assert len(entry.letters) == 2
+    assert operator.redrive_all() == [RedriveOutcome.RETRIED]
+    row = operator.row(task)
     assert (row.status, row.attempt, row.attempt_limit) == (Status.PENDING, 5, 10)
-    assert row.deadline_at == desk.clock.now + POLICY.deadline
-    assert desk.cloud.messages() == {"queue": 1, "dead letters": 0}
+    assert row.deadline_at == operator.clock.now + POLICY.deadline
+    assert operator.cloud.messages() == {"queue": 1, "dead letters": 0}
 
 
-def test_what_is_not_redriven_stays(desk: Desk) -> None:
-    desk.bury(desk.put(failed(1)).task_id, desk.put(failed(2)).task_id)
-    dead_letters = desk.dead_letters()
-    with dead_letters.cases(limit=10) as cases:
-        dead_letters.redrive(cases[0])
-    assert [case.diagnosis.code for case in desk.cases()] == ["storage_failed"]
-    assert desk.dead_queue().backlog().visible == 1
+def test_other_messages_stay_in_the_queue(operator: Operator) -> None:
+    operator.add_letters(operator.put(failed(1)).task_id, operator.put(failed(2)).task_id)
+    dead_letters = operator.dead_letters()
+    with dead_letters.entries(limit=10) as entries:
+        dead_letters.redrive(entries[0])
+    assert [entry.diagnosis.code for entry in operator.entries()] == ["storage_failed"]
+    assert operator.dead_letter_queue().backlog().visible == 1
 
 
-def test_a_task_that_its_client_retried_meanwhile_is_not_sent_again(desk: Desk) -> None:
-    task = desk.put(failed())
-    desk.bury(task.task_id)
-    dead_letters = desk.dead_letters()
-    with dead_letters.cases(limit=10) as [case]:
-        desk.table().retry(task.task_id, policy=POLICY, now=desk.clock.now)
-        desk.clock.advance(timedelta(seconds=1))
-        assert dead_letters.redrive(case) is Redrive.DELETED
-    assert desk.cloud.messages() == {"queue": 0, "dead letters": 0}
+def test_a_task_that_its_client_retried_is_not_sent_again(operator: Operator) -> None:
+    task = operator.put(failed())
+    operator.add_letters(task.task_id)
+    dead_letters = operator.dead_letters()
+    with dead_letters.entries(limit=10) as [entry]:
+        operator.table().retry(task.task_id, policy=POLICY, now=operator.clock.now)
+        operator.clock.advance(timedelta(seconds=1))
+        assert dead_letters.redrive(entry) is RedriveOutcome.DELETED
+    assert operator.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("call", ["update_item", "send_message", "delete_message"])
-def test_a_redrive_may_break_off_anywhere(desk: Desk, call: str, moment: str) -> None:
-    task = desk.put(failed())
-    desk.bury(task.task_id)
-    client = desk.cloud.dynamodb if call == "update_item" else desk.cloud.sqs
-    breaking = Interrupted(client, **{moment: {call}})
-    parts = {"dynamodb" if call == "update_item" else "sqs": breaking}
+def test_an_interrupted_redrive_loses_no_task(operator: Operator, call: str, moment: str) -> None:
+    task = operator.put(failed())
+    operator.add_letters(task.task_id)
+    client = operator.cloud.dynamodb if call == "update_item" else operator.cloud.sqs
+    failing_client = FailingClient(client, **{moment: {call}})
+    parts = {"dynamodb" if call == "update_item" else "sqs": failing_client}
     with pytest.raises(AwsError):
-        desk.redrive_all(desk.dead_letters(**parts))
+        operator.redrive_all(operator.dead_letters(**parts))
 
-    row = desk.row(task)
-    open_to_the_reconciler = row.status is Status.PENDING and row.check_at is not None
-    kept_as_a_letter = desk.dead_queue().backlog().visible == 1
-    assert open_to_the_reconciler or (kept_as_a_letter and row.status is Status.FAILED)
+    row = operator.row(task)
+    visible_to_the_reconciler = row.status is Status.PENDING and row.check_at is not None
+    in_the_dead_letter_queue = operator.dead_letter_queue().backlog().visible == 1
+    assert visible_to_the_reconciler or (in_the_dead_letter_queue and row.status is Status.FAILED)
 
-    desk.clock.advance(timedelta(seconds=1))
-    desk.redrive_all()
-    assert desk.row(task).status is Status.PENDING
-    assert desk.cloud.messages()["dead letters"] == 0
+    operator.clock.advance(timedelta(seconds=1))
+    operator.redrive_all()
+    assert operator.row(task).status is Status.PENDING
+    assert operator.cloud.messages()["dead letters"] == 0
 
 
-def test_letters_that_cannot_be_shown_again_are_said_to_be(desk: Desk) -> None:
-    desk.bury(desk.put(failed()).task_id)
-    deaf = Interrupted(desk.cloud.sqs, before={"change_message_visibility_batch"})
-    with pytest.raises(QueueUnavailable), desk.dead_letters(sqs=deaf).cases(limit=10) as cases:
-        assert len(cases) == 1
+def test_an_error_while_making_messages_visible_is_reported(operator: Operator) -> None:
+    operator.add_letters(operator.put(failed()).task_id)
+    failing_client = FailingClient(operator.cloud.sqs, before={"change_message_visibility_batch"})
+    with (
+        pytest.raises(QueueUnavailable),
+        operator.dead_letters(sqs=failing_client).entries(limit=10) as entries,
+    ):
+        assert len(entries) == 1

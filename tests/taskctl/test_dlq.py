@@ -1,4 +1,4 @@
-"""``taskctl dlq`` as an operator uses it."""
+"""``taskctl dlq``: output, exit codes and effects."""
 
 import json
 from collections.abc import Callable
@@ -23,25 +23,24 @@ IDS = [f"6e1f7a4e-0000-4000-8000-00000000000{number}" for number in range(4)]
 @pytest.fixture
 def taskctl(cloud: Cloud) -> Taskctl:
     def run(*arguments: str, environment: dict[str, str] | None = None) -> Result:
-        known = {
+        variables = {
             "AWS_REGION": "us-east-1",
             "COLUMNS": "200",
             **(cloud.resources.environment() if environment is None else environment),
         }
-        return CliRunner().invoke(cli, ["dlq", *arguments], env=known)
+        return CliRunner().invoke(cli, ["dlq", *arguments], env=variables)
 
     return run
 
 
-def bury(cloud: Cloud, task: Task) -> str:
-    """Write the task's row and put a letter of it into the dead-letter queue; its message id."""
+def add_letter(cloud: Cloud, task: Task) -> None:
+    """Write the task's row and send a message for it to the dead-letter queue."""
     cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=to_item(task))
-    return bury_text(cloud, json.dumps({"taskId": task.task_id, "requestId": "r"}))
+    send(cloud, json.dumps({"taskId": task.task_id, "requestId": "r"}))
 
 
-def bury_text(cloud: Cloud, text: str) -> str:
-    sent = cloud.sqs.send_message(QueueUrl=cloud.resources.dead_letter_queue_url, MessageBody=text)
-    return sent["MessageId"]
+def send(cloud: Cloud, body: str) -> None:
+    cloud.sqs.send_message(QueueUrl=cloud.resources.dead_letter_queue_url, MessageBody=body)
 
 
 def failed(task_id: str, code: str) -> Task:
@@ -52,19 +51,21 @@ def failed(task_id: str, code: str) -> Task:
 
 @pytest.fixture
 def letters(cloud: Cloud) -> None:
-    bury(cloud, failed(IDS[0], "storage_failed"))
-    bury(cloud, failed(IDS[1], "imaging_crashed"))
-    bury(cloud, task_in(Phase.COMPLETED, task_id=IDS[2]))
-    bury_text(cloud, "\x1b[31mhello")
+    """Two failed tasks, a completed task, and a message that names no task."""
+    add_letter(cloud, failed(IDS[0], "storage_failed"))
+    add_letter(cloud, failed(IDS[1], "imaging_crashed"))
+    add_letter(cloud, task_in(Phase.COMPLETED, task_id=IDS[2]))
+    send(cloud, "\x1b[31mhello")
 
 
 def listed(taskctl: Taskctl) -> dict[str, Any]:
-    letters = json.loads(taskctl("list", "--json").stdout)
-    return {letter["code"]: letter for letter in letters}
+    """The entries of the list by code."""
+    entries = json.loads(taskctl("list", "--json").stdout)
+    return {entry["code"]: entry for entry in entries}
 
 
 @pytest.mark.usefixtures("letters")
-def test_the_list_says_of_every_letter_whose_it_is_and_why(taskctl: Taskctl) -> None:
+def test_list_shows_the_task_and_the_failure_of_each_message(taskctl: Taskctl) -> None:
     found = listed(taskctl)
     assert set(found) == {"storage_failed", "imaging_crashed", "task_completed", "unreadable"}
     assert found["storage_failed"]["taskId"] == IDS[0]
@@ -73,34 +74,32 @@ def test_the_list_says_of_every_letter_whose_it_is_and_why(taskctl: Taskctl) -> 
     assert "It is storage_failed." in table
 
 
-def test_an_empty_queue_is_said_to_be(taskctl: Taskctl) -> None:
-    assert taskctl("list").stdout == "There are no dead letters.\n"
+def test_list_says_that_the_queue_is_empty(taskctl: Taskctl) -> None:
+    assert taskctl("list").stdout == "The dead-letter queue is empty.\n"
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_letter_is_explained_by_the_id_of_its_task_or_of_its_message(
-    taskctl: Taskctl, cloud: Cloud
-) -> None:
-    message_id = listed(taskctl)["storage_failed"]["letters"][0]["messageId"]
+def test_show_finds_a_message_by_task_id_and_by_message_id(taskctl: Taskctl, cloud: Cloud) -> None:
+    message_id = listed(taskctl)["storage_failed"]["messages"][0]["messageId"]
     by_task, by_message = (taskctl("show", each).stdout for each in (IDS[0], message_id))
     assert by_task == by_message
     assert "storage_failed" in by_task
     assert "It is storage_failed." in by_task
-    assert "Look at the bucket" in by_task
+    assert "Check the bucket" in by_task
     assert json.loads(taskctl("show", "--json", IDS[0]).stdout)["status"] == "FAILED"
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_strangers_wrote_cannot_write_to_the_terminal(taskctl: Taskctl) -> None:
-    message_id = listed(taskctl)["unreadable"]["letters"][0]["messageId"]
+def test_control_characters_of_a_message_do_not_reach_the_terminal(taskctl: Taskctl) -> None:
+    message_id = listed(taskctl)["unreadable"]["messages"][0]["messageId"]
     for output in (taskctl("list").stdout, taskctl("show", message_id).stdout):
         assert "\x1b" not in output
 
 
 @pytest.mark.usefixtures("letters")
-def test_only_letters_of_the_code_are_redriven(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_redrive_retries_only_tasks_with_the_code(taskctl: Taskctl, cloud: Cloud) -> None:
     result = taskctl("redrive", "--code", "storage_failed")
-    assert result.stdout == "1 tried again, 0 only deleted.\n"
+    assert result.stdout == "1 retried, 0 only deleted.\n"
     table = TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=NOW - NOW)
     statuses = [row.status for task_id in IDS[:3] if (row := table.get(task_id))]
     assert statuses == [Status.PENDING, Status.FAILED, Status.COMPLETED]
@@ -109,28 +108,28 @@ def test_only_letters_of_the_code_are_redriven(taskctl: Taskctl, cloud: Cloud) -
 
 
 @pytest.mark.usefixtures("letters")
-def test_several_codes_are_redriven_at_once(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_redrive_takes_several_codes(taskctl: Taskctl, cloud: Cloud) -> None:
     result = taskctl("redrive", "--code", "imaging_crashed", "--code", "task_completed")
-    assert result.stdout == "1 tried again, 1 only deleted.\n"
+    assert result.stdout == "1 retried, 1 only deleted.\n"
     assert cloud.messages() == {"queue": 1, "dead letters": 2}
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_is_not_there_is_one_sentence(taskctl: Taskctl, cloud: Cloud) -> None:
-    for result in (taskctl("redrive", "--code", "nonsense"), taskctl("show", "nobody")):
+def test_an_unknown_code_or_id_is_reported_in_one_line(taskctl: Taskctl, cloud: Cloud) -> None:
+    for result in (taskctl("redrive", "--code", "unknown"), taskctl("show", "unknown")):
         assert result.exit_code == 1
         assert result.stdout == ""
         assert len(result.stderr.splitlines()) == 1
     assert cloud.messages() == {"queue": 0, "dead letters": 4}
 
 
-def test_nobody_guesses_which_deployment_is_meant(taskctl: Taskctl) -> None:
+def test_a_missing_deployment_option_is_a_usage_error(taskctl: Taskctl) -> None:
     result = taskctl("list", environment={})
     assert result.exit_code == 2
     assert "--environment" in result.stderr
 
 
-def test_a_queue_that_is_not_there_is_one_sentence(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_a_missing_queue_is_reported_in_one_line(taskctl: Taskctl, cloud: Cloud) -> None:
     wrong = {**cloud.resources.environment(), "DEAD_LETTER_QUEUE_URL": "https://sqs/1/none"}
     result = taskctl("list", environment=wrong)
     assert result.exit_code == 1
@@ -139,7 +138,7 @@ def test_a_queue_that_is_not_there_is_one_sentence(taskctl: Taskctl, cloud: Clou
 
 @pytest.fixture
 def staging(cloud: Cloud) -> None:
-    """A stack with the outputs of a deployment, in which tasks get three attempts."""
+    """The stack outputs of a deployment with 3 attempts per task and 1 day of retention."""
     outputs = {
         "TaskTable": cloud.resources.task_table,
         "TaskQueueUrl": cloud.resources.task_queue_url,
@@ -156,17 +155,17 @@ def staging(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("staging")
-def test_a_deployment_is_found_by_its_environment(taskctl: Taskctl, cloud: Cloud) -> None:
-    bury(cloud, failed(IDS[0], "storage_failed"))
+def test_the_environment_option_finds_the_deployment(taskctl: Taskctl, cloud: Cloud) -> None:
+    add_letter(cloud, failed(IDS[0], "storage_failed"))
     result = taskctl("list", "--environment", "staging", environment={})
     assert "storage_failed" in result.stdout
 
 
 @pytest.mark.usefixtures("staging")
-def test_a_redriven_task_gets_what_the_deployment_gives_whatever_the_shell_says(
+def test_a_redriven_task_gets_the_settings_of_the_deployment_not_of_the_shell(
     taskctl: Taskctl, cloud: Cloud
 ) -> None:
-    bury(cloud, failed(IDS[0], "storage_failed"))
+    add_letter(cloud, failed(IDS[0], "storage_failed"))
     shell = {"ATTEMPT_LIMIT": "9", "ROW_RETENTION_S": "60"}
     taskctl("redrive", "--code", "storage_failed", "--environment", "staging", environment=shell)
     row = TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=NOW - NOW).get(

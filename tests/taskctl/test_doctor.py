@@ -1,4 +1,4 @@
-"""``taskctl doctor``: the hop that fails is the one that is named."""
+"""``taskctl doctor`` names the part of a deployment that fails."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from taskctl.cli import cli
-from taskctl.examination import Examination, Finding
+from taskctl.deployment_check import CheckResult, DeploymentCheck
 from taskfleet.api_client import ApiClient
 from tests.rehearsal.loopback import HOST as LOOPBACK
 
@@ -34,38 +34,39 @@ KEY = "id.secret"
 
 
 class FakeApi:
-    """A deployment whose every answer a test may replace: status, body, from the API or not."""
+    """A deployment. A test may replace any response, and remove the header of the API."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, Mapping[str, Any]]] = {
+        self.responses: dict[str, tuple[int, Mapping[str, Any]]] = {
             "/healthz": (200, {"status": "ok"}),
             "/readyz": (200, {"status": "ok"}),
             "/operations": (200, {"operations": []}),
             "/tasks": (201, {**TASK, "status": "PENDING", "attempt": 0}),
             "/tasks/1": (200, TASK),
         }
-        self.request_id: Mapping[str, str] = {"X-Request-Id": "1"}
+        self.headers: Mapping[str, str] = {"X-Request-Id": "1"}
         self.image: bytes | None = IMAGE
         self.submitted: Any = None
         self.url = ""
 
-    def answer(self, path: str) -> Response:
+    def respond(self, path: str) -> Response:
         if path == "/results/1.jpg":
             return Response(self.image, 403 if self.image is None else 200)
         if path == "/tasks":
             self.submitted = request.get_json()
         if path not in {"/healthz", "/readyz"}:
             assert request.headers["Authorization"] == f"Bearer {KEY}"
-        status, body = self.answers[path]
-        shown = {**body, "resultUrl": f"{self.url}/results/1.jpg"} if "taskId" in body else body
-        return Response(json.dumps(shown), status, self.request_id, content_type="application/json")
+        status, body = self.responses[path]
+        if "taskId" in body:
+            body = {**body, "resultUrl": f"{self.url}/results/1.jpg"}
+        return Response(json.dumps(body), status, self.headers, content_type="application/json")
 
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     fake, app = FakeApi(), Flask(__name__, static_folder=None)
     app.add_url_rule(
-        "/<path:path>", "any", lambda path: fake.answer(f"/{path}"), methods=["GET", "POST"]
+        "/<path:path>", "any", lambda path: fake.respond(f"/{path}"), methods=["GET", "POST"]
     )
     server = make_server(LOOPBACK, 0, app, threaded=True)
     fake.url = f"http://{LOOPBACK}:{server.port}"
@@ -77,8 +78,8 @@ def api() -> Iterator[FakeApi]:
     server.server_close()
 
 
-class Clock:
-    """Time passes only while somebody sleeps."""
+class SleepClock:
+    """A clock that advances only by ``sleep``."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -90,36 +91,36 @@ class Clock:
         self.now += seconds
 
 
-def findings(url: str) -> list[Finding]:
-    clock = Clock()
-    examination = Examination(
+def check(url: str) -> list[CheckResult]:
+    clock = SleepClock()
+    deployment_check = DeploymentCheck(
         ApiClient(url, key=KEY),
         image_url="https://example.com/a.jpg",
-        patience_s=30,
+        timeout_s=30,
         monotonic=clock.monotonic,
         sleep=clock.sleep,
     )
-    return list(examination.run())
+    return list(deployment_check.run())
 
 
-def broken(api: FakeApi) -> Finding:
-    """The last finding, which is the first that is not well."""
-    *before, last = findings(api.url)
-    assert all(finding.ok for finding in before)
+def failure(api: FakeApi) -> CheckResult:
+    """The last result; all results before it are OK."""
+    *before, last = check(api.url)
+    assert all(result.ok for result in before)
     assert not last.ok
     return last
 
 
-def test_a_well_deployment_is_well_at_every_hop(api: FakeApi) -> None:
-    found = findings(api.url)
+def test_all_checks_of_a_healthy_deployment_succeed(api: FakeApi) -> None:
+    results = check(api.url)
 
-    assert all(finding.ok for finding in found)
-    assert [finding.hop for finding in found] == [
-        "name",
+    assert all(result.ok for result in results)
+    assert [result.check for result in results] == [
+        "DNS",
         "load balancer",
         "API",
-        "what the API depends on",
-        "key",
+        "dependencies",
+        "API key",
         "submission",
         "worker",
         "processing",
@@ -128,42 +129,42 @@ def test_a_well_deployment_is_well_at_every_hop(api: FakeApi) -> None:
     assert api.submitted == {"inputImageUrl": "https://example.com/a.jpg"}
 
 
-def test_a_name_that_leads_nowhere_is_named() -> None:
-    (found,) = findings("http://nowhere.invalid")
+def test_a_host_name_that_does_not_resolve_fails_the_dns_check() -> None:
+    (result,) = check("http://nowhere.invalid")
 
-    assert (found.hop, found.ok) == ("name", False)
-    assert "nowhere.invalid" in found.sentence
-
-
-def test_nobody_listening_is_the_load_balancer() -> None:
-    *_, found = findings(f"http://{LOOPBACK}:1")
-
-    assert (found.hop, found.ok) == ("load balancer", False)
+    assert (result.check, result.ok) == ("DNS", False)
+    assert "nowhere.invalid" in result.message
 
 
-def test_an_answer_that_is_not_the_apis_is_the_load_balancers(api: FakeApi) -> None:
-    api.request_id = {}
-    api.answers["/healthz"] = (503, {})
+def test_a_refused_connection_fails_the_load_balancer_check() -> None:
+    *_, result = check(f"http://{LOOPBACK}:1")
 
-    found = broken(api)
+    assert (result.check, result.ok) == ("load balancer", False)
 
-    assert found.hop == "load balancer"
-    assert "no API container is healthy" in found.sentence
+
+def test_a_response_without_a_request_id_fails_the_load_balancer_check(api: FakeApi) -> None:
+    api.headers = {}
+    api.responses["/healthz"] = (503, {})
+
+    result = failure(api)
+
+    assert result.check == "load balancer"
+    assert "no API container is healthy" in result.message
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "hop", "words"),
+    ("path", "response", "part", "words"),
     [
         ("/healthz", (500, {"detail": "Broken."}), "API", "Broken."),
         ("/readyz", (503, {"detail": "No.", "failing": ["queue"]}), "queue", "permissions"),
-        ("/operations", (401, {}), "key", "does not know it"),
+        ("/operations", (401, {}), "API key", "rejects it"),
         ("/tasks", (403, {"detail": "The key may not."}), "submission", "The key may not."),
-        ("/tasks", (202, TASK), "queue", "did not take its message"),
+        ("/tasks", (202, TASK), "queue", "could not be sent"),
         (
             "/tasks/1",
             (200, {**TASK, "status": "PENDING", "attempt": 0}),
             "worker",
-            "After 30 s no worker has claimed",
+            "No worker claimed task 1 within 30 s",
         ),
         (
             "/tasks/1",
@@ -196,29 +197,29 @@ def test_an_answer_that_is_not_the_apis_is_the_load_balancers(api: FakeApi) -> N
         ),
     ],
 )
-def test_the_hop_that_fails_is_named(
-    api: FakeApi, path: str, answer: tuple[int, Mapping[str, Any]], hop: str, words: str
+def test_the_part_that_fails_is_named(
+    api: FakeApi, path: str, response: tuple[int, Mapping[str, Any]], part: str, words: str
 ) -> None:
-    api.answers[path] = answer
+    api.responses[path] = response
 
-    found = broken(api)
+    result = failure(api)
 
-    assert found.hop == hop
-    assert words in found.sentence
+    assert result.check == part
+    assert words in result.message
 
 
 @pytest.mark.parametrize(
-    ("image", "words"), [(None, "does not serve"), (b"another", "something else")]
+    ("image", "words"), [(None, "rejects the result URL"), (b"another", "differs")]
 )
-def test_a_result_that_is_not_served_as_promised_is_named(
+def test_a_result_that_is_missing_or_different_fails_the_result_check(
     api: FakeApi, image: bytes | None, words: str
 ) -> None:
     api.image = image
 
-    found = broken(api)
+    result = failure(api)
 
-    assert found.hop == "result"
-    assert words in found.sentence
+    assert result.check == "result"
+    assert words in result.message
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def doctor(api: FakeApi) -> Callable[..., Result]:
     return run
 
 
-def test_the_command_succeeds_when_all_is_well(doctor: Callable[..., Result]) -> None:
+def test_the_command_succeeds_and_does_not_print_the_key(doctor: Callable[..., Result]) -> None:
     result = doctor()
 
     assert result.exit_code == 0
@@ -238,13 +239,13 @@ def test_the_command_succeeds_when_all_is_well(doctor: Callable[..., Result]) ->
     assert KEY not in result.stdout
 
 
-def test_the_command_fails_at_the_hop_that_does(
+def test_the_command_stops_at_the_first_failure(
     api: FakeApi, doctor: Callable[..., Result]
 ) -> None:
-    api.answers["/operations"] = (401, {})
+    api.responses["/operations"] = (401, {})
 
     result = doctor()
 
     assert result.exit_code == 1
-    assert "✗ key: The API does not know it" in result.stdout
+    assert "✗ API key: The API rejects it" in result.stdout
     assert "submission" not in result.stdout

@@ -1,4 +1,4 @@
-"""``taskctl keys`` as an operator uses it."""
+"""``taskctl keys``: output, exit codes and stored keys."""
 
 import json
 import shlex
@@ -30,13 +30,13 @@ def stored(cloud: Cloud, *, secret_id: str | None = None) -> dict[str, ApiKey]:
     return dict(KeyStore(cloud.secretsmanager, secret_id=secret_id).keys())
 
 
-def shell_line(output: str) -> list[str]:
-    """The words of the line that is meant for the shell."""
+def example(output: str) -> list[str]:
+    """The words of the printed curl command."""
     (line,) = [line for line in output.splitlines() if line.strip().startswith("curl")]
     return shlex.split(line)
 
 
-def test_a_created_key_opens_what_is_stored(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_the_stored_hash_matches_the_created_key(taskctl: Taskctl, cloud: Cloud) -> None:
     created = json.loads(taskctl("create", "--client", "alice", "--json").stdout)
     presented = parse_token(created["key"])
     assert presented is not None
@@ -47,44 +47,37 @@ def test_a_created_key_opens_what_is_stored(taskctl: Taskctl, cloud: Cloud) -> N
     assert (key.client, key.scopes) == ("alice", frozenset(Scope))
 
 
-def test_no_two_keys_are_alike(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_every_key_is_different(taskctl: Taskctl, cloud: Cloud) -> None:
     keys = {json.loads(taskctl("create", "--client", "a", "--json").stdout)["key"] for _ in "123"}
     assert len(keys) == 3
     assert len(stored(cloud)) == 3
     assert all(len(key.partition(".")[2]) == 43 for key in keys)  # 256 bits, base64
 
 
-def test_scopes_are_only_those_that_were_asked_for(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_a_key_has_only_the_requested_scopes(taskctl: Taskctl, cloud: Cloud) -> None:
     taskctl("create", "--client", "alice", "--scope", "read", "--scope", "submit")
     (key,) = stored(cloud).values()
     assert key.scopes == {Scope.READ, Scope.SUBMIT}
 
 
-def test_the_example_carries_the_key_and_the_address(taskctl: Taskctl) -> None:
+def test_the_example_contains_the_key_and_the_url(taskctl: Taskctl) -> None:
     output = taskctl("create", "--client", "alice", "--api-url", "http://127.0.0.1:8080/").stdout
-    (shown,) = [line.strip() for line in output.splitlines() if parse_token(line.strip())]
-    words = shell_line(output)
-    assert f"Authorization: Bearer {shown}" in words
+    (key,) = [line.strip() for line in output.splitlines() if parse_token(line.strip())]
+    words = example(output)
+    assert f"Authorization: Bearer {key}" in words
     assert words[-1] == "http://127.0.0.1:8080/tasks"
     assert json.loads(words[words.index("-d") + 1]).keys() == {"inputImageUrl"}
 
 
-def test_the_example_of_a_key_that_may_not_submit_does_not(taskctl: Taskctl) -> None:
-    words = shell_line(taskctl("create", "--client", "a", "--scope", "read").stdout)
-    assert "-d" not in words
-
-
 @pytest.mark.parametrize("name", ["", "al ice", "a#1", "a\n", "ä", "x" * 65])
-def test_a_name_that_the_api_would_refuse_makes_no_key(
-    taskctl: Taskctl, cloud: Cloud, name: str
-) -> None:
+def test_an_invalid_client_name_creates_no_key(taskctl: Taskctl, cloud: Cloud, name: str) -> None:
     result = taskctl("create", "--client", name)
     assert result.exit_code == 2
     assert "--client" in result.stderr
     assert stored(cloud) == {}
 
 
-def test_the_list_tells_whose_keys_there_are_and_no_hashes(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_list_shows_clients_and_scopes_but_no_hashes(taskctl: Taskctl, cloud: Cloud) -> None:
     long_name = "b" * 64
     for client in (long_name, "alice", "alice"):
         taskctl("create", "--client", client, "--scope", "read")
@@ -98,20 +91,22 @@ def test_the_list_tells_whose_keys_there_are_and_no_hashes(taskctl: Taskctl, clo
     for key_id, key in stored(cloud).items():
         assert key_id in table
         assert key.sha256 not in table
-    assert table.count("b") >= 64  # folded, not cut off
+    assert table.count("b") >= 64  # wrapped, not truncated
 
 
-def test_an_empty_list_says_how_to_go_on(taskctl: Taskctl) -> None:
+def test_an_empty_list_names_the_command_that_creates_a_key(taskctl: Taskctl) -> None:
     assert "keys create" in taskctl("list").stdout
 
 
-def test_a_revoked_key_is_gone_and_the_others_stay(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_revoke_removes_only_the_named_key(taskctl: Taskctl, cloud: Cloud) -> None:
     old, new = (json.loads(taskctl("create", "--client", "a", "--json").stdout) for _ in "12")
     assert taskctl("revoke", old["keyId"]).exit_code == 0
     assert set(stored(cloud)) == {new["keyId"]}
 
 
-def test_a_leaked_key_is_revoked_without_being_printed(taskctl: Taskctl, cloud: Cloud) -> None:
+def test_revoke_accepts_a_whole_key_and_does_not_print_its_secret(
+    taskctl: Taskctl, cloud: Cloud
+) -> None:
     created = json.loads(taskctl("create", "--client", "a", "--json").stdout)
     result = taskctl("revoke", created["key"])
     assert stored(cloud) == {}
@@ -121,31 +116,31 @@ def test_a_leaked_key_is_revoked_without_being_printed(taskctl: Taskctl, cloud: 
     assert secret not in result.output + again.output
 
 
-def test_a_missing_key_or_secret_is_one_sentence(taskctl: Taskctl) -> None:
-    for result in (taskctl("revoke", "nobody"), taskctl("list", secret_id="elsewhere")):
+def test_a_missing_key_or_secret_is_reported_in_one_line(taskctl: Taskctl) -> None:
+    for result in (taskctl("revoke", "unknown"), taskctl("list", secret_id="elsewhere")):
         assert result.exit_code == 1
         assert result.stdout == ""
         assert result.stderr.startswith("Error: ")
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_nobody_guesses_which_deployment_is_meant(taskctl: Taskctl) -> None:
+def test_a_missing_deployment_option_is_a_usage_error(taskctl: Taskctl) -> None:
     result = taskctl("list", secret_id=None)
     assert result.exit_code == 2
     assert "--environment" in result.stderr
 
 
-def test_a_deployment_is_found_by_its_environment(taskctl: Taskctl, cloud: Cloud) -> None:
-    cloud.secretsmanager.create_secret(Name="of-staging", SecretString="{}")
-    deploy(cloud, "taskfleet-staging-state", {"ApiKeysSecretId": "of-staging"})
+def test_the_environment_option_finds_the_deployment(taskctl: Taskctl, cloud: Cloud) -> None:
+    cloud.secretsmanager.create_secret(Name="staging-keys", SecretString="{}")
+    deploy(cloud, "taskfleet-staging-state", {"ApiKeysSecretId": "staging-keys"})
     deploy(cloud, "taskfleet-staging-api", {"Url": "https://tasks.example.org"})
     result = taskctl("create", "--client", "alice", "--environment", "staging")
-    assert shell_line(result.stdout)[-1] == "https://tasks.example.org/tasks"
-    assert len(stored(cloud, secret_id="of-staging")) == 1
+    assert example(result.stdout)[-1] == "https://tasks.example.org/tasks"
+    assert len(stored(cloud, secret_id="staging-keys")) == 1
     assert stored(cloud) == {}
 
 
-def test_an_environment_that_is_not_deployed_is_one_sentence(
+def test_an_environment_that_is_not_deployed_is_reported_in_one_line(
     taskctl: Taskctl, cloud: Cloud
 ) -> None:
     deploy(cloud, "taskfleet-half-state", {"Other": "x"})

@@ -1,35 +1,35 @@
-"""Where the parts of a deployment are: read from its CloudFormation outputs."""
+"""The resources of a deployment, read from the outputs of its CloudFormation stacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskctl.errors import OperatorError, explained
+from taskctl.errors import OperatorError, report_aws_errors
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """`api_url` is None where nobody said it."""
+class ApiResources:
+    """`api_url` is None if the operator named the secret instead of an environment."""
 
     api_keys_secret_id: str
     api_url: str | None = None
 
 
-def find_deployment(client: "CloudFormationClient", *, environment: str) -> Deployment:
-    """The deployment that the CDK made with this `environment`; raises ``OperatorError``."""
+def find_api_resources(client: "CloudFormationClient", *, environment: str) -> ApiResources:
+    """Raises ``OperatorError`` if the environment is not deployed."""
     (api_keys,) = _outputs(client, f"taskfleet-{environment}-state", "ApiKeysSecretId")
     (api_url,) = _outputs(client, f"taskfleet-{environment}-api", "Url")
-    return Deployment(api_keys_secret_id=api_keys, api_url=api_url)
+    return ApiResources(api_keys_secret_id=api_keys, api_url=api_url)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResources:
-    """The names that the services know them by, and what the API gives a task.
+    """The table, the queues, and the API's settings for new tasks.
 
-    The latter is None where no deployment says it.
+    The settings are None if the operator named the resources instead of an environment.
     """
 
     task_table: str
@@ -40,7 +40,7 @@ class TaskResources:
 
 
 def find_task_resources(client: "CloudFormationClient", *, environment: str) -> TaskResources:
-    """Those of what the CDK made with this `environment`; raises ``OperatorError``."""
+    """Raises ``OperatorError`` if the environment is not deployed."""
     table, queue, dead_letters, attempts, retention_s = _outputs(
         client,
         f"taskfleet-{environment}-state",
@@ -60,13 +60,13 @@ def find_task_resources(client: "CloudFormationClient", *, environment: str) -> 
 
 
 def _outputs(client: "CloudFormationClient", stack: str, *names: str) -> Sequence[str]:
-    """The values of these outputs; raises ``OperatorError`` when one is not there."""
-    with explained(f"The outputs of the stack {stack} cannot be read"):
+    """The values of these outputs. Raises ``OperatorError`` if one is missing."""
+    with report_aws_errors(f"Cannot read the outputs of the stack {stack}"):
         outputs = client.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
     values = {output["OutputKey"]: output["OutputValue"] for output in outputs}
     for name in names:
         if name not in values:
             raise OperatorError(
-                f"The stack {stack} has no output {name}: is it deployed completely?"
+                f"The stack {stack} has no output {name}. Check that its deployment is complete."
             )
     return [values[name] for name in names]

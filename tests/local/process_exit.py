@@ -1,18 +1,17 @@
-"""Whether processes have ended."""
+"""Wait for processes to exit."""
 
 from collections.abc import Iterable, Iterator
 from time import monotonic, sleep
 
 import psutil
 
-WITHIN_S = 10
-"""A killed process goes when the kernel comes to it."""
+TIMEOUT_S = 10
 
 
-def are_gone(pids: Iterable[int]) -> bool:
-    """Wait for it. A zombie has ended: when it is reaped is the affair of its new parent."""
+def wait_for_exit(pids: Iterable[int]) -> bool:
+    """Whether all processes exit in time. A zombie has exited; its parent reaps it later."""
     pids = list(pids)
-    deadline = monotonic() + WITHIN_S
+    deadline = monotonic() + TIMEOUT_S
     while any(_alive(pids)) and monotonic() < deadline:
         sleep(0.01)
     return not any(_alive(pids))

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from tests.local.gone import are_gone
+from tests.local.process_exit import wait_for_exit
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 20
@@ -64,4 +64,4 @@ def test_whoever_is_killed_takes_along_what_it_started(starting: str, tmp_path: 
         finally:
             parent.kill()
 
-    assert are_gone(started)
+    assert wait_for_exit(started)
