@@ -1,6 +1,6 @@
-"""``make rehearse``: deploys to an emulated AWS, and proves as a client that it works.
+"""``make rehearse``: deploys to an emulated AWS and tests the deployment as a client.
 
-Exit code 0 when everything is as it must be, 1 when anything is not; the last line is JSON.
+The exit code is 0 if every check passes and 1 if any fails. The last line of output is JSON.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.options import RehearsalOptions, read_options
 from rehearsal.rehearsal import failures, rehearse
 from rehearsal.report import RehearsalReport
@@ -18,30 +18,30 @@ from rehearsal.report import RehearsalReport
 
 def main() -> int:
     options = read_options(sys.argv[1:])
-    for chatty in ("werkzeug", "moto"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    # moto tells of every resource type that it skips.
+    for verbose_logger in ("werkzeug", "moto"):
+        logging.getLogger(verbose_logger).setLevel(logging.ERROR)
+    # moto warns about every resource type that it skips; the report lists them instead.
     warnings.filterwarnings("ignore", module="moto")
-    report = RehearsalReport(sys.stdout, title=f"The rehearsal of {options.profile}.")
+    report = RehearsalReport(sys.stdout, title=f"Rehearsal of profile {options.profile}.")
     try:
-        asyncio.run(_until_stopped(options, report))
+        asyncio.run(_rehearse_until_stopped(options, report))
     except asyncio.CancelledError:
-        report.fail(Failed("It was stopped before its end."))
-    except Exception as error:  # noqa: BLE001 - the outermost place: the last line comes last
-        for failed in failures(error):
-            report.fail(failed)
-        if not report.wrong:
+        report.add_failure(RehearsalFailed("The rehearsal was stopped before it finished."))
+    except Exception as error:  # noqa: BLE001 - outermost: the line of JSON is printed in any case
+        for failure in failures(error):
+            report.add_failure(failure)
+        if not report.problems:
             traceback.print_exception(error, file=sys.stdout)
-            report.fail(Failed("The rehearsal itself broke down."))
+            report.add_failure(RehearsalFailed("The rehearsal itself crashed."))
     return report.finish()
 
 
-async def _until_stopped(options: RehearsalOptions, report: RehearsalReport) -> None:
-    """Until done, or a signal; either way nothing is left running."""
+async def _rehearse_until_stopped(options: RehearsalOptions, report: RehearsalReport) -> None:
+    """Run until the rehearsal ends or a signal arrives. Either way no process is left running."""
     rehearsal = asyncio.create_task(rehearse(options, report))
 
     def stop() -> None:
-        if not rehearsal.cancelling():  # a second signal must not cut the cleaning up short
+        if not rehearsal.cancelling():  # a second signal must not interrupt the cleanup
             rehearsal.cancel()
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""What the CDK's cloud assembly says about stacks and images.
+"""Reads stacks and image assets from the CDK's cloud assembly.
 
 Source: the schemas of ``aws-cdk-lib``'s ``cloud-assembly-schema``.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ImageAsset:
-    """An image to build: from `dockerfile` in `directory`; published as `repository`:`tag`."""
+    """An image that is built from `dockerfile` in `directory` and pushed as `repository`:`tag`."""
 
     directory: Path
     dockerfile: str
@@ -23,12 +23,12 @@ class ImageAsset:
 
     @property
     def name(self) -> str:
-        """The folder of its Dockerfile."""
+        """The name of the Dockerfile's folder."""
         return Path(self.dockerfile).parent.name
 
 
 def stacks(assembly: Path) -> Sequence[str]:
-    """Names of the stacks."""
+    """The names of the stacks."""
     manifest = json.loads((assembly / "manifest.json").read_text())
     return [
         artifact["properties"].get("stackName", name)
@@ -38,7 +38,7 @@ def stacks(assembly: Path) -> Sequence[str]:
 
 
 def resource_types(assembly: Path) -> Collection[str]:
-    """The types of all resources in all templates."""
+    """The resource types in all templates."""
     return {
         resource["Type"]
         for template in assembly.glob("*.template.json")
@@ -47,11 +47,11 @@ def resource_types(assembly: Path) -> Collection[str]:
 
 
 def image_assets(assembly: Path) -> Sequence[ImageAsset]:
-    """Each image once, however many stacks use it."""
-    return list({asset.tag: asset for asset in _image_assets(assembly)}.values())
+    """All image assets. An image that several stacks use is returned once."""
+    return list({asset.tag: asset for asset in _all_image_assets(assembly)}.values())
 
 
-def _image_assets(assembly: Path) -> Iterator[ImageAsset]:
+def _all_image_assets(assembly: Path) -> Iterator[ImageAsset]:
     for manifest in sorted(assembly.glob("*.assets.json")):
         images: Mapping[str, Any] = json.loads(manifest.read_text()).get("dockerImages", {})
         for image in images.values():

@@ -1,4 +1,4 @@
-"""boto3 clients for the emulated AWS and no other."""
+"""boto3 clients of the emulated AWS."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,7 +29,10 @@ _CONFIG = Config(max_pool_connections=30)
 
 
 class AwsClients:
-    """Of the operator, who deploys. Each client is made once and is thread-safe."""
+    """One client per service, created on first use. Thread-safe.
+
+    Without a `session`, calls are signed with the operator's key, which may do everything.
+    """
 
     def __init__(self, *, endpoint_url: str, session: boto3.Session | None = None) -> None:
         self._session = session or boto3.Session(
@@ -37,8 +40,8 @@ class AwsClients:
         )
         self._endpoint_url = endpoint_url
 
-    def of(self, credentials: "CredentialsTypeDef") -> "AwsClients":
-        """The same of whoever has these credentials."""
+    def with_credentials(self, credentials: "CredentialsTypeDef") -> "AwsClients":
+        """Clients that sign with other credentials."""
         session = boto3.Session(
             aws_access_key_id=credentials["AccessKeyId"],
             aws_secret_access_key=credentials["SecretAccessKey"],

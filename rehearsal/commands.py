@@ -1,4 +1,4 @@
-"""Commands that run to their end, are stopped with the rehearsal, and are heard only on failure."""
+"""Running external commands. Their output is shown only if they fail."""
 
 import asyncio
 import signal
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.processes import terminate
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
-LAST_LINES = 25
-"""What is kept of the output of a command that failed."""
+MAX_LINES = 25
+"""Lines of output that are kept of a failed command."""
 
 
 async def run(
@@ -19,7 +19,10 @@ async def run(
     cwd: Path | None = None,
     purpose: str,
 ) -> str:
-    """Its standard output. Raises ``Failed``: `purpose` did not work, with the last lines."""
+    """Run a command to its end and return its standard output. Canceling ends the command.
+
+    Raises ``RehearsalFailed`` with `purpose` and the last lines of output if the command fails.
+    """
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         env=environment,
@@ -35,14 +38,14 @@ async def run(
         await terminate(process)
     if process.returncode != 0:
         lines = (output + b"\n" + errors).decode(errors="replace").splitlines()
-        raise Failed(
-            f"{purpose} failed ({_how(process.returncode)}).",
-            details=tuple([line for line in lines if line.strip()][-LAST_LINES:]),
+        raise RehearsalFailed(
+            f"{purpose} failed ({_describe(process.returncode)}).",
+            details=tuple([line for line in lines if line.strip()][-MAX_LINES:]),
         )
     return output.decode(errors="replace")
 
 
-def _how(exit_code: int | None) -> str:
+def _describe(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"killed by {signal.Signals(-exit_code).name}"
     return f"exit code {exit_code}"

@@ -1,4 +1,4 @@
-"""The images, built as the CDK would build them, and put where it looks before it does."""
+"""Builds the images as the CDK would, and registers them so that the CDK skips them."""
 
 import json
 from contextlib import suppress
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from types_boto3_ecr import ECRClient
 
 
-def local_name(asset: ImageAsset) -> str:
-    """What the image is called in the Docker engine; the tag is the hash of its sources."""
+def docker_tag(asset: ImageAsset) -> str:
+    """The image's name in the Docker engine, with the hash of its sources."""
     return f"taskfleet-rehearsal-{asset.name}:{asset.tag[:32]}"
 
 
 async def build(asset: ImageAsset, docker: DockerCli) -> None:
-    """Build from the asset's own directory and file. The engine's cache makes a repeat cheap."""
+    """Build from the asset's own directory and Dockerfile."""
     platform = (f"--platform={asset.platform}",) if asset.platform else ()
     await docker.run(
-        *("build", "--quiet", f"--tag={local_name(asset)}", *platform),
+        *("build", "--quiet", f"--tag={docker_tag(asset)}", *platform),
         *(f"--build-arg={name}={value}" for name, value in asset.build_args.items()),
         f"--file={asset.directory / asset.dockerfile}",
         str(asset.directory),
@@ -29,9 +29,10 @@ async def build(asset: ImageAsset, docker: DockerCli) -> None:
 
 
 def register(asset: ImageAsset, ecr: "ECRClient") -> None:
-    """Tell the registry that the image is there, so that the CDK builds and pushes nothing.
+    """Create the image's manifest in ECR, so that the CDK neither builds nor pushes the image.
 
-    moto's registry keeps manifests only, and tells them apart by the digests of their layers.
+    moto stores manifests without layers and identifies them by the digests of their layers, so
+    the digest must be unique.
     """
     layer = {
         "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",

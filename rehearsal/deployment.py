@@ -1,4 +1,4 @@
-"""The deployment under rehearsal: made, changed and deleted by the CDK's command line."""
+"""The deployment under test: created, updated and destroyed with the CDK command line."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from local.embedded_aws import REGION
 from rehearsal import assembly, container_images
+from rehearsal.aws.authorizer import Authorizer
 from rehearsal.aws.emulator import ACCOUNT
-from rehearsal.aws.gate import Gate
 from rehearsal.aws.policies import Policy, read_policy
 from rehearsal.aws_clients import AwsClients
 from rehearsal.cdk_cli import CdkCli
@@ -15,14 +15,14 @@ from rehearsal.ecs.engine import ContainerEngine
 
 
 class CdkDeployment:
-    """`scratch` is where its assemblies go. `environment_name` is what its stacks are called by."""
+    """Cloud assemblies are written to `scratch`. Stack names contain `environment_name`."""
 
     def __init__(
         self,
         *,
         cdk: CdkCli,
         clients: AwsClients,
-        gate: Gate,
+        authorizer: Authorizer,
         engine: ContainerEngine,
         environment_name: str,
         scratch: Path,
@@ -30,7 +30,7 @@ class CdkDeployment:
         self.environment_name = environment_name
         self._cdk = cdk
         self._clients = clients
-        self._gate = gate
+        self._authorizer = authorizer
         self._engine = engine
         self._scratch = scratch
         self._assembly = scratch
@@ -41,7 +41,7 @@ class CdkDeployment:
 
     @property
     def is_protected(self) -> bool:
-        """Whether CloudFormation refuses to delete any of its stacks."""
+        """Whether any stack has termination protection."""
         stacks = self._clients.cloudformation.describe_stacks()["Stacks"]
         return any(
             stack.get("EnableTerminationProtection", False)
@@ -51,30 +51,31 @@ class CdkDeployment:
 
     @property
     def resource_types(self) -> Collection[str]:
-        """Those that its templates name."""
+        """The resource types in the templates."""
         return assembly.resource_types(self._assembly)
 
     async def create(self) -> None:
-        """Synthesize, bootstrap, build the images, deploy; raises ``Failed``."""
+        """Synthesize, bootstrap, build the images and deploy. Raises ``RehearsalFailed``."""
         await self._synth()
         empty = self._scratch / "empty"
         empty.mkdir()
         await asyncio.gather(
-            self._cdk.bootstrap(account=ACCOUNT, region=REGION, folder=empty), self._provide()
+            self._cdk.bootstrap(account=ACCOUNT, region=REGION, folder=empty),
+            self._prepare_images(),
         )
         await self._deploy()
 
-    async def update(self, **changed: str) -> None:
-        """Deploy again with some settings `changed`; raises ``Failed``."""
-        await self._synth(**changed)
-        await self._provide()
+    async def update(self, **settings: str) -> None:
+        """Deploy again with changed settings. Raises ``RehearsalFailed``."""
+        await self._synth(**settings)
+        await self._prepare_images()
         await self._deploy()
 
     async def destroy(self) -> None:
         await self._cdk.destroy(self._assembly)
 
     def resources(self) -> Mapping[str, Sequence[str]]:
-        """The types of the resources that were created, by stack."""
+        """The types of the created resources, by stack."""
         pages = self._clients.cloudformation.get_paginator("list_stack_resources")
         return {
             stack: [
@@ -86,14 +87,14 @@ class CdkDeployment:
         }
 
     def output(self, stack: str, name: str) -> str:
-        """An output of the stack that the deployment calls `stack`."""
+        """An output of a stack. `stack` is its short name, for example ``state``."""
         full_name = f"taskfleet-{self.environment_name}-{stack}"
         (found,) = self._clients.cloudformation.describe_stacks(StackName=full_name)["Stacks"]
         outputs = {each["OutputKey"]: each["OutputValue"] for each in found["Outputs"]}
         return outputs[name]
 
     def policies(self) -> Mapping[str, Policy]:
-        """What the deployment's own roles may do, by role."""
+        """The policies of the deployment's roles, by role name."""
         return {role: read_policy(self._clients.iam, role) for role in self._roles()}
 
     def _roles(self) -> Sequence[str]:
@@ -106,16 +107,16 @@ class CdkDeployment:
             if role["RoleName"].startswith(prefix)
         ]
 
-    async def _synth(self, **changed: str) -> None:
+    async def _synth(self, **settings: str) -> None:
         number = len(list(self._scratch.glob("assembly-*")))
-        self._assembly = await self._cdk.synth(self._scratch / f"assembly-{number}", **changed)
+        self._assembly = await self._cdk.synth(self._scratch / f"assembly-{number}", **settings)
 
-    async def _provide(self) -> None:
+    async def _prepare_images(self) -> None:
         for asset in assembly.image_assets(self._assembly):
-            await self._engine.provide(asset)
+            await self._engine.prepare_image(asset)
 
     async def _deploy(self) -> None:
         for asset in assembly.image_assets(self._assembly):
             container_images.register(asset, self._clients.ecr)
         await self._cdk.deploy(self._assembly)
-        self._gate.judge(self.policies())
+        self._authorizer.enforce(self.policies())

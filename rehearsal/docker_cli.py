@@ -1,4 +1,4 @@
-"""The command line of Docker, which the CDK uses too."""
+"""The Docker command line."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,23 +7,23 @@ from local.processes import terminate
 from rehearsal import commands
 
 NOT_FOUND = 127
-"""The exit code with which a shell says that there is no such command."""
+"""The exit code of a shell for a command that does not exist (POSIX, "Shell Command Language")."""
 
 
 class DockerCli:
-    """`environment` is where it finds the engine, and its own settings."""
+    """`environment` says how to find the engine (``DOCKER_HOST``) and the command (``PATH``)."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
     async def run(self, *arguments: str, purpose: str) -> str:
-        """Its standard output; raises ``Failed`` when it does not succeed."""
+        """Return the standard output. Raises ``RehearsalFailed`` if the command fails."""
         return await commands.run(
             ("docker", *arguments), environment=self._environment, purpose=purpose
         )
 
     async def attempt(self, *arguments: str) -> tuple[int, str]:
-        """Its exit code, and what it printed, whichever that is."""
+        """Return the exit code and the output, whether the command fails or not."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *("docker", *arguments),
@@ -42,7 +42,7 @@ class DockerCli:
         return process.returncode or 0, output.decode(errors="replace").strip()
 
     async def attach(self, *arguments: str, log: int) -> asyncio.subprocess.Process:
-        """Start it, with the file descriptor `log` for its output."""
+        """Start the command. Its output goes to the file descriptor `log`."""
         return await asyncio.create_subprocess_exec(
             *("docker", *arguments),
             env=self._environment,

@@ -1,4 +1,4 @@
-"""Sets the context: everything around the containers that AWS would be."""
+"""Starts the stand-ins for the AWS services around the containers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,22 +10,22 @@ from rehearsal.aws_clients import AwsClients
 from rehearsal.balancer.load_balancer import LoadBalancer
 from rehearsal.balancer.settings import read_load_balancer, read_target_groups
 from rehearsal.certificate import Certificate
-from rehearsal.changes import Changes
+from rehearsal.change_notifier import ChangeNotifier
 from rehearsal.deployment import CdkDeployment
 from rehearsal.ecs.addresses import AddressPool
+from rehearsal.ecs.control_plane import EcsControlPlane
 from rehearsal.ecs.credentials import CredentialsEndpoint
 from rehearsal.ecs.definitions import read_services
 from rehearsal.ecs.engine import ContainerEngine
 from rehearsal.ecs.eventbridge import read_schedule
 from rehearsal.ecs.launcher import Launcher
-from rehearsal.ecs.player import EcsPlayer
 from rehearsal.image_source import ImageSource
 from rehearsal.proof_context import ProofContext
 from rehearsal.report import RehearsalReport
 
 
 @asynccontextmanager
-async def emulated(
+async def start_emulation(
     *,
     deployment: CdkDeployment,
     aws: EmulatedAws,
@@ -36,39 +36,44 @@ async def emulated(
     report: RehearsalReport,
     logs: Path,
 ) -> AsyncIterator[ProofContext]:
-    """Play the load balancer, the credentials endpoint and the sources of images, within this."""
-    changes = Changes()
+    """Run the load balancer, the credentials endpoint and the image source inside this context.
+
+    The ECS control plane starts when the caller runs it. Container logs are written to `logs`.
+    """
+    changes = ChangeNotifier()
     balancer = LoadBalancer(
         read_load_balancer(clients.elbv2),
         groups=read_target_groups(clients.elbv2),
-        address=addresses.of_load_balancer,
+        address=addresses.load_balancer,
         certificates={certificate.arn: certificate.context} if certificate else {},
         changes=changes,
     )
     async with (
         balancer,
-        CredentialsEndpoint(clients, aws.gate) as credentials,
+        CredentialsEndpoint(clients, aws.authorizer) as credentials,
         ImageSource(changes) as images,
     ):
-        additions = _additions(aws, images)
-        _tell(report, balancer, additions)
+        extra_environment = _extra_environment(aws, images)
+        _report_differences(report, balancer, extra_environment)
         launcher = Launcher(
             engine=engine,
             credentials=credentials,
-            gate=aws.gate,
+            authorizer=aws.authorizer,
             addresses=addresses,
-            additions=additions,
+            extra_environment=extra_environment,
             logs=logs,
             changes=changes,
         )
-        player = EcsPlayer(clients=clients, launcher=launcher, balancer=balancer, changes=changes)
-        _tell_tasks(report, player, clients)
+        control_plane = EcsControlPlane(
+            clients=clients, launcher=launcher, balancer=balancer, changes=changes
+        )
+        _report_definitions(report, control_plane, clients)
         yield ProofContext(
             deployment=deployment,
             clients=clients,
-            gate=aws.gate,
+            authorizer=aws.authorizer,
             launcher=launcher,
-            player=player,
+            control_plane=control_plane,
             balancer=balancer,
             images=images,
             changes=changes,
@@ -77,8 +82,8 @@ async def emulated(
         )
 
 
-def _additions(aws: EmulatedAws, images: ImageSource) -> Mapping[str, str]:
-    """What every container is told beyond what is deployed."""
+def _extra_environment(aws: EmulatedAws, images: ImageSource) -> Mapping[str, str]:
+    """The variables that every container gets in addition to the deployed ones."""
     return {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -87,21 +92,28 @@ def _additions(aws: EmulatedAws, images: ImageSource) -> Mapping[str, str]:
     }
 
 
-def _tell(report: RehearsalReport, balancer: LoadBalancer, additions: Mapping[str, str]) -> None:
-    moved = [
-        f"the load balancer's port {port} is {real}: this user may not have it, or it is taken"
-        for port, real in balancer.ports.items()
-        if port != real
+def _report_differences(
+    report: RehearsalReport, balancer: LoadBalancer, extra_environment: Mapping[str, str]
+) -> None:
+    moved_ports = [
+        f"The load balancer listens on port {actual} instead of {port}, which is in use or not "
+        "permitted for this user."
+        for port, actual in balancer.ports.items()
+        if port != actual
     ]
-    report.list(
-        "Beyond what is deployed, containers are told where AWS is, their own address, where their "
-        "role's credentials are, and that workers may fetch the rehearsal's own images:",
-        [*(f"{name}={value}" for name, value in additions.items()), *moved],
+    report.write_list(
+        "In addition to the deployed environment, containers get their own address, the URI of "
+        "their role's credentials, and these variables:",
+        [*(f"{name}={value}" for name, value in extra_environment.items()), *moved_ports],
     )
 
 
-def _tell_tasks(report: RehearsalReport, player: EcsPlayer, clients: AwsClients) -> None:
+def _report_definitions(
+    report: RehearsalReport, control_plane: EcsControlPlane, clients: AwsClients
+) -> None:
     arns = [service.task_definition_arn for service in read_services(clients.ecs)]
     arns.append(read_schedule(clients).task_definition_arn)
-    report.list("Containers are started as deployed:", [str(player.definition(a)) for a in arns])
-    report.say("")
+    report.write_list(
+        "Containers run as deployed:", [str(control_plane.definition(arn)) for arn in arns]
+    )
+    report.write("")

@@ -1,9 +1,9 @@
-"""What is not as it must be, in a sentence."""
+"""The exception that ends a rehearsal."""
 
 
-class Failed(Exception):
-    """Ends the rehearsal; `details` are lines that help to find out why."""
+class RehearsalFailed(Exception):
+    """A check or command failed. `details` are lines that help to find the cause."""
 
-    def __init__(self, sentence: str, *, details: tuple[str, ...] = ()) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, *, details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
         self.details = details

@@ -1,4 +1,4 @@
-"""The servers that images come from: some well, some badly, some only when told to."""
+"""An HTTP server for the images that tasks name. It can hold responses back and fail once."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -9,25 +9,24 @@ from typing import Self
 from aiohttp import web
 
 from local.ports import HOST
-from rehearsal.changes import Changes
+from rehearsal.change_notifier import ChangeNotifier
 
 SAMPLES = Path(__file__).parents[1] / "local" / "samples"
 IMAGE = "rocket.jpg"
 
 
 class ImageSource:
-    """Runs inside an ``async with``. The host is loopback, so workers must be told to allow it."""
+    """Runs inside an ``async with``, on loopback, so workers must be configured to allow it."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: ChangeNotifier) -> None:
         self._changes = changes
         self._stack = AsyncExitStack()
         self._released = asyncio.Event()
-        self._failed_once: set[str] = set()
-        self.waiting = 0
-        """Downloads that are held."""
+        self._failed_paths: set[str] = set()
+        self._held_requests = 0
 
     async def __aenter__(self) -> Self:
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=1)
+        runner = web.ServerRunner(web.Server(self._respond, access_log=None), shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, HOST, 0).start()
@@ -42,11 +41,11 @@ class ImageSource:
         return f"http://{HOST}:{self.port}/{name}"
 
     def held_url(self) -> str:
-        """An image that comes only once ``release`` is called."""
+        """An image that is sent only after ``release`` is called."""
         return self.url(f"held/{IMAGE}")
 
     def recovering_url(self) -> str:
-        """An image whose server answers 503 once."""
+        """An image whose first request is answered with 503."""
         return self.url(f"recovering/{IMAGE}")
 
     def hold(self) -> None:
@@ -55,16 +54,16 @@ class ImageSource:
     def release(self) -> None:
         self._released.set()
 
-    async def holds(self, downloads: int) -> None:
-        """Wait until so many downloads are held."""
-        await self._changes.until(lambda: self.waiting >= downloads)
+    async def wait_until_held(self, requests: int) -> None:
+        """Wait until this many requests are held."""
+        await self._changes.wait_for(lambda: self._held_requests >= requests)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         folder, _, name = request.path.lstrip("/").rpartition("/")
         if folder == "held":
             await self._hold()
-        if folder == "recovering" and request.path not in self._failed_once:
-            self._failed_once.add(request.path)
+        if folder == "recovering" and request.path not in self._failed_paths:
+            self._failed_paths.add(request.path)
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
         if name == "page":
             return web.Response(text="<html>no image</html>", content_type="text/html")
@@ -74,10 +73,10 @@ class ImageSource:
         return web.FileResponse(image)
 
     async def _hold(self) -> None:
-        self.waiting += 1
-        self._changes.note()
+        self._held_requests += 1
+        self._changes.notify()
         try:
             await self._released.wait()
         finally:
-            self.waiting -= 1
-            self._changes.note()
+            self._held_requests -= 1
+            self._changes.notify()

@@ -1,4 +1,4 @@
-"""What a user may choose about the rehearsal."""
+"""Command-line options of the rehearsal."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -9,43 +9,46 @@ ENGINES = ("auto", "docker", "processes")
 
 @dataclass(frozen=True, slots=True)
 class RehearsalOptions:
-    """`context` are further settings of the deployment; `app` is another app than the project's."""
+    """`settings` override those of the profile. `app` is a CDK app to use instead of cdk.json's."""
 
     profile: str
     engine: str
-    context: Mapping[str, str]
+    settings: Mapping[str, str]
     app: str | None
 
     @property
     def environment_name(self) -> str:
-        return self.context.get("environment", self.profile)
+        return self.settings.get("environment", self.profile)
 
 
 def read_options(arguments: Sequence[str]) -> RehearsalOptions:
-    """Ends the program, with a sentence, where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
-    parser.add_argument("--profile", default="dev", help="of the deployment, as app.py has them")
+    """Parse the command line. Exits with a usage message if it is invalid."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rehearsal",
+        description="Deploy to an emulated AWS, test the deployment as a client, and destroy it.",
+    )
+    parser.add_argument("--profile", default="dev", help="a profile of app.py")
     parser.add_argument(
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what containers run in; auto: Docker if an engine answers",
+        help="what runs the containers; auto uses Docker if it is available",
     )
     parser.add_argument(
         "--setting",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of the deployment; may be repeated",
+        help="a deployment setting; may be repeated",
     )
-    parser.add_argument("--app", metavar="COMMAND", help="another CDK app than cdk.json's")
-    given = parser.parse_args(arguments)
-    pairs = [setting.partition("=") for setting in given.setting]
-    if wrong := [name for name, separator, _ in pairs if not separator]:
-        parser.error(f"--setting takes NAME=VALUE, not {', '.join(wrong)}")
+    parser.add_argument("--app", metavar="COMMAND", help="a CDK app to use instead of cdk.json's")
+    parsed = parser.parse_args(arguments)
+    pairs = [setting.partition("=") for setting in parsed.setting]
+    if invalid := [name for name, separator, _ in pairs if not separator]:
+        parser.error(f"--setting takes NAME=VALUE, not {', '.join(invalid)}")
     return RehearsalOptions(
-        profile=given.profile,
-        engine=given.engine,
-        context={name: value for name, _, value in pairs},
-        app=given.app,
+        profile=parsed.profile,
+        engine=parsed.engine,
+        settings={name: value for name, _, value in pairs},
+        app=parsed.app,
     )

@@ -1,4 +1,4 @@
-"""The order of things: deploy, play, prove, fence off, destroy."""
+"""The steps of a rehearsal, in order: deploy, run, test, check permissions, destroy."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ from rehearsal.deployment import CdkDeployment
 from rehearsal.docker_cli import DockerCli
 from rehearsal.ecs import docker_engine
 from rehearsal.ecs.addresses import AddressPool
+from rehearsal.ecs.control_plane import set_desired_counts
 from rehearsal.ecs.engine import ContainerEngine
-from rehearsal.ecs.player import set_desired_counts
 from rehearsal.ecs.process_engine import ProcessEngine
-from rehearsal.emulation import emulated
-from rehearsal.failure import Failed
+from rehearsal.emulation import start_emulation
+from rehearsal.failure import RehearsalFailed
 from rehearsal.options import RehearsalOptions
 from rehearsal.proof_context import ProofContext
 from rehearsal.proofs import (
-    agreements,
     client,
-    fences,
+    consistency,
+    denied_calls,
     fleet,
     keys,
     operations,
@@ -39,46 +39,48 @@ from rehearsal.report import RehearsalReport
 from rehearsal.roles import deployed_roles
 from rehearsal.task_client import TaskClient
 
-WITHOUT_CERTIFICATE = "dev"
-"""The profile that speaks plain HTTP."""
+HTTP_PROFILE = "dev"
+"""The profile without a certificate."""
 
 NOT_PROVEN = (
-    "scaling policies, alarms and dashboard: that they do what they say, and when",
-    "firewall, security groups, NAT and endpoints: no packet passes them here",
-    "resource policies, such as TLS only, and the roles of the CDK's bootstrap",
-    "the real load balancer, Fargate and Spot: their delays, and how they fail",
+    "whether scaling policies, alarms and the dashboard work, and how fast",
+    "WAF, security groups, NAT and endpoints: no packet passes through them",
+    "resource policies, such as TLS only, and the roles of the CDK's bootstrap stack",
+    "the delays and failures of the real load balancer, Fargate and Spot",
 )
 
 
 async def rehearse(options: RehearsalOptions, report: RehearsalReport) -> None:
-    """Raises ``Failed``, alone or in a group, at the first step that fails."""
-    surroundings = dict(os.environ)
+    """Run all steps. Raises ``RehearsalFailed``, alone or in a group, at the first that fails."""
+    original_environment = dict(os.environ)
     with TemporaryDirectory(prefix="taskfleet-rehearsal-") as folder, EmulatedAws() as aws:
         scratch, addresses = Path(folder), AddressPool()
         environment = _environment(aws)
-        # From here on this process, too, knows no other AWS.
+        # This process must not reach any other AWS either.
         os.environ.clear()
         os.environ.update(environment)
         clients = AwsClients(endpoint_url=aws.endpoint_url)
-        engine = await _engine(options, surroundings, scratch)
-        report.say(f"Services run as {engine.sentence}.\n")
+        engine = await _select_engine(options, original_environment, scratch)
+        report.write(f"Services run as {engine.description}.\n")
         certificate = None
-        if options.profile != WITHOUT_CERTIFICATE:
+        if options.profile != HTTP_PROFILE:
             certificate = Certificate(
-                address=addresses.of_load_balancer, clients=clients, folder=scratch
+                address=addresses.load_balancer, clients=clients, folder=scratch
             )
         deployment = CdkDeployment(
             cdk=CdkCli(
-                environment=environment, context=_context(options, certificate), app=options.app
+                environment=environment,
+                context=_cdk_context(options, certificate),
+                app=options.app,
             ),
             clients=clients,
-            gate=aws.gate,
+            authorizer=aws.authorizer,
             engine=engine,
             environment_name=options.environment_name,
             scratch=scratch,
         )
-        skipped = await _deploy(deployment, report)
-        async with emulated(
+        skipped_types = await _deploy(deployment, report)
+        async with start_emulation(
             deployment=deployment,
             aws=aws,
             clients=clients,
@@ -88,103 +90,103 @@ async def rehearse(options: RehearsalOptions, report: RehearsalReport) -> None:
             report=report,
             logs=scratch,
         ) as context:
-            agreements.agree(context)
-            await _play(context, environment)
-    report.list(
+            consistency.check(context)
+            await _run(context, environment)
+    report.write_list(
         "An emulation cannot prove:",
-        [*NOT_PROVEN, f"what moto skips: {', '.join(skipped)}"],
+        [*NOT_PROVEN, f"resource types that moto skips: {', '.join(skipped_types)}"],
     )
 
 
 async def _deploy(deployment: CdkDeployment, report: RehearsalReport) -> Sequence[str]:
-    """Returns the types of which moto made no resource."""
-    with report.step("cdk bootstrap and cdk deploy --all, with both images") as told:
+    """Deploy everything. Returns the resource types that moto skipped."""
+    with report.step("cdk bootstrap and cdk deploy --all succeed, with both images") as notes:
         await deployment.create()
         created = deployment.resources()
         report.figures.stacks = len(created)
         report.figures.resources = sum(map(len, created.values()))
-        told.append(f"{report.figures.stacks} stacks, {report.figures.resources} resources.")
-    report.list(
+        notes.append(f"{report.figures.stacks} stacks, {report.figures.resources} resources.")
+    report.write_list(
         "Deployed:", [f"{stack}: {len(types)} resources" for stack, types in created.items()]
     )
     return sorted({*deployment.resource_types} - {*chain.from_iterable(created.values())})
 
 
-async def _play(context: ProofContext, environment: Mapping[str, str]) -> None:
-    """With ECS played in the background, until everything is deleted again."""
+async def _run(context: ProofContext, environment: Mapping[str, str]) -> None:
+    """Run the services, test them and destroy the deployment."""
     async with asyncio.TaskGroup() as background:
-        playing = background.create_task(context.player.run())
+        control_plane = background.create_task(context.control_plane.run())
         roles = deployed_roles(context)
-        watching = background.create_task(permissions.watch(context, roles))
+        watcher = background.create_task(permissions.watch(context, roles))
         await _prove(context, environment)
-        watching.cancel()
+        watcher.cancel()
         permissions.compare(context, roles)
-        fences.try_all(context, roles)
+        denied_calls.attempt_all(context, roles)
         await teardown.destroy(context.deployment, context.clients, context.report)
-        playing.cancel()
+        control_plane.cancel()
 
 
 async def _prove(context: ProofContext, environment: Mapping[str, str]) -> None:
-    """As a client, through the load balancer."""
-    tasks = TaskClient(await keys.create(context, environment, which="a"))
-    async with context.proof("The services start as deployed, and are healthy"):
+    """Test the deployment as a client, through the load balancer."""
+    tasks = TaskClient(await keys.create_key(context, environment, which="first"))
+    async with context.proof("The services start as deployed and become healthy"):
         set_desired_counts(context.clients)
-        await context.player.steady(context.api)
-        await context.player.steady(context.worker)
-    late = await keys.create(context, environment, which="another")
-    await client.examine(context, tasks)
+        await context.control_plane.wait_until_steady(context.api)
+        await context.control_plane.wait_until_steady(context.worker)
+    second_client = await keys.create_key(context, environment, which="second")
+    await client.run_doctor(context, tasks)
     await operations.every_operation(context, tasks)
-    await client.wrong_images(context, tasks)
+    await client.unusable_images(context, tasks)
     await client.recovering_source(context, tasks)
     await client.cancel_and_retry(context, tasks)
-    unsent = await reconciler.submit_unsent(context, tasks)
-    waiting = await fleet.drain(context, tasks)
-    await fleet.scaling(context, tasks, waiting)
-    await reconciler.reconcile(context, tasks, unsent)
-    await keys.known_without_restart(context, late)
+    unsent_task = await reconciler.submit_unsent(context, tasks)
+    waiting_tasks = await fleet.drain(context, tasks)
+    await fleet.scaling(context, tasks, waiting_tasks)
+    await reconciler.reconcile(context, tasks, unsent_task)
+    await keys.accepted_without_restart(context, second_client)
     await rollout.rollout(context, tasks)
-    await fleet.farewells(context)
+    await fleet.clean_exits(context)
 
 
 def _environment(aws: EmulatedAws) -> dict[str, str]:
-    """Of the CDK's and of our own command line."""
+    """The environment of the CDK CLI and of taskctl."""
     environment = isolated(os.environ, endpoint_url=aws.endpoint_url)
-    never_proxied = f"{environment['NO_PROXY']},localhost"
+    no_proxy = f"{environment['NO_PROXY']},localhost"
     return {
         **environment,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ENDPOINT_URL_S3": aws.endpoint_url,  # the CDK asks for it by this name
-        "NO_PROXY": never_proxied,
-        "no_proxy": never_proxied,
+        "AWS_ENDPOINT_URL_S3": aws.endpoint_url,  # the CDK CLI reads this name for S3
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
     }
 
 
-def _context(options: RehearsalOptions, certificate: Certificate | None) -> Mapping[str, str]:
-    """What the CDK is told with ``-c``."""
+def _cdk_context(options: RehearsalOptions, certificate: Certificate | None) -> Mapping[str, str]:
+    """The values that the CDK CLI gets with ``-c``."""
     context = {"profile": options.profile}
     if certificate is not None:
         context["certificate_arn"] = certificate.arn
-    return {**context, **options.context}
+    return {**context, **options.settings}
 
 
-async def _engine(
-    options: RehearsalOptions, surroundings: Mapping[str, str], scratch: Path
+async def _select_engine(
+    options: RehearsalOptions, environment: Mapping[str, str], scratch: Path
 ) -> ContainerEngine:
     if options.engine == "processes":
-        return ProcessEngine(scratch, reason="as asked for")
-    docker = DockerCli(surroundings)
+        return ProcessEngine(scratch, reason="as requested")
+    docker = DockerCli(environment)
     if await docker_engine.is_available(docker):
         await docker_engine.remove_orphans(docker)
         return docker_engine.DockerEngine(docker)
     if options.engine == "docker":
-        raise Failed("No Docker engine answers.")
-    return ProcessEngine(scratch, reason="since no Docker engine answers")
+        raise RehearsalFailed("Docker is not available.")
+    return ProcessEngine(scratch, reason="because Docker is not available")
 
 
-def failures(error: BaseException) -> Iterator[Failed]:
-    """Every ``Failed`` in what ``rehearse`` raises."""
+def failures(error: BaseException) -> Iterator[RehearsalFailed]:
+    """Every ``RehearsalFailed`` in an exception that ``rehearse`` raised."""
     match error:
-        case Failed():
+        case RehearsalFailed():
             yield error
         case BaseExceptionGroup():
             for each in error.exceptions:

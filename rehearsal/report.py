@@ -1,5 +1,4 @@
-"""What the rehearsal tells: each step as it happens, at the end what it amounts to, and one line of
-JSON for machines."""
+"""The output of a rehearsal: each step as it ends, a verdict, and one line of JSON."""
 
 import json
 import time
@@ -10,19 +9,19 @@ from typing import TextIO
 
 import click
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
 
 @dataclass(slots=True)
-class Figures:
-    """The members of the last line; all but `seconds` are counts. Names are those of the JSON."""
+class RehearsalFigures:
+    """The members of the line of JSON, under their JSON names. All but `seconds` are counts."""
 
     stacks: int = 0
     resources: int = 0
     tasksCompleted: int = 0  # noqa: N815
     tasksFailedAsExpected: int = 0  # noqa: N815
     denied: int = 0
-    """Calls that had to be refused, and were."""
+    """Calls that must be denied and were."""
     unusedPermissions: int = 0  # noqa: N815
     requestsDuringRollout: int = 0  # noqa: N815
     failedDuringRollout: int = 0  # noqa: N815
@@ -31,62 +30,62 @@ class Figures:
 
 
 class RehearsalReport:
-    """`wrong` is everything that is not as it must be."""
+    """Writes to `stream`. `problems` are all failures and findings so far."""
 
     def __init__(self, stream: TextIO, *, title: str) -> None:
-        self.figures = Figures()
-        self.wrong: list[str] = []
+        self.figures = RehearsalFigures()
+        self.problems: list[str] = []
         self._stream = stream
         self._started = time.monotonic()
-        self.say(f"{title}\n")
+        self.write(f"{title}\n")
 
     @contextmanager
     def step(self, purpose: str) -> Iterator[list[str]]:
-        """One step: told when it is done, with the sentences that were added to what is yielded."""
-        sentences: list[str] = []
+        """Report one step at its end, followed by the notes that were added to the yielded list."""
+        notes: list[str] = []
         try:
-            yield sentences
-        except Failed:
-            self._line("✗", purpose, color="red")
+            yield notes
+        except RehearsalFailed:
+            self._write_result("✗", purpose, color="red")
             raise
-        self.done(" ".join([f"{purpose}.", *sentences]))
+        self.add_success(" ".join([f"{purpose}.", *notes]))
 
-    def done(self, text: str) -> None:
-        """Something is as it must be."""
-        self._line("✓", text, color="green")
+    def add_success(self, text: str) -> None:
+        self._write_result("✓", text, color="green")
 
-    def fail(self, failed: Failed) -> None:
-        self.wrong.append(str(failed))
-        for line in failed.details:
-            self.say(f"        │ {line}")
+    def add_failure(self, failure: RehearsalFailed) -> None:
+        """Report a problem that ended the rehearsal."""
+        self.problems.append(str(failure))
+        for line in failure.details:
+            self.write(f"        │ {line}")
 
-    def find(self, sentence: str) -> None:
-        """Something is not as it must be, but nothing keeps the rehearsal from going on."""
-        self.wrong.append(sentence)
-        self._line("✗", sentence, color="red")
+    def add_finding(self, text: str) -> None:
+        """Report a problem after which the rehearsal continues."""
+        self.problems.append(text)
+        self._write_result("✗", text, color="red")
 
-    def list(self, title: str, lines: Sequence[str]) -> None:
-        self.say(f"\n{title}")
+    def write_list(self, title: str, lines: Sequence[str]) -> None:
+        self.write(f"\n{title}")
         for line in lines:
-            self.say(f"  {line}")
+            self.write(f"  {line}")
 
     def finish(self) -> int:
-        """The verdict and the line of JSON; returns the exit code."""
+        """Write the verdict and the line of JSON. Returns the exit code."""
         self.figures.seconds = round(time.monotonic() - self._started, 1)
-        if self.wrong:
-            self.list(
-                "Not as it must be:", [click.style(f"✗ {each}", fg="red") for each in self.wrong]
+        if self.problems:
+            self.write_list(
+                "Problems:", [click.style(f"✗ {problem}", fg="red") for problem in self.problems]
             )
         else:
-            self.say(click.style("\nEverything is as it must be.", fg="green"))
-        self.say("")
-        self.say(json.dumps(asdict(self.figures)))
-        return 1 if self.wrong else 0
+            self.write(click.style("\nAll checks passed.", fg="green"))
+        self.write("")
+        self.write(json.dumps(asdict(self.figures)))
+        return 1 if self.problems else 0
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         click.echo(text, file=self._stream)
         self._stream.flush()
 
-    def _line(self, mark: str, text: str, *, color: str) -> None:
+    def _write_result(self, mark: str, text: str, *, color: str) -> None:
         elapsed = time.monotonic() - self._started
-        self.say(f"{elapsed:6.1f} s {click.style(mark, fg=color)} {text}")
+        self.write(f"{elapsed:6.1f} s {click.style(mark, fg=color)} {text}")

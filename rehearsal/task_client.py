@@ -1,78 +1,79 @@
-"""Tasks as a client of the API hands them in and follows them."""
+"""Submits tasks as a client of the API does, and waits for their results."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from rehearsal.failure import Failed
-from taskfleet.api_client import ApiClient, Response
+from rehearsal.failure import RehearsalFailed
+from taskfleet.api_client import ApiClient, Response, Task, is_final
 
-POLL_S = 0.1
-OVER_WITHIN_S = 60
-"""A start of a worker and a retry included."""
+POLL_INTERVAL_S = 0.1
+TASK_TIMEOUT_S = 60
+"""Includes the start of a worker and one retry."""
 
 
 class TaskClient:
-    """Raises ``Failed`` where the API answers otherwise than it must."""
+    """Every method raises ``RehearsalFailed`` if the API responds with an unexpected status."""
 
     def __init__(self, api: ApiClient) -> None:
         self.api = api
 
     async def submit(
-        self, url: str, *, expected: HTTPStatus = HTTPStatus.CREATED, **more: Any
+        self, url: str, *, expected: HTTPStatus = HTTPStatus.CREATED, **submission: Any
     ) -> str:
-        """Hand in an image; returns the id of its task."""
-        answer = await self._ask("POST", "/tasks", {"inputImageUrl": url, **more})
-        if answer.status != expected:
-            raise Failed(f"POST /tasks answers {answer.status}, not {expected}: {answer.problem}")
-        return str(answer.body["taskId"])
+        """Submit an image and return the ID of its task. `submission` adds further fields."""
+        body = {"inputImageUrl": url, **submission}
+        response = await self._call("POST /tasks", lambda: self.api.submit(body), expected)
+        return str(response.body["taskId"])
 
-    async def act(self, task_id: str, action: str) -> None:
-        """``cancel`` or ``retry``."""
-        answer = await self._ask("POST", f"/tasks/{task_id}/{action}")
-        if answer.status != HTTPStatus.OK:
-            raise Failed(f"POST /tasks/…/{action} answers {answer.status}: {answer.problem}")
+    async def get(self, task_id: str) -> Task:
+        response = await self._call(f"GET /tasks/{task_id}", lambda: self.api.get_task(task_id))
+        return response.body
 
-    async def look(self, task_id: str) -> Mapping[str, Any]:
-        answer = await self._ask("GET", f"/tasks/{task_id}")
-        if answer.status != HTTPStatus.OK:
-            raise Failed(f"GET /tasks/… answers {answer.status}: {answer.problem}")
-        return answer.body
+    async def cancel(self, task_id: str) -> None:
+        await self._call(f"POST /tasks/{task_id}/cancel", lambda: self.api.cancel(task_id))
 
-    async def over(self, task_id: str, *, status: str) -> Mapping[str, Any]:
-        """Wait until the task is over, as `status`; returns it."""
+    async def retry(self, task_id: str) -> None:
+        await self._call(f"POST /tasks/{task_id}/retry", lambda: self.api.retry(task_id))
+
+    async def wait_until_final(self, task_id: str, *, expected: str) -> Task:
+        """Wait until the task is final and return it. Its status must be `expected`."""
+        task = await self.get(task_id)
         try:
-            async with asyncio.timeout(OVER_WITHIN_S):
-                while True:
-                    task = await self.look(task_id)
-                    terminal = task["status"] in {"COMPLETED", "CANCELED"} or (
-                        task["status"] == "FAILED" and not task["willRetry"]
-                    )
-                    if terminal:
-                        break
-                    await asyncio.sleep(POLL_S)
+            async with asyncio.timeout(TASK_TIMEOUT_S):
+                while not is_final(task):
+                    await asyncio.sleep(POLL_INTERVAL_S)
+                    task = await self.get(task_id)
         except TimeoutError:
-            raise Failed(f"After {OVER_WITHIN_S} s {_told(task)}, not {status}.") from None
-        if task["status"] != status:
-            raise Failed(f"{_told(task)}, not {status}.")
+            message = f"{_describe(task)} after {TASK_TIMEOUT_S} s, not {expected}."
+            raise RehearsalFailed(message) from None
+        if task["status"] != expected:
+            raise RehearsalFailed(f"{_describe(task)}, not {expected}.")
         return task
 
-    async def completed(self, task_ids: list[str]) -> None:
-        """Wait until all are COMPLETED."""
+    async def wait_until_completed(self, task_ids: list[str]) -> None:
+        """Wait until every task is COMPLETED."""
         for task_id in task_ids:
-            await self.over(task_id, status="COMPLETED")
+            await self.wait_until_final(task_id, expected="COMPLETED")
 
-    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Response:
+    async def _call(
+        self, request: str, send: Callable[[], Response], expected: HTTPStatus = HTTPStatus.OK
+    ) -> Response:
         try:
-            return await asyncio.to_thread(self.api.request, method, path, body=body)
+            response = await asyncio.to_thread(send)
         except HTTPError as error:
-            raise Failed(f"{method} {path} gets no answer: {error}") from error
+            raise RehearsalFailed(f"{request} got no response: {error}") from error
+        if response.status != expected:
+            raise RehearsalFailed(
+                f"{request} returned {response.status}, not {expected}: {response.problem}"
+            )
+        return response
 
 
-def _told(task: Mapping[str, Any]) -> str:
+def _describe(task: Task) -> str:
     code, reason = task.get("failureCode"), task.get("failureReason")
-    why = f" ({code}: {reason})" if code else ""
-    return f"Task {task['taskId']} is {task['status']}{why} at attempt {task['attempt']}"
+    failure = f" ({code}: {reason})" if code else ""
+    return f"Task {task['taskId']} is {task['status']}{failure} at attempt {task['attempt']}"

@@ -1,4 +1,7 @@
-"""What moto's CloudFormation lacks: termination protection, and peace for deleted stacks."""
+"""Adds termination protection to moto's CloudFormation, and works around a defect of it.
+
+The defect: describing a deleted stack in moto creates its resources again.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 _FORM = "application/x-www-form-urlencoded"
 
 
-class CompletedCloudFormation:
+class ExtendedCloudFormation:
     """WSGI middleware."""
 
     def __init__(self, app: "WSGIApplication", *, account: str) -> None:
@@ -28,7 +31,7 @@ class CompletedCloudFormation:
     ) -> Iterable[bytes]:
         backend = cloudformation_backends[self._account][REGION]
         for deleted in list(backend.deleted_stacks.values()):
-            # Asked for its outputs, moto would make the resources behind them anew.
+            # moto resolves outputs when it describes a stack, and that creates the resources.
             deleted.output_map = OutputMap(deleted.resource_map, {}, deleted.stack_id)
         if environ.get("CONTENT_TYPE", "").startswith(_FORM):
             form = parse_qs(read_body(environ).decode())
@@ -37,14 +40,13 @@ class CompletedCloudFormation:
                 case ["UpdateTerminationProtection"], Stack():
                     protect = form["EnableTerminationProtection"] == ["true"]
                     stack.enable_termination_protection = protect
-                    return _answer(
+                    return _success(
                         start_response,
-                        "200 OK",
                         "UpdateTerminationProtection",
                         f"<StackId>{stack.stack_id}</StackId>",
                     )
                 case ["DeleteStack"], Stack(enable_termination_protection=True):
-                    return _refuse(
+                    return _validation_error(
                         start_response,
                         f"Stack [{stack.name}] cannot be deleted while TerminationProtection "
                         "is enabled",
@@ -56,15 +58,13 @@ def _find(stacks: Iterable[Stack], name_or_id: str) -> Stack | None:
     return next((each for each in stacks if name_or_id in {each.name, each.stack_id}), None)
 
 
-def _answer(
-    start_response: "StartResponse", status: str, action: str, result: str
-) -> Iterable[bytes]:
-    start_response(status, [("Content-Type", "text/xml")])
+def _success(start_response: "StartResponse", action: str, result: str) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/xml")])
     body = f"<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"
     return [body.encode()]
 
 
-def _refuse(start_response: "StartResponse", message: str) -> Iterable[bytes]:
+def _validation_error(start_response: "StartResponse", message: str) -> Iterable[bytes]:
     start_response("400 Bad Request", [("Content-Type", "text/xml")])
     error = f"<Type>Sender</Type><Code>ValidationError</Code><Message>{message}</Message>"
     return [f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode()]

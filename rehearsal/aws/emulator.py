@@ -1,6 +1,6 @@
-"""An AWS to deploy to: moto's server in this process, behind the gate.
+"""The emulated AWS: moto's server in this process, behind the authorizer.
 
-moto's state belongs to the process: one deployment for each.
+moto's state is global to the process, so a process can hold one deployment.
 """
 
 import threading
@@ -14,12 +14,12 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 
 from local.ports import HOST
-from rehearsal.aws import resource_types  # noqa: F401 - moto finds them once imported
-from rehearsal.aws.cloudformation import CompletedCloudFormation
-from rehearsal.aws.gate import Gate
+from rehearsal.aws import resource_types  # noqa: F401 - moto finds the types once imported
+from rehearsal.aws.authorizer import Authorizer
+from rehearsal.aws.cloudformation import ExtendedCloudFormation
 
 ACCOUNT = "123456789012"
-"""The account that moto plays."""
+"""moto's account ID."""
 
 
 class EmulatedAws:
@@ -27,9 +27,9 @@ class EmulatedAws:
 
     def __init__(self) -> None:
         moto = DomainDispatcherApplication(create_backend_app)
-        self.gate = Gate(CompletedCloudFormation(moto, account=ACCOUNT), account=ACCOUNT)
+        self.authorizer = Authorizer(ExtendedCloudFormation(moto, account=ACCOUNT), account=ACCOUNT)
         self._server = make_server(
-            HOST, 0, self.gate, threaded=True, request_handler=MotoRequestHandler
+            HOST, 0, self.authorizer, threaded=True, request_handler=MotoRequestHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
 
@@ -44,5 +44,5 @@ class EmulatedAws:
 
     @property
     def endpoint_url(self) -> str:
-        """By name: moto takes the first number of an address for the name of a bucket."""
+        """Contains ``localhost``: moto reads the first number of an IP address as a bucket name."""
         return f"http://localhost:{self._server.port}"

@@ -1,8 +1,8 @@
-"""What a role's identity policies allow, as IAM evaluates them.
+"""Evaluates the identity policies of a role as IAM does.
 
-Source: "Policy evaluation logic", IAM User Guide. Resource policies and boundaries play no part in
-our roles; a condition other than that on the service which a role is passed to is refused rather
-than guessed at.
+Source: "Policy evaluation logic", IAM User Guide. Our roles have neither resource policies nor
+permissions boundaries. The only condition that is supported is ``iam:PassedToService``; policies
+with any other condition are rejected.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.aws.required_permissions import RequiredPermission
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class AllowedAction:
-    """One action on one resource, either with wildcards."""
+    """An action on a resource; both may contain wildcards.
+
+    `passed_to` restricts ``iam:PassRole`` to one service.
+    """
 
     action: str
     resource: str
     passed_to: str | None = None
-    """Only for a role that is passed to this service."""
 
-    def covers(self, call: RequiredPermission) -> bool:
+    def covers(self, permission: RequiredPermission) -> bool:
         return (
-            fnmatchcase(call.action.lower(), self.action.lower())
-            and fnmatchcase(call.resource, self.resource)
-            and self.passed_to in {None, call.passed_to}
+            fnmatchcase(permission.action.lower(), self.action.lower())
+            and fnmatchcase(permission.resource, self.resource)
+            and self.passed_to in {None, permission.passed_to}
         )
 
     def __str__(self) -> str:
@@ -39,40 +41,45 @@ class AllowedAction:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All policies of one role as one."""
+    """All policies of a role, merged."""
 
     allowed: frozenset[AllowedAction]
     denied: frozenset[AllowedAction]
 
-    def allows(self, call: RequiredPermission) -> bool:
-        return any(grant.covers(call) for grant in self.allowed) and not any(
-            grant.covers(call) for grant in self.denied
+    def allows(self, permission: RequiredPermission) -> bool:
+        return any(each.covers(permission) for each in self.allowed) and not any(
+            each.covers(permission) for each in self.denied
         )
 
 
 def read_policy(iam: "IAMClient", role: str) -> Policy:
-    """The policies of the deployed `role`; raises ``Failed`` where they cannot be judged."""
+    """Read the policies of a deployed role. Raises ``RehearsalFailed`` if one is not supported."""
     allowed: set[AllowedAction] = set()
     denied: set[AllowedAction] = set()
     for statement in _statements(iam, role):
-        grants = {
+        actions = {
             AllowedAction(action, resource, _passed_to(statement, role))
-            for action in _listed(statement["Action"])
-            for resource in _listed(statement["Resource"])
+            for action in _as_list(statement["Action"])
+            for resource in _as_list(statement["Resource"])
         }
-        (allowed if statement["Effect"] == "Allow" else denied).update(grants)
+        (allowed if statement["Effect"] == "Allow" else denied).update(actions)
     return Policy(frozenset(allowed), frozenset(denied))
 
 
 def _statements(iam: "IAMClient", role: str) -> Iterator[Mapping[str, Any]]:
     for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-        raise Failed(f"The role {role} has {attached['PolicyName']} attached, which is not judged.")
+        raise RehearsalFailed(
+            f"The attached policy {attached['PolicyName']} of the role {role} is not supported."
+        )
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for statement in _listed(document["Statement"]):
+        for statement in _as_list(document["Statement"]):
             if unknown := statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}:
-                names = ", ".join(sorted(unknown))
-                raise Failed(f"A policy of {role} has {names}, which is not judged.")
+                elements = ", ".join(sorted(unknown))
+                raise RehearsalFailed(
+                    f"The policy {name} of the role {role} contains {elements}, which is not "
+                    "supported."
+                )
             yield statement
 
 
@@ -85,8 +92,10 @@ def _passed_to(statement: Mapping[str, Any], role: str) -> str | None:
         }:
             return service
         case condition:
-            raise Failed(f"A policy of {role} has a condition that is not judged: {condition}.")
+            raise RehearsalFailed(
+                f"A policy of the role {role} has a condition that is not supported: {condition}."
+            )
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]

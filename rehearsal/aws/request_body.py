@@ -1,4 +1,4 @@
-"""The body of a WSGI request, read by whoever comes first and left for whoever comes next."""
+"""Reads the body of a WSGI request in middleware without consuming it."""
 
 import io
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
 
 def read_body(environ: "WSGIEnvironment") -> bytes:
+    """Return the body and leave a copy in `environ` for the next reader."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if not length:
         return b""

@@ -1,7 +1,7 @@
-"""Which permission a request to AWS needs: who signed it, for which action, on which resource.
+"""Finds the permission that a request to AWS needs: its signer, action and resource.
 
-moto itself knows the resource of SQS and S3 calls only, and takes no presigned URL for signed.
-Names are those of the ServiceDefinition Authorization Reference.
+moto's own IAM checks know resources only for SQS and S3 and ignore presigned URLs. Actions and
+resource types are those of the Service Authorization Reference.
 """
 
 import json
@@ -15,7 +15,7 @@ _CREDENTIAL = re.compile(
     r"(?P<key>[^/\s=]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request"
 )
 
-ANY = "*"
+ANY_RESOURCE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RequiredPermission:
-    """`resource` is an ARN, or ``*`` where the action has none or it is not known here.
+    """`resource` is an ARN, or ``*`` if the action has no resource or this module ignores it.
 
-    `passed_to` is the service that a role is passed to.
+    `passed_to` is the service to which ``iam:PassRole`` passes a role.
     """
 
     action: str
@@ -41,77 +41,83 @@ class RequiredPermission:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AwsRequest:
+    """`headers` have names in lower case."""
+
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
-    """Names in lower case."""
     body: bytes
 
     def signature(self) -> Signature | None:
-        """From the header or, of a presigned URL, the query."""
+        """The signature in the header or in the query of a presigned URL; None if unsigned."""
         presigned = parse_qs(self.query).get("X-Amz-Credential", [""])[0]
         found = _CREDENTIAL.search(self.headers.get("authorization", "") or presigned)
         return Signature(found["key"], found["region"], found["service"]) if found else None
 
-    def call(self, signature: Signature, *, account: str) -> RequiredPermission:
+    def required_permission(self, signature: Signature, *, account: str) -> RequiredPermission:
         if signature.service == "s3":
-            return _s3_call(self.method, self.path)
+            return _s3_permission(self.method, self.path)
         if target := self.headers.get("x-amz-target"):
             operation = target.rpartition(".")[2]
-            return _json_call(operation, json.loads(self.body or b"{}"), signature, account)
+            parameters = json.loads(self.body or b"{}")
+            return _json_permission(operation, parameters, signature, account)
         action = parse_qs(self.body.decode()).get("Action", [f"{self.method} {self.path}"])[0]
-        return RequiredPermission(f"{signature.service}:{action}", ANY)
+        return RequiredPermission(f"{signature.service}:{action}", ANY_RESOURCE)
 
 
-def _s3_call(method: str, path: str) -> RequiredPermission:
+def _s3_permission(method: str, path: str) -> RequiredPermission:
     bucket, _, key = path.lstrip("/").partition("/")
     if not bucket:
-        return RequiredPermission("s3:ListAllMyBuckets", ANY)
+        return RequiredPermission("s3:ListAllMyBuckets", ANY_RESOURCE)
     if not key:
-        listing = method in {"GET", "HEAD"}
+        is_listing = method in {"GET", "HEAD"}
         return RequiredPermission(
-            "s3:ListBucket" if listing else f"s3:{method} bucket", f"arn:aws:s3:::{bucket}"
+            "s3:ListBucket" if is_listing else f"s3:{method} bucket", f"arn:aws:s3:::{bucket}"
         )
     verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "POST": "Put", "DELETE": "Delete"}[method]
     return RequiredPermission(f"s3:{verb}Object", f"arn:aws:s3:::{bucket}/{key}")
 
 
-def _json_call(
+def _json_permission(
     operation: str, parameters: Mapping[str, Any], signature: Signature, account: str
 ) -> RequiredPermission:
     service = signature.service
-    find = _RESOURCES.get(service)
-    resource = find(parameters, f"arn:aws:{service}:{signature.region}:{account}") if find else ANY
+    find_resource = _RESOURCES.get(service)
+    if find_resource is None:
+        resource = ANY_RESOURCE
+    else:
+        resource = find_resource(parameters, f"arn:aws:{service}:{signature.region}:{account}")
     if service == "sqs":
-        operation = operation.removesuffix("Batch")  # one permission for both
+        # SendMessageBatch needs sqs:SendMessage, and so on.
+        operation = operation.removesuffix("Batch")
     return RequiredPermission(f"{service}:{operation}", resource)
 
 
 def _table_or_index(parameters: Mapping[str, Any], prefix: str) -> str:
     if "TableName" not in parameters:
-        return ANY
+        return ANY_RESOURCE
     table = f"{prefix}:table/{parameters['TableName']}"
     return f"{table}/index/{parameters['IndexName']}" if "IndexName" in parameters else table
 
 
 def _queue(parameters: Mapping[str, Any], prefix: str) -> str:
     url: str | None = parameters.get("QueueUrl")
-    return f"{prefix}:{url.rpartition('/')[2]}" if url else ANY
+    return f"{prefix}:{url.rpartition('/')[2]}" if url else ANY_RESOURCE
 
 
 def _secret(parameters: Mapping[str, Any], prefix: str) -> str:
     name: str | None = parameters.get("SecretId")
     if name is None:
-        return ANY
+        return ANY_RESOURCE
     return name if name.startswith("arn:") else f"{prefix}:secret:{name}"
 
 
 def _task_definition(parameters: Mapping[str, Any], prefix: str) -> str:
     name: str | None = parameters.get("taskDefinition")
     if name is None:
-        return ANY
+        return ANY_RESOURCE
     return name if name.startswith("arn:") else f"{prefix}:task-definition/{name}"
 
 

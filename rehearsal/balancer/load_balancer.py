@@ -1,7 +1,8 @@
-"""A stand-in for the load balancer: its listeners, on loopback.
+"""A stand-in for the Application Load Balancer, with its listeners on loopback.
 
-It forwards as the real one does: to one healthy target in turn, over connections that it keeps; it
-repeats nothing, and answers 502, 503 or 504 where a target does not.
+It forwards each request to one target over a persistent connection and retries nothing. If a target
+does not answer, it returns 502, 503 or 504, as "Troubleshoot your Application Load Balancers",
+Elastic Load Balancing User Guide, describes.
 """
 
 import ssl
@@ -22,21 +23,21 @@ from rehearsal.balancer.settings import (
     TargetGroupSettings,
 )
 from rehearsal.balancer.target_group import Target, TargetGroup
-from rehearsal.changes import Changes
-from rehearsal.failure import Failed
+from rehearsal.change_notifier import ChangeNotifier
+from rehearsal.failure import RehearsalFailed
 
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP_HEADERS = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding"}
     | {"upgrade", "content-length", "host"}
 )
-"""Not handed on: RFC 9110, section 7.6.1, and what the other connection says for itself."""
+"""Headers that are not forwarded: those of RFC 9110, section 7.6.1, and those set again here."""
 
 
 class LoadBalancer:
     """Runs inside an ``async with``.
 
-    `certificates` are by their ARN. A port that this user may not have (80, 443) is replaced by a
-    free one, which `ports` tells.
+    `certificates` are TLS contexts by certificate ARN. A listener whose port is in use, or needs
+    more privileges (80, 443), gets a free port instead.
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class LoadBalancer:
         groups: Sequence[TargetGroupSettings],
         address: str,
         certificates: Mapping[str, ssl.SSLContext],
-        changes: Changes,
+        changes: ChangeNotifier,
     ) -> None:
         self.settings = settings
         self.address = address
         self.ports: dict[int, int] = {}
-        """Where each listener's port is really found."""
-        self.own_errors: Counter[int] = Counter()
-        """Answers that no target gave."""
+        """The actual port of each listener, by its configured port."""
+        self.errors: Counter[int] = Counter()
+        """Error responses of the load balancer itself, by status."""
         self._certificates = certificates
         self._groups = {
             group.arn: TargetGroup(group, idle_timeout_s=settings.idle_timeout_s, changes=changes)
@@ -71,11 +72,11 @@ class LoadBalancer:
 
     @property
     def url(self) -> str:
-        """Of the listener that forwards."""
+        """The URL of the listener that forwards to a target group."""
         for listener in self.settings.listeners:
             if listener.target_group_arn:
                 return self.url_of(listener)
-        raise Failed("No listener of the load balancer forwards to a target group.")
+        raise RehearsalFailed("No listener of the load balancer forwards to a target group.")
 
     def url_of(self, listener: ListenerSettings) -> str:
         return f"{listener.protocol.lower()}://{self.address}:{self.ports[listener.port]}"
@@ -93,35 +94,35 @@ class LoadBalancer:
         if listener.protocol == "HTTPS":
             arn = listener.certificate_arn or ""
             if arn not in self._certificates:
-                raise Failed(f"The listener of port {listener.port} has no certificate.")
+                raise RehearsalFailed(f"The listener on port {listener.port} has no certificate.")
             context = self._certificates[arn]
         runner = ServerRunner(Server(handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        free = bind_error(listener.port, host=self.address) is None
-        site = TCPSite(runner, self.address, listener.port if free else 0, ssl_context=context)
-        await site.start()
+        is_free = bind_error(listener.port, host=self.address) is None
+        port = listener.port if is_free else 0
+        await TCPSite(runner, self.address, port, ssl_context=context).start()
         self.ports[listener.port] = runner.addresses[-1][1]
 
     async def _forward(self, request: BaseRequest, listener: ListenerSettings) -> Response:
         group = self._groups[listener.target_group_arn or ""]
-        target = group.choose()
+        target = group.next_target()
         if target is None:
-            return self._own(HTTPStatus.SERVICE_UNAVAILABLE)
-        group.request_begins(target)
+            return self._error(HTTPStatus.SERVICE_UNAVAILABLE)
+        group.start_request(target)
         try:
-            return await self._ask(request, target, listener)
+            return await self._send(request, target, listener)
         except TimeoutError:
-            return self._own(HTTPStatus.GATEWAY_TIMEOUT)
+            return self._error(HTTPStatus.GATEWAY_TIMEOUT)
         except ClientError:
-            return self._own(HTTPStatus.BAD_GATEWAY)
+            return self._error(HTTPStatus.BAD_GATEWAY)
         finally:
-            group.request_ends(target)
+            group.end_request(target)
 
-    async def _ask(
+    async def _send(
         self, request: BaseRequest, target: Target, listener: ListenerSettings
     ) -> Response:
-        headers = _handed_on(request.headers)
+        headers = _end_to_end(request.headers)
         headers["Host"] = request.headers.get("Host", self.settings.dns_name)
         headers["X-Forwarded-For"] = request.remote or self.address
         headers["X-Forwarded-Proto"] = listener.protocol.lower()
@@ -132,13 +133,15 @@ class LoadBalancer:
             headers=headers,
             data=await request.read(),
             allow_redirects=False,
-        ) as answer:
+        ) as response:
             return Response(
-                status=answer.status, headers=_handed_on(answer.headers), body=await answer.read()
+                status=response.status,
+                headers=_end_to_end(response.headers),
+                body=await response.read(),
             )
 
-    def _own(self, status: HTTPStatus) -> Response:
-        self.own_errors[status] += 1
+    def _error(self, status: HTTPStatus) -> Response:
+        self.errors[status] += 1
         return Response(status=status, text=f"{status.value} {status.phrase}\n")
 
 
@@ -158,7 +161,7 @@ def _redirect(request: BaseRequest, template: str) -> Response:
     )
 
 
-def _handed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP
+        (name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP_HEADERS
     )

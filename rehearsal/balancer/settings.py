@@ -1,10 +1,10 @@
-"""Load balancers and target groups as Elastic Load Balancing describes them."""
+"""The settings of the load balancer and its target groups, read from the ELB API."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
 if TYPE_CHECKING:
     from types_boto3_elbv2 import ElasticLoadBalancingv2Client
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheckSettings:
-    """`codes` are the statuses that count as healthy."""
+    """`codes` are the HTTP statuses of a healthy target."""
 
     path: str
     interval_s: int
@@ -31,7 +31,7 @@ class TargetGroupSettings:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """Either forwards to a target group or redirects to `redirect_to`, a URL with ``#{…}``."""
+    """Forwards to a target group or redirects to `redirect_to`, a URL with ``#{…}`` keywords."""
 
     port: int
     protocol: str
@@ -70,11 +70,14 @@ def read_target_groups(elbv2: "ElasticLoadBalancingv2Client") -> Sequence[Target
 
 
 def read_load_balancer(elbv2: "ElasticLoadBalancingv2Client") -> LoadBalancerSettings:
-    """The one load balancer; raises ``Failed`` when there is another number of them."""
-    found = elbv2.describe_load_balancers()["LoadBalancers"]
-    if len(found) != 1:
-        raise Failed(f"{len(found)} load balancers are deployed, and the rehearsal plays one.")
-    arn, dns_name = found[0]["LoadBalancerArn"], found[0]["DNSName"]
+    """Read the only load balancer. Raises ``RehearsalFailed`` if there is not exactly one."""
+    balancers = elbv2.describe_load_balancers()["LoadBalancers"]
+    if len(balancers) != 1:
+        raise RehearsalFailed(
+            f"The rehearsal supports one load balancer, and {len(balancers)} are deployed."
+        )
+    arn, dns_name = balancers[0]["LoadBalancerArn"], balancers[0]["DNSName"]
+
     attributes = _attributes(elbv2.describe_load_balancer_attributes(LoadBalancerArn=arn))
     return LoadBalancerSettings(
         dns_name=dns_name,
@@ -91,7 +94,7 @@ def _listener(described: Any) -> ListenerSettings:
     certificates = described.get("Certificates") or [{}]
     redirect = action.get("RedirectConfig")
     if action["Type"] not in {"forward", "redirect"}:
-        raise Failed(f"The load balancer's action {action['Type']} cannot be played.")
+        raise RehearsalFailed(f"The listener action {action['Type']} is not supported.")
     return ListenerSettings(
         port=described["Port"],
         protocol=described["Protocol"],
@@ -102,7 +105,7 @@ def _listener(described: Any) -> ListenerSettings:
 
 
 def _redirect_to(redirect: Mapping[str, str]) -> str:
-    """With the defaults of ``RedirectActionConfig``."""
+    """The URL of a redirect action, with the defaults of ``RedirectActionConfig``."""
     protocol = redirect.get("Protocol", "#{protocol}").lower()
     host, port = redirect.get("Host", "#{host}"), redirect.get("Port", "#{port}")
     path, query = redirect.get("Path", "/#{path}"), redirect.get("Query", "#{query}")
@@ -114,7 +117,8 @@ def _attributes(described: Any) -> Mapping[str, str]:
 
 
 def _codes(matcher: str) -> frozenset[int]:
-    """Such as ``200``, ``200,202`` or ``200-299``."""
+    """Parse a matcher such as ``200``, ``200,202`` or ``200-299``."""
+
     codes: set[int] = set()
     for part in matcher.split(","):
         first, _, last = part.partition("-")

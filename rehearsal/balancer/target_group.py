@@ -1,7 +1,7 @@
-"""A target group: which containers get requests, and which are healthy enough for it.
+"""A target group: registered containers, their health, and which one gets the next request.
 
-Source of its rules: "Health checks for Application Load Balancer target groups" and "Edit target
-group attributes", Elastic Load Balancing User Guide.
+Sources: "Health checks for Application Load Balancer target groups" and "Edit target group
+attributes", Elastic Load Balancing User Guide.
 """
 
 import asyncio
@@ -13,43 +13,44 @@ from itertools import count
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from rehearsal.balancer.settings import TargetGroupSettings
-from rehearsal.changes import Changes
+from rehearsal.change_notifier import ChangeNotifier
 
 
-class Health(StrEnum):
+class TargetHealth(StrEnum):
     INITIAL = "initial"
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
 
 
-class CheckedHealth:
-    """What came out of the checks so far. `reason` is what the last failed one found."""
+class HealthState:
+    """The health of a target after its checks so far. `reason` says why the last check failed."""
 
     def __init__(self) -> None:
-        self.health = Health.INITIAL
+        self.health = TargetHealth.INITIAL
         self.reason = ""
         self._successes = 0
         self._failures = 0
 
-    def note_check(self, reason: str | None, settings: TargetGroupSettings) -> None:
-        """Take account of one check; `reason` is why it failed."""
+    def record_check(self, failure: str | None, settings: TargetGroupSettings) -> None:
+        """Record one health check. `failure` says why it failed, and is None if it succeeded."""
         check = settings.health_check
-        if reason is None:
+        if failure is None:
             self._successes, self._failures = self._successes + 1, 0
-            # A new target needs one success only.
-            needed = 1 if self.health is Health.INITIAL else check.healthy_threshold
-            if self._successes >= needed:
-                self.health = Health.HEALTHY
+            # A new target becomes healthy with its first success.
+            is_new = self.health is TargetHealth.INITIAL
+            required = 1 if is_new else check.healthy_threshold
+            if self._successes >= required:
+                self.health = TargetHealth.HEALTHY
         else:
             self._successes, self._failures = 0, self._failures + 1
-            self.reason = reason
+            self.reason = failure
             if self._failures >= check.unhealthy_threshold:
-                self.health = Health.UNHEALTHY
+                self.health = TargetHealth.UNHEALTHY
 
 
-class Target(CheckedHealth):
-    """One container's address; `session` keeps connections to it."""
+class Target(HealthState):
+    """The address of a container. `session` keeps connections to it open."""
 
     def __init__(self, address: str, port: int, *, session: ClientSession) -> None:
         super().__init__()
@@ -60,30 +61,37 @@ class Target(CheckedHealth):
 
 
 class TargetGroup:
-    """Checks its targets for as long as they are registered."""
+    """Checks the health of its registered targets."""
 
     def __init__(
-        self, settings: TargetGroupSettings, *, idle_timeout_s: int, changes: Changes
+        self, settings: TargetGroupSettings, *, idle_timeout_s: int, changes: ChangeNotifier
     ) -> None:
         self.settings = settings
         self.changes = changes
         self._idle_timeout_s = idle_timeout_s
         self._targets: dict[str, Target] = {}
-        self._turn = count()
+        self._request_numbers = count()
 
-    def choose(self) -> Target | None:
-        """The target of the next request, in turn. With none healthy all are tried: fail open."""
-        serving = [each for each in self._targets.values() if each.health is not Health.DRAINING]
-        healthy = [each for each in serving if each.health is Health.HEALTHY]
-        choice: Sequence[Target] = healthy or serving
-        return choice[next(self._turn) % len(choice)] if choice else None
+    def next_target(self) -> Target | None:
+        """The target of the next request, round robin.
+
+        Requests go to healthy targets. If there are none, they go to all targets (fail open).
+        """
+        registered = [
+            target
+            for target in self._targets.values()
+            if target.health is not TargetHealth.DRAINING
+        ]
+        healthy = [target for target in registered if target.health is TargetHealth.HEALTHY]
+        candidates: Sequence[Target] = healthy or registered
+        return candidates[next(self._request_numbers) % len(candidates)] if candidates else None
 
     def target(self, address: str) -> Target | None:
-        """The target at this address, if it is registered."""
+        """The target at this address; None if it is not registered."""
         return self._targets.get(address)
 
     async def keep_checking(self, address: str, port: int) -> None:
-        """Register the target, and check it until cancelled; then it is gone at once."""
+        """Register a target and check its health until canceled, which deregisters it."""
         session = ClientSession(
             connector=TCPConnector(limit=0, keepalive_timeout=self._idle_timeout_s),
             timeout=ClientTimeout(total=None, sock_read=self._idle_timeout_s),
@@ -93,40 +101,43 @@ class TargetGroup:
         try:
             while True:
                 check = asyncio.create_task(self._check(target))
-                # The interval does not wait for the answer.
+                # The interval runs from start to start, however long the check takes.
                 await asyncio.sleep(self.settings.health_check.interval_s)
                 await check
         finally:
             check.cancel()
             del self._targets[address]
-            self.changes.note()
+            self.changes.notify()
             await session.close()
 
     async def drain(self, address: str) -> None:
-        """Give the target no new request, await those under way, up to the delay, and hang up."""
+        """Stop sending requests to a target, and close its connections.
+
+        Requests in flight may finish within the deregistration delay.
+        """
         target = self._targets[address]
-        target.health = Health.DRAINING
-        self.changes.note()
+        target.health = TargetHealth.DRAINING
+        self.changes.notify()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.deregistration_delay_s):
-                await self.changes.until(lambda: target.in_flight == 0)
+                await self.changes.wait_for(lambda: target.in_flight == 0)
         await target.session.close()
 
-    def request_begins(self, target: Target) -> None:
+    def start_request(self, target: Target) -> None:
         target.in_flight += 1
 
-    def request_ends(self, target: Target) -> None:
+    def end_request(self, target: Target) -> None:
         target.in_flight -= 1
-        self.changes.note()
+        self.changes.notify()
 
     async def _check(self, target: Target) -> None:
-        reason = await self._ask(target)
-        if target.health is not Health.DRAINING:
-            target.note_check(reason, self.settings)
-            self.changes.note()
+        failure = await self._probe(target)
+        if target.health is not TargetHealth.DRAINING:
+            target.record_check(failure, self.settings)
+            self.changes.notify()
 
-    async def _ask(self, target: Target) -> str | None:
-        """Why the target is not healthy; None when it is."""
+    async def _probe(self, target: Target) -> str | None:
+        """Send one health check. Returns why it failed, and None if it succeeded."""
         check = self.settings.health_check
         try:
             async with target.session.get(
@@ -138,8 +149,8 @@ class TargetGroup:
                 if response.status in check.codes:
                     return None
                 expected = ", ".join(map(str, sorted(check.codes)))
-                return f"answers {response.status}, expected is {expected}"
+                return f"returned {response.status}, not {expected}"
         except TimeoutError:
-            return f"does not answer within {check.timeout_s} s"
+            return f"got no response within {check.timeout_s} s"
         except ClientError as error:
-            return f"does not answer ({error})"
+            return f"got no response ({error})"

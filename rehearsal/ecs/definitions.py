@@ -1,21 +1,22 @@
-"""Task definitions and services as ECS describes them after the deployment."""
+"""The deployed task definitions and services, read from the ECS API."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient
 
 FARGATE_STOP_TIMEOUT_S = 30
-"""From SIGTERM to SIGKILL unless the container says otherwise."""
+"""Time from SIGTERM to SIGKILL if the container definition sets none ("ContainerDefinition", Amazon
+ECS API Reference)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """``command`` is in exec form. Defaults are those of the ECS API."""
+    """A container health check. `command` is in exec form."""
 
     command: Sequence[str]
     interval_s: float
@@ -26,7 +27,7 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """A task and its one container."""
+    """A task definition with one container."""
 
     arn: str
     family: str
@@ -70,7 +71,7 @@ class TaskDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ServiceDefinition:
-    """`target_group_arn` is None where no load balancer leads to it."""
+    """`target_group_arn` and `target_port` are None for a service without a load balancer."""
 
     name: str
     cluster: str
@@ -82,25 +83,27 @@ class ServiceDefinition:
     target_port: int | None
 
     @property
-    def fewest_healthy(self) -> int:
-        """How many healthy tasks a deployment leaves at least: rounded up."""
+    def min_healthy_tasks(self) -> int:
+        """Healthy tasks that must remain during a deployment, rounded up."""
         return -(-self.desired_count * self.min_healthy_percent // 100)
 
     @property
-    def most_running(self) -> int:
-        """How many tasks a deployment may run at once: rounded down."""
+    def max_running_tasks(self) -> int:
+        """Tasks that may run during a deployment, rounded down."""
         return self.desired_count * self.max_percent // 100
 
 
 def read_task_definition(ecs: "ECSClient", arn: str) -> TaskDefinition:
-    """Raises ``Failed`` for what is not played here."""
+    """Read a task definition. Raises ``RehearsalFailed`` if it uses unsupported features."""
     described: Any = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
     family = described["family"]
     if len(described["containerDefinitions"]) != 1:
-        raise Failed(f"{family} has not one container, which is all that the rehearsal can play.")
+        raise RehearsalFailed(f"The rehearsal supports one container per task, unlike {family}.")
     (container,) = described["containerDefinitions"]
     if container.get("secrets") or container.get("entryPoint"):
-        raise Failed(f"{family} has secrets or an entry point, which the rehearsal cannot play.")
+        raise RehearsalFailed(
+            f"The rehearsal does not support secrets or entry points, which {family} has."
+        )
     linux = container.get("linuxParameters", {})
     repository, _, tag = container["image"].rpartition(":")
     ports = [mapping["containerPort"] for mapping in container["portMappings"]]
@@ -145,7 +148,7 @@ def _health_check(described: Mapping[str, Any] | None) -> HealthCheck | None:
 
 
 def read_services(ecs: "ECSClient") -> Sequence[ServiceDefinition]:
-    """All services of all clusters that have not been deleted."""
+    """Read the services of all clusters, without deleted ones."""
     services = []
     for cluster in ecs.list_clusters()["clusterArns"]:
         if arns := ecs.list_services(cluster=cluster)["serviceArns"]:
@@ -158,7 +161,7 @@ def read_services(ecs: "ECSClient") -> Sequence[ServiceDefinition]:
 
 def _service(described: Mapping[str, Any], cluster: str) -> ServiceDefinition:
     deployment = described["deploymentConfiguration"]
-    (balanced,) = described["loadBalancers"] or [{}]
+    (load_balancer,) = described["loadBalancers"] or [{}]
     return ServiceDefinition(
         name=described["serviceName"],
         cluster=cluster,
@@ -166,6 +169,6 @@ def _service(described: Mapping[str, Any], cluster: str) -> ServiceDefinition:
         desired_count=described["desiredCount"],
         min_healthy_percent=deployment.get("minimumHealthyPercent", 100),
         max_percent=deployment.get("maximumPercent", 200),
-        target_group_arn=balanced.get("targetGroupArn"),
-        target_port=balanced.get("containerPort"),
+        target_group_arn=load_balancer.get("targetGroupArn"),
+        target_port=load_balancer.get("containerPort"),
     )

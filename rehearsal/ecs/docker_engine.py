@@ -1,7 +1,4 @@
-"""Containers in Docker.
-
-They share the host's network: what they reach and what reaches them is loopback.
-"""
+"""Runs containers in Docker, on the host's network, so that all their traffic is on loopback."""
 
 import asyncio
 import os
@@ -14,17 +11,17 @@ from rehearsal import container_images
 from rehearsal.assembly import ImageAsset
 from rehearsal.docker_cli import DockerCli
 from rehearsal.ecs.definitions import TaskDefinition
-from rehearsal.ecs.engine import ContainerOrder
+from rehearsal.ecs.engine import ContainerSpec
 
 CPU_UNITS = 1_024
-"""ECS counts a vCPU as so many."""
+"""CPU units of one vCPU ("ContainerDefinition", Amazon ECS API Reference)."""
 
 LABEL = "taskfleet.rehearsal"
-"""On every container of ours; its value is the process that started it."""
+"""The label of all our containers. Its value is the ID of the process that started them."""
 
 
 class DockerContainer:
-    """`attached` is the command that shows its output and ends with its exit code."""
+    """`attached` is a ``docker start --attach``, which exits with the container's exit code."""
 
     def __init__(
         self, name: str, *, attached: asyncio.subprocess.Process, stop_signal: str, cli: DockerCli
@@ -40,7 +37,7 @@ class DockerContainer:
     async def execute(self, command: Sequence[str]) -> tuple[int, str]:
         return await self._cli.attempt("exec", self._name, *command)
 
-    async def ask_to_stop(self) -> None:
+    async def send_stop_signal(self) -> None:
         await self._cli.attempt("kill", f"--signal={self._stop_signal}", self._name)
 
     async def remove(self) -> None:
@@ -49,47 +46,47 @@ class DockerContainer:
 
 
 class DockerEngine:
-    sentence = "containers in Docker"
+    description = "containers in Docker"
 
     def __init__(self, cli: DockerCli) -> None:
         self._cli = cli
         self._images: dict[str, str] = {}
 
-    async def provide(self, asset: ImageAsset) -> None:
+    async def prepare_image(self, asset: ImageAsset) -> None:
         await container_images.build(asset, self._cli)
-        self._images[asset.tag] = container_images.local_name(asset)
+        self._images[asset.tag] = container_images.docker_tag(asset)
 
-    async def start(self, order: ContainerOrder) -> DockerContainer:
+    async def start(self, spec: ContainerSpec) -> DockerContainer:
         try:
-            return await self._start(order)
+            return await self._start(spec)
         except BaseException:
-            await _remove(self._cli, order.name)
+            await _remove(self._cli, spec.name)
             raise
 
-    async def _start(self, order: ContainerOrder) -> DockerContainer:
-        definition = order.definition
+    async def _start(self, spec: ContainerSpec) -> DockerContainer:
+        definition = spec.definition
         await self._cli.run(
-            *("create", f"--name={order.name}", f"--label={LABEL}={os.getpid()}"),
-            *("--network=host", *_restrictions(definition), *_told(order.environment)),
+            *("create", f"--name={spec.name}", f"--label={LABEL}={os.getpid()}"),
+            *("--network=host", *_limits(definition), *_environment(spec.environment)),
             *(self._images[definition.image_tag], *definition.command),
             purpose=f"Creating a container of {definition.family}",
         )
         stop_signal = await self._cli.run(
-            *("inspect", "--format={{.Config.StopSignal}}", order.name),
-            purpose="Looking for the stop signal",
+            *("inspect", "--format={{.Config.StopSignal}}", spec.name),
+            purpose="Reading the stop signal",
         )
-        with order.log.open("wb") as log:
-            attached = await self._cli.attach("start", "--attach", order.name, log=log.fileno())
+        with spec.log.open("wb") as log:
+            attached = await self._cli.attach("start", "--attach", spec.name, log=log.fileno())
         return DockerContainer(
-            order.name,
+            spec.name,
             attached=attached,
             stop_signal=stop_signal.strip() or "SIGTERM",
             cli=self._cli,
         )
 
 
-def _restrictions(definition: TaskDefinition) -> Sequence[str]:
-    """What the task definition takes away and gives, in Docker's words."""
+def _limits(definition: TaskDefinition) -> Sequence[str]:
+    """Docker options for the sizes, user, root file system and capabilities of the definition."""
     cpus = min(definition.cpu_units / CPU_UNITS, os.cpu_count() or 1)
     options = [f"--memory={definition.memory_mib}m", f"--cpus={cpus:g}"]
     if definition.user:
@@ -99,28 +96,28 @@ def _restrictions(definition: TaskDefinition) -> Sequence[str]:
     if definition.init_process:
         options.append("--init")
     options += [f"--cap-drop={capability}" for capability in definition.dropped_capabilities]
-    # A volume takes over the permissions that the image's folder has, as on Fargate.
+    # A volume takes the permissions of the folder in the image, as on Fargate.
     options += [f"--mount=type=volume,dst={path}" for path in definition.writable_paths]
     return options
 
 
-def _told(environment: Mapping[str, str]) -> Sequence[str]:
+def _environment(environment: Mapping[str, str]) -> Sequence[str]:
     return [f"--env={name}={value}" for name, value in environment.items()]
 
 
 async def _remove(cli: DockerCli, name: str) -> None:
-    """Whether it is there or not."""
+    """Remove a container and its volumes if it exists."""
     await cli.attempt("rm", "--force", "--volumes", name)
 
 
 async def is_available(cli: DockerCli) -> bool:
-    """Whether there is an engine that answers."""
+    """Whether a Docker engine responds."""
     exit_code, _ = await cli.attempt("info")
     return exit_code == 0
 
 
 async def remove_orphans(cli: DockerCli) -> None:
-    """Remove the containers of rehearsals that were killed before they could do it themselves."""
+    """Remove the containers of rehearsals that were killed before their cleanup."""
     listed = await cli.run(
         *(
             "ps",
@@ -128,7 +125,7 @@ async def remove_orphans(cli: DockerCli) -> None:
             f"--filter=label={LABEL}",
             f'--format={{{{.ID}}}} {{{{.Label "{LABEL}"}}}}',
         ),
-        purpose="Looking for containers that were left behind",
+        purpose="Listing orphaned containers",
     )
     for line in listed.splitlines():
         container, process = line.split()

@@ -1,4 +1,4 @@
-"""What runs containers: a Docker engine or, without one, plain processes."""
+"""The interface of what runs containers: a Docker engine or plain processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from rehearsal.ecs.definitions import TaskDefinition
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerOrder:
-    """A container to start; `environment` is all that it gets beside what its image has.
+class ContainerSpec:
+    """A container to start. Its output is written to `log`.
 
-    What it prints goes to `log`.
+    `environment` is the container's whole environment, apart from variables set in the image.
     """
 
     name: str
@@ -23,28 +23,28 @@ class ContainerOrder:
 
 
 class Container(Protocol):
-    """One that was started."""
+    """A container that was started."""
 
     async def wait(self) -> int:
-        """Wait until it has ended; the exit code."""
+        """Wait until the container exits. Returns the exit code."""
 
     async def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run a command inside: its exit code and output. Cancelled, it is killed."""
+        """Run a command inside. Returns its exit code and output. Canceling kills the command."""
 
-    async def ask_to_stop(self) -> None:
-        """Send it its stop signal; on return it has got it."""
+    async def send_stop_signal(self) -> None:
+        """Send the image's stop signal. Returns once it is delivered."""
 
     async def remove(self) -> None:
-        """Kill whatever is left of it. Without effect when nothing is."""
+        """Kill the container if it still runs, and remove it. May be called repeatedly."""
 
 
 class ContainerEngine(Protocol):
-    """`sentence` says what containers run in."""
+    """`description` names what runs the containers, for the report."""
 
-    sentence: str
+    description: str
 
-    async def provide(self, asset: ImageAsset) -> None:
-        """Make the image ready to start containers from; raises ``Failed``."""
+    async def prepare_image(self, asset: ImageAsset) -> None:
+        """Make the image available for ``start``. Raises ``RehearsalFailed``."""
 
-    async def start(self, order: ContainerOrder) -> Container:
-        """Start a container from the image whose tag its definition names."""
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Start a container of the image whose tag the definition names."""

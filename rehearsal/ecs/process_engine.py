@@ -1,7 +1,7 @@
-"""Plain processes in place of containers, where there is no Docker engine.
+"""Runs plain processes instead of containers, for machines without Docker.
 
-Each runs the image's entry point on the asset's own files, with the environment of its container;
-user, read-only root, capabilities, memory and CPU are not as deployed.
+A process runs the image's entry point on the asset's files, with the environment of the container.
+User, read-only root, capabilities, memory and CPU are not those of the definition.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from pathlib import Path
 from local.processes import terminate
 from local.watchdog import Watchdog
 from rehearsal.assembly import ImageAsset
-from rehearsal.ecs.engine import ContainerOrder
-from rehearsal.failure import Failed
+from rehearsal.ecs.engine import ContainerSpec
+from rehearsal.failure import RehearsalFailed
 
 _EXEC_FORM = re.compile(r"^(ENTRYPOINT|CMD) +(\[.*\])$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    """`folder` stands for the image's working directory."""
+class _ProcessImage:
+    """`folder` takes the place of the image's working directory."""
 
     folder: Path
     entry_point: Sequence[str]
@@ -59,7 +59,7 @@ class ProcessContainer:
             await terminate(process)
         return process.returncode or 0, output.decode(errors="replace").strip()
 
-    async def ask_to_stop(self) -> None:
+    async def send_stop_signal(self) -> None:
         with suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -69,43 +69,46 @@ class ProcessContainer:
 
 
 class ProcessEngine:
-    """`scratch` is where the processes' files go, `reason` why there are no containers."""
+    """Files of the processes are written to `scratch`. `reason` says why Docker is not used."""
 
     def __init__(self, scratch: Path, *, reason: str) -> None:
-        self.sentence = f"processes, {reason}: their user, root and sizes are not as deployed"
+        self.description = f"processes, {reason}; user, root and sizes are not as deployed"
         self._scratch = scratch
-        self._images: dict[str, _Image] = {}
+        self._images: dict[str, _ProcessImage] = {}
 
-    async def provide(self, asset: ImageAsset) -> None:
-        """The folder has what the Dockerfiles copy: the asset's files, as ``services``."""
+    async def prepare_image(self, asset: ImageAsset) -> None:
+        """Link the asset's files as ``services``, where the Dockerfiles copy them."""
         folder = self._scratch / asset.tag
         if not folder.exists():
             folder.mkdir()
             (folder / "services").symlink_to(asset.directory, target_is_directory=True)
-        last = dict(_EXEC_FORM.findall((asset.directory / asset.dockerfile).read_text()))
-        if "ENTRYPOINT" not in last:
-            raise Failed(f"{asset.dockerfile} has no entry point in exec form.")
-        self._images[asset.tag] = _Image(
-            folder, json.loads(last["ENTRYPOINT"]), json.loads(last.get("CMD", "[]"))
+        dockerfile = (asset.directory / asset.dockerfile).read_text()
+        instructions = dict(_EXEC_FORM.findall(dockerfile))
+        if "ENTRYPOINT" not in instructions:
+            raise RehearsalFailed(f"{asset.dockerfile} has no entry point in exec form.")
+        self._images[asset.tag] = _ProcessImage(
+            folder,
+            json.loads(instructions["ENTRYPOINT"]),
+            json.loads(instructions.get("CMD", "[]")),
         )
 
-    async def start(self, order: ContainerOrder) -> ProcessContainer:
-        image = self._images[order.definition.image_tag]
-        temporary = self._scratch / order.name
+    async def start(self, spec: ContainerSpec) -> ProcessContainer:
+        image = self._images[spec.definition.image_tag]
+        temporary = self._scratch / spec.name
         temporary.mkdir()
         environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
-            # All processes see one /tmp, where containers have one each.
+            # Containers have a /tmp of their own; processes share one.
             "TMPDIR": str(temporary),
             "HEALTH_FILE": str(temporary / "health"),
-            **order.environment,
+            **spec.environment,
         }
-        with order.log.open("wb") as log:
+        with spec.log.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *image.entry_point,
-                *(order.definition.command or image.command),
+                *(spec.definition.command or image.command),
                 cwd=image.folder,
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""One task: a container with an address, a role, and somebody who looks after its health."""
+"""A running task: a container with an address, a log and a health status."""
 
 import asyncio
 import time
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from rehearsal.changes import Changes
+from rehearsal.change_notifier import ChangeNotifier
 from rehearsal.ecs.definitions import HealthCheck, TaskDefinition
 from rehearsal.ecs.engine import Container
 
 START_INTERVAL_S = 5.0
-"""Between health checks in the start period: Docker's ``--health-start-interval``."""
+"""Time between health checks in the start period: the default of Docker's
+``--health-start-interval``."""
 
-LAST_LINES = 12
-LOOK_EVERY_S = 0.1
+MAX_LINES = 12
+"""Lines of output that are shown of a failed task."""
+POLL_INTERVAL_S = 0.1
 
 
 class ContainerHealth(StrEnum):
@@ -25,7 +27,7 @@ class ContainerHealth(StrEnum):
 
 
 class RunningTask:
-    """`health` stays unknown where no check is defined."""
+    """`health` stays unknown if the task definition has no health check."""
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class RunningTask:
         container: Container,
         address: str,
         log: Path,
-        changes: Changes,
+        changes: ChangeNotifier,
     ) -> None:
         self.name = name
         self.definition = definition
@@ -44,49 +46,50 @@ class RunningTask:
         self.health = ContainerHealth.UNKNOWN
         self.health_reason = ""
         self.stopping = False
-        """It is to leave: first the load balancer, then altogether."""
-        self.told_to_stop = False
-        """It has got its stop signal."""
+        """True from the decision to stop the task; at first it only leaves the load balancer."""
+        self.stop_signal_sent = False
         self._log = log
         self._changes = changes
 
     def last_lines(self) -> Sequence[str]:
-        """The end of what it printed."""
+        """The last lines of output, prefixed with the task's name."""
         with self._log.open(errors="replace") as lines:
-            return [f"{self.name}: {line.rstrip()}" for line in deque(lines, LAST_LINES)]
+            return [f"{self.name}: {line.rstrip()}" for line in deque(lines, MAX_LINES)]
 
-    def last_words(self) -> str:
-        """The last line that it printed."""
-        return next(reversed(self.last_lines()), "it said nothing").removeprefix(f"{self.name}: ")
+    def last_line(self) -> str:
+        """The last line of output."""
+        return next(reversed(self.last_lines()), "no output").removeprefix(f"{self.name}: ")
 
-    async def says(self, text: str) -> None:
-        """Wait until it has printed `text`."""
-        # A file tells nobody that it has grown.
+    async def wait_for_output(self, text: str) -> None:
+        """Wait until the output contains `text`."""
+        # Files do not notify readers.
         while text not in await asyncio.to_thread(self._log.read_text, errors="replace"):  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def keep_checking(self, check: HealthCheck) -> None:
-        """Run the container's health check until cancelled, by Docker's rules."""
+        """Run the container's health check until canceled, by Docker's rules."""
         started, failures = time.monotonic(), 0
         while True:
-            starting = time.monotonic() - started < check.start_period_s
-            starting &= self.health is ContainerHealth.UNKNOWN
-            await asyncio.sleep(START_INTERVAL_S if starting else check.interval_s)
+            in_start_period = (
+                time.monotonic() - started < check.start_period_s
+                and self.health is ContainerHealth.UNKNOWN
+            )
+            await asyncio.sleep(START_INTERVAL_S if in_start_period else check.interval_s)
             reason = await self._check(check)
             if reason is None:
                 failures, self.health = 0, ContainerHealth.HEALTHY
-            elif not starting:
+            elif not in_start_period:
                 failures += 1
                 self.health_reason = reason
                 if failures >= check.retries:
                     self.health = ContainerHealth.UNHEALTHY
-            self._changes.note()
+            self._changes.notify()
 
     async def _check(self, check: HealthCheck) -> str | None:
-        """Why the check failed; None when it did not."""
+        """Run the health check once. Returns why it failed, and None if it succeeded."""
         try:
             async with asyncio.timeout(check.timeout_s):
                 exit_code, output = await self.container.execute(check.command)
         except TimeoutError:
             return f"its health check takes more than {check.timeout_s:g} s"
-        return None if exit_code == 0 else f"its health check says: {output or exit_code}"
+        return None if exit_code == 0 else f"its health check failed: {output or exit_code}"

@@ -1,4 +1,4 @@
-"""API keys, made by the operator's own tool on the deployed secret."""
+"""API keys, created with ``taskctl`` in the deployed secret."""
 
 import asyncio
 import json
@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from rehearsal import commands
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.proof_context import ProofContext
 from taskfleet.api_client import ApiClient
 
-REFRESHED_WITHIN_S = 60
-"""The promise: a key is known within a minute."""
-IN_A_ROW = 12
-"""Answers, to have met every process of every container."""
+KEY_REFRESH_TIMEOUT_S = 60
+"""The API promises to accept a new key within a minute."""
+CONSECUTIVE_SUCCESSES = 12
+"""Enough requests to reach every process of every container."""
 
 
-async def create(context: ProofContext, environment: Mapping[str, str], *, which: str) -> ApiClient:
-    """A client with a key of its own."""
-    async with context.proof(f"taskctl makes {which} key on the deployed secret"):
-        created = await commands.run(
+async def create_key(
+    context: ProofContext, environment: Mapping[str, str], *, which: str
+) -> ApiClient:
+    """Create a key and return a client that uses it."""
+    async with context.proof(f"taskctl creates the {which} key in the deployed secret"):
+        output = await commands.run(
             (
                 *(sys.executable, "-m", "taskctl", "keys", "create", "--client", "rehearsal"),
                 *("--environment", context.deployment.environment_name, "--json"),
@@ -28,22 +30,22 @@ async def create(context: ProofContext, environment: Mapping[str, str], *, which
             environment=environment,
             purpose="taskctl keys create",
         )
-        key = json.loads(created)["key"]
+        key = json.loads(output)["key"]
         return ApiClient(context.balancer.url, key=key, ca_file=context.ca_file)
 
 
-async def known_without_restart(context: ProofContext, api: ApiClient) -> None:
-    """A key that was made while the API ran is known to all of it."""
-    async with context.proof("A key that was made meanwhile is known to every process of the API"):
-        accepted = 0
+async def accepted_without_restart(context: ProofContext, api: ApiClient) -> None:
+    """Check that the running API accepts a key that was created after its start."""
+    async with context.proof("Every process of the API accepts a key that was created meanwhile"):
+        successes = 0
         try:
-            async with asyncio.timeout(REFRESHED_WITHIN_S):
-                while accepted < IN_A_ROW:
-                    answer = await asyncio.to_thread(api.request, "GET", "/operations")
-                    accepted = accepted + 1 if answer.status == HTTPStatus.OK else 0
-                    if not accepted:
+            async with asyncio.timeout(KEY_REFRESH_TIMEOUT_S):
+                while successes < CONSECUTIVE_SUCCESSES:
+                    response = await asyncio.to_thread(api.request, "GET", "/operations")
+                    successes = successes + 1 if response.status == HTTPStatus.OK else 0
+                    if not successes:
                         await asyncio.sleep(0.5)
         except TimeoutError:
-            raise Failed(
-                f"It is not known after {REFRESHED_WITHIN_S} s: {answer.problem}"
+            raise RehearsalFailed(
+                f"The key is not accepted after {KEY_REFRESH_TIMEOUT_S} s: {response.problem}"
             ) from None

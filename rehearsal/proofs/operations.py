@@ -1,4 +1,4 @@
-"""Every operation of the catalogue makes the image that it must."""
+"""Every operation of the catalog produces the expected image."""
 
 import asyncio
 import io
@@ -8,21 +8,21 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageStat
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.image_source import IMAGE, SAMPLES
 from rehearsal.proof_context import ProofContext
 from rehearsal.task_client import TaskClient
 
 SIZE = (640, 427)
-"""Of the sample."""
+"""Size of the sample image, in pixels."""
 
-OPERATIONS: Mapping[str, Mapping[str, Any]] = {
+PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "grayscale": {},
     "resize": {"width": 160, "height": 160, "mode": "fill"},
     "rotate": {"degrees": 90},
     "convert": {"format": "png"},
 }
-"""Parameters of each; an operation of the catalogue that is missing here is a failure."""
+"""Parameters by operation. An operation of the catalog that is missing here is a failure."""
 
 EXPECTED = {
     "grayscale": ("JPEG", "L", SIZE),
@@ -30,45 +30,47 @@ EXPECTED = {
     "rotate": ("JPEG", "RGB", SIZE[::-1]),
     "convert": ("PNG", "RGB", SIZE),
 }
-"""Format, mode and size of the image that must come out."""
+"""Format, mode and size of the result, by operation."""
 
-COMPARED_AT = (16, 16)
-"""So small that neither JPEG's losses nor the choice of a filter matter, only what is shown."""
+COMPARED_SIZE = (16, 16)
+"""Images are compared at this size, so that JPEG losses and resampling filters do not matter."""
 TOLERANCE = 6.0
-"""Mean difference of a pixel there, of 255, to what Pillow makes of the sample."""
+"""Largest mean difference per channel, of 255, from the image that Pillow makes of the sample."""
 
 
 async def every_operation(context: ProofContext, tasks: TaskClient) -> None:
-    async with context.proof("One task per operation is COMPLETED with the right image") as told:
-        answer = await asyncio.to_thread(tasks.api.request, "GET", "/operations")
-        names = sorted(operation["name"] for operation in answer.body["operations"])
-        if missing := set(names) - OPERATIONS.keys():
-            raise Failed(f"The rehearsal has no proof of {', '.join(sorted(missing))}.")
+    async with context.proof("One task per operation is COMPLETED with the right image") as notes:
+        catalog = await asyncio.to_thread(tasks.api.request, "GET", "/operations")
+        names = sorted(operation["name"] for operation in catalog.body["operations"])
+        if missing := set(names) - PARAMETERS.keys():
+            raise RehearsalFailed(f"The rehearsal does not test {', '.join(sorted(missing))}.")
         for name in names:
             task_id = await tasks.submit(
-                context.images.url(), operations=[{"name": name, **OPERATIONS[name]}]
+                context.images.url(), operations=[{"name": name, **PARAMETERS[name]}]
             )
-            task = await tasks.over(task_id, status="COMPLETED")
+            task = await tasks.wait_until_final(task_id, expected="COMPLETED")
             response = await asyncio.to_thread(tasks.api.download, task["resultUrl"])
             if response.status != HTTPStatus.OK:
-                raise Failed(f"The result of {name} is not served under its URL.")
+                raise RehearsalFailed(f"The result of {name} cannot be downloaded.")
             _compare(name, response.data)
             context.report.figures.tasksCompleted += 1
-        told.append(f"({', '.join(names)})")
+        notes.append(f"({', '.join(names)})")
 
 
 def _compare(name: str, data: bytes) -> None:
-    """Raises ``Failed`` when the image is not what the operation must make of the sample."""
+    """Raises ``RehearsalFailed`` if the image is not what the operation makes of the sample."""
     with Image.open(io.BytesIO(data)) as result, Image.open(SAMPLES / IMAGE) as sample:
-        found = (result.format, result.mode, result.size)
-        if found != EXPECTED[name]:
-            raise Failed(f"The result of {name} is {found}, not {EXPECTED[name]}.")
-        shown = result.convert("RGB").resize(COMPARED_AT)
-        expected = _expected(name, sample).resize(COMPARED_AT)
-        difference = ImageStat.Stat(ImageChops.difference(shown, expected))
+        actual = (result.format, result.mode, result.size)
+        if actual != EXPECTED[name]:
+            raise RehearsalFailed(f"The result of {name} is {actual}, not {EXPECTED[name]}.")
+        small_result = result.convert("RGB").resize(COMPARED_SIZE)
+        small_expected = _expected(name, sample).resize(COMPARED_SIZE)
+        difference = ImageStat.Stat(ImageChops.difference(small_result, small_expected))
     mean = sum(difference.mean) / len(difference.mean)
     if mean > TOLERANCE:
-        raise Failed(f"The result of {name} shows something else: pixels differ by {mean:.1f}.")
+        raise RehearsalFailed(
+            f"The result of {name} differs from the expected image by {mean:.1f} per channel."
+        )
 
 
 def _expected(name: str, sample: Image.Image) -> Image.Image:
@@ -76,7 +78,8 @@ def _expected(name: str, sample: Image.Image) -> Image.Image:
         case "grayscale":
             return sample.convert("L").convert("RGB")
         case "rotate":
-            return sample.transpose(Image.Transpose.ROTATE_270)  # Pillow turns the other way
+            # The operation turns clockwise, Pillow counterclockwise.
+            return sample.transpose(Image.Transpose.ROTATE_270)
         case "resize":
             edge = min(sample.size)
             left, top = (sample.width - edge) // 2, (sample.height - edge) // 2

@@ -1,41 +1,41 @@
-"""What was recorded but not queued is sent by the reconciler, run as its schedule says."""
+"""A task that was recorded but not queued is sent by the reconciler, run as its schedule says."""
 
 from http import HTTPStatus
 
 from rehearsal.ecs import eventbridge
 from rehearsal.ecs.definitions import TaskDefinition
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.proof_context import ProofContext
 from rehearsal.task_client import TaskClient
 
 SEND = "sqs:SendMessage"
-MOST_RUNS = 10
-"""The row is due some seconds after its submission (UNSENT_CHECK_S)."""
+MAX_RUNS = 10
+"""Several runs may be needed: a task is due only seconds after its submission (UNSENT_CHECK_S)."""
 
 
 async def submit_unsent(context: ProofContext, tasks: TaskClient) -> str:
-    """Submit while the queue does not take messages from the API; returns the task's id."""
-    async with context.proof("With the queue down, a task is recorded all the same: 202"):
-        role = context.player.definition(context.api.task_definition_arn).task_role
-        with context.gate.outage(role=role, action=SEND):
+    """Submit a task while the API cannot send messages. Returns the task's ID."""
+    async with context.proof("A submission is answered with 202 while the queue is down"):
+        role = context.control_plane.definition(context.api.task_definition_arn).task_role
+        with context.authorizer.outage(role=role, action=SEND):
             return await tasks.submit(context.images.url(), expected=HTTPStatus.ACCEPTED)
 
 
 async def reconcile(context: ProofContext, tasks: TaskClient, task_id: str) -> None:
-    """Run the schedule's task until the unsent task has been sent."""
-    async with context.proof("The reconciler, run by its schedule's role, gets it done") as told:
+    """Run the scheduled task until it has sent the unsent task."""
+    async with context.proof("The scheduled reconciler sends the task, and it completes") as notes:
         schedule = eventbridge.read_schedule(context.clients)
-        definition = context.player.definition(schedule.task_definition_arn)
+        definition = context.control_plane.definition(schedule.task_definition_arn)
         runs = 0
-        while not context.gate.has_done(definition.task_role, SEND):
-            if runs == MOST_RUNS:
-                raise Failed(f"After {runs} runs the reconciler has sent nothing.")
-            eventbridge.permit_start(schedule, definition, context.gate)
+        while not context.authorizer.has_used(definition.task_role, SEND):
+            if runs == MAX_RUNS:
+                raise RehearsalFailed(f"The reconciler has sent nothing in {runs} runs.")
+            eventbridge.authorize_start(schedule, definition, context.authorizer)
             await _run(context, definition)
             runs += 1
-        await tasks.over(task_id, status="COMPLETED")
+        await tasks.wait_until_final(task_id, expected="COMPLETED")
         context.report.figures.tasksCompleted += 1
-        told.append(f"({schedule.expression}, {runs} runs)")
+        notes.append(f"({schedule.expression}; runs needed: {runs})")
 
 
 async def _run(context: ProofContext, definition: TaskDefinition) -> None:
@@ -45,6 +45,6 @@ async def _run(context: ProofContext, definition: TaskDefinition) -> None:
     finally:
         await task.container.remove()
     if exit_code != 0:
-        raise Failed(
-            f"The reconciler ended with exit code {exit_code}.", details=tuple(task.last_lines())
+        raise RehearsalFailed(
+            f"The reconciler exited with {exit_code}.", details=tuple(task.last_lines())
         )

@@ -1,4 +1,4 @@
-"""A new version of the API, deployed under load: nobody notices."""
+"""A rolling deployment of the API under load: no request fails."""
 
 import asyncio
 import itertools
@@ -7,24 +7,24 @@ from http import HTTPStatus
 
 from urllib3.exceptions import HTTPError
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.proof_context import ProofContext
 from rehearsal.task_client import TaskClient
 
 CLIENTS = 4
 PAUSE_S = 0.02
-"""Of a client between two requests."""
-SUBMIT_EVERY = 40
-"""One request in so many is a submission."""
-AROUND_S = 2.0
-"""Load before and after."""
+"""Pause of a client between two requests."""
+REQUESTS_PER_SUBMISSION = 40
+"""One request in this many is a submission; the others read a task."""
+LOAD_BEFORE_AND_AFTER_S = 2.0
+"""How long the load runs before and after the deployment."""
 
-CHANGED = {"api_graceful_timeout_s": "24"}
-"""A setting that changes the API's task definition and nothing that it does."""
+CHANGED_SETTING = {"api_graceful_timeout_s": "24"}
+"""Changes the API's task definition but not its behavior under load."""
 
 
 class _Load:
-    """What clients met, while it ran."""
+    """Sends requests and counts failures."""
 
     def __init__(self, context: ProofContext, tasks: TaskClient) -> None:
         self.requests = 0
@@ -34,46 +34,46 @@ class _Load:
         self._api = tasks.api
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until canceled."""
         async with asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
-                clients.create_task(self._client())
+                clients.create_task(self._run_client())
 
-    async def _client(self) -> None:
+    async def _run_client(self) -> None:
         for number in itertools.count():
-            if number % SUBMIT_EVERY == 0 or not self.task_ids:
-                await self._ask("POST", "/tasks", {"inputImageUrl": self._context.images.url()})
+            if number % REQUESTS_PER_SUBMISSION == 0 or not self.task_ids:
+                await self._send("POST", "/tasks", {"inputImageUrl": self._context.images.url()})
             else:
-                await self._ask("GET", f"/tasks/{self.task_ids[-1]}")
+                await self._send("GET", f"/tasks/{self.task_ids[-1]}")
             await asyncio.sleep(PAUSE_S)
 
-    async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> None:
+    async def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> None:
         request = f"{method} {path.partition('/tasks/')[1] or path}"
         self.requests += 1
         try:
-            answer = await asyncio.to_thread(self._api.request, method, path, body=body)
+            response = await asyncio.to_thread(self._api.request, method, path, body=body)
         except HTTPError as error:
             self.failures.append(f"{request}: {error}")
             return
-        if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            self.failures.append(f"{request}: {answer.status} {answer.problem}")
-        elif answer.status == HTTPStatus.CREATED:
-            self.task_ids.append(str(answer.body["taskId"]))
+        if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+            self.failures.append(f"{request}: {response.status} {response.problem}")
+        elif response.status == HTTPStatus.CREATED:
+            self.task_ids.append(str(response.body["taskId"]))
 
 
 async def rollout(context: ProofContext, tasks: TaskClient) -> None:
-    async with context.proof("A rolling deployment under load") as told:
-        before = context.api.task_definition_arn
+    async with context.proof("No request fails during a rolling deployment") as notes:
+        definition_before = context.api.task_definition_arn
         load = _Load(context, tasks)
         running = asyncio.create_task(load.run())
         try:
-            await asyncio.sleep(AROUND_S)
-            await context.deployment.update(**CHANGED)
+            await asyncio.sleep(LOAD_BEFORE_AND_AFTER_S)
+            await context.deployment.update(**CHANGED_SETTING)
             api = context.api
-            if api.task_definition_arn == before:
-                raise Failed(f"{CHANGED} has not changed the API's task definition.")
-            await context.player.steady(api)
-            await asyncio.sleep(AROUND_S)
+            if api.task_definition_arn == definition_before:
+                raise RehearsalFailed(f"{CHANGED_SETTING} did not change the API's definition.")
+            await context.control_plane.wait_until_steady(api)
+            await asyncio.sleep(LOAD_BEFORE_AND_AFTER_S)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -81,10 +81,10 @@ async def rollout(context: ProofContext, tasks: TaskClient) -> None:
         context.report.figures.requestsDuringRollout = load.requests
         context.report.figures.failedDuringRollout = len(load.failures)
         if load.failures:
-            raise Failed(
+            raise RehearsalFailed(
                 f"{len(load.failures)} of {load.requests} requests failed during a rollout.",
                 details=tuple(sorted(set(load.failures))[:10]),
             )
-        told.append(f"{load.requests} requests, none failed.")
-        await tasks.completed(load.task_ids)
+        notes.append(f"{load.requests} requests.")
+        await tasks.wait_until_completed(load.task_ids)
         context.report.figures.tasksCompleted += len(load.task_ids)

@@ -1,4 +1,4 @@
-"""After ``cdk destroy`` nothing of ours is left."""
+"""``cdk destroy`` deletes everything that the deployment created."""
 
 from collections.abc import Iterator
 
@@ -6,35 +6,35 @@ from cdk.commands.empty_buckets import NotDisposable, empty_buckets
 from rehearsal.aws_clients import AwsClients
 from rehearsal.deployment import CdkDeployment
 from rehearsal.ecs.definitions import read_services
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.report import RehearsalReport
 
 DISPOSABLE = {"disposable": "true"}
-"""What lifts the protection of a profile that keeps its data."""
+"""Turns off the deletion protection of a profile that retains its data."""
 
 
 async def destroy(deployment: CdkDeployment, clients: AwsClients, report: RehearsalReport) -> None:
-    """Delete everything, as ``make destroy`` does."""
+    """Destroy the deployment as ``make destroy`` does."""
     if deployment.is_protected:
-        with report.step("An environment that keeps its data refuses to be destroyed"):
+        with report.step("An environment that retains its data refuses to be destroyed"):
             try:
-                _empty(deployment, clients)
+                _empty_buckets(deployment, clients)
             except NotDisposable:
                 pass
             else:
-                raise Failed("The buckets of an environment that keeps its data were emptied.")
-        with report.step("Its protection is lifted by another deployment"):
+                raise RehearsalFailed("The buckets of a protected environment were emptied.")
+        with report.step("Another deployment turns its protection off"):
             await deployment.update(**DISPOSABLE)
-    with report.step("cdk destroy --all leaves nothing of ours"):
-        _empty(deployment, clients)
+    with report.step("cdk destroy --all deletes all resources"):
+        _empty_buckets(deployment, clients)
         await deployment.destroy()
-        left = list(_left(clients, f"taskfleet-{deployment.environment_name}-"))
-        report.figures.leftAfterDestroy = len(left)
-        if left:
-            raise Failed(f"cdk destroy leaves {', '.join(left)}.")
+        remaining = list(_remaining(clients, f"taskfleet-{deployment.environment_name}-"))
+        report.figures.leftAfterDestroy = len(remaining)
+        if remaining:
+            raise RehearsalFailed(f"cdk destroy did not delete {', '.join(remaining)}.")
 
 
-def _empty(deployment: CdkDeployment, clients: AwsClients) -> None:
+def _empty_buckets(deployment: CdkDeployment, clients: AwsClients) -> None:
     empty_buckets(
         cloudformation=clients.cloudformation,
         s3=clients.s3,
@@ -42,9 +42,9 @@ def _empty(deployment: CdkDeployment, clients: AwsClients) -> None:
     )
 
 
-def _left(clients: AwsClients, prefix: str) -> Iterator[str]:
-    """Stacks, services, queues, tables, buckets, secrets and roles with names of `prefix`."""
-    names = {
+def _remaining(clients: AwsClients, prefix: str) -> Iterator[str]:
+    """The stacks and resources that still exist and whose names start with `prefix`."""
+    names_by_kind = {
         "stack": [
             stack["StackName"] for stack in clients.cloudformation.describe_stacks()["Stacks"]
         ],
@@ -57,5 +57,5 @@ def _left(clients: AwsClients, prefix: str) -> Iterator[str]:
         ],
         "role": [role["RoleName"] for role in clients.iam.list_roles(MaxItems=1_000)["Roles"]],
     }
-    for kind, found in names.items():
-        yield from (f"the {kind} {name}" for name in found if name.startswith(prefix))
+    for kind, names in names_by_kind.items():
+        yield from (f"the {kind} {name}" for name in names if name.startswith(prefix))

@@ -1,8 +1,9 @@
-"""The project's CDK app with one thing broken in what it synthesizes.
+"""The project's CDK app with one defect in the synthesized templates.
 
     cdk synth --app "python -m tests.rehearsal.broken_app missing-permission"
 
-A breakage changes the templates behind the back of the settings, which refuse some of them.
+A defect is written into the templates after synthesis, since the settings class rejects some of
+them.
 """
 
 import json
@@ -18,7 +19,7 @@ Properties = dict[str, Any]
 
 
 def _resources(templates: Mapping[Path, Any], kind: str, *, stack: str) -> Iterator[Properties]:
-    """The properties of every resource of a type (without ``AWS::``) in a stack."""
+    """The properties of every resource of a type in a stack. `kind` is the type without AWS::."""
     for path, template in templates.items():
         if path.name.endswith(f"-{stack}.template.json"):
             for resource in template["Resources"].values():
@@ -61,7 +62,7 @@ def unused_permission(templates: Mapping[Path, Any]) -> None:
                 statement["Action"] = ["s3:GetObject", "s3:DeleteObject"]
 
 
-BREAKAGES: Mapping[str, Callable[[Mapping[Path, Any]], None]] = {
+DEFECTS: Mapping[str, Callable[[Mapping[Path, Any]], None]] = {
     "wrong-environment-name": wrong_environment_name,
     "missing-permission": missing_permission,
     "wrong-health-path": wrong_health_path,
@@ -70,14 +71,14 @@ BREAKAGES: Mapping[str, Callable[[Mapping[Path, Any]], None]] = {
 }
 
 
-def main(breakage: str) -> None:
+def main(defect: str) -> None:
     app.main()
     folder = Path(os.environ["CDK_OUTDIR"])
     templates = {path: json.loads(path.read_text()) for path in folder.glob("*.template.json")}
     before = json.dumps(list(templates.values()))
-    BREAKAGES[breakage](templates)
+    DEFECTS[defect](templates)
     if json.dumps(list(templates.values())) == before:
-        sys.exit(f"{breakage} has found nothing to break")
+        sys.exit(f"{defect} has changed no template")
     for path, template in templates.items():
         path.write_text(json.dumps(template))
 

@@ -1,4 +1,4 @@
-"""A server on loopback, for the length of a ``with``."""
+"""An HTTP server on loopback that lives as long as a ``with``."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def serving(handle: Handler) -> AsyncIterator[int]:
-    """Gives the port."""
+    """Yields the port."""
     runner = web.ServerRunner(web.Server(handle), shutdown_timeout=1)
     await runner.setup()
     try:

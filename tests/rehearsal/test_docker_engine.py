@@ -1,4 +1,4 @@
-"""Containers as task definitions describe them, in a real Docker engine."""
+"""The Docker engine runs containers as the task definition describes them."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from rehearsal.assembly import ImageAsset
 from rehearsal.docker_cli import DockerCli
 from rehearsal.ecs import docker_engine
 from rehearsal.ecs.docker_engine import LABEL, DockerContainer, DockerEngine
-from rehearsal.ecs.engine import ContainerOrder
-from tests.rehearsal.test_service_scheduler import FIRST
+from rehearsal.ecs.engine import ContainerSpec
+from tests.rehearsal.definitions import VERSION_1
 
 pytestmark = pytest.mark.docker
 
@@ -38,16 +38,16 @@ def writable(path):
     return True
 
 
-def end(signum, _frame):
-    print("heard", signum, flush=True)
+def stop(signum, _frame):
+    print("received", signum, flush=True)
     sys.exit(7)
 
 
-signal.signal(signal.SIGINT, end)
+signal.signal(signal.SIGINT, stop)
 status = pathlib.Path("/proc/self/status").read_text()
 print(json.dumps({
     "arguments": sys.argv[1:],
-    "told": os.environ["TOLD"],
+    "variable": os.environ["VARIABLE"],
     "user": [os.getuid(), os.getgid()],
     "root": writable("/"),
     "tmp": writable("/tmp"),
@@ -55,9 +55,9 @@ print(json.dumps({
 }), flush=True)
 time.sleep(600)
 """
-DEFINITION = replace(FIRST, user="10001:10001", command=["run"], image_tag="0" * 64)
+DEFINITION = replace(VERSION_1, user="10001:10001", command=["run"], image_tag="0" * 64)
 NAME = f"taskfleet-test-{os.getpid()}"
-WITHIN_S = 30
+TIMEOUT_S = 30
 
 
 @pytest.fixture
@@ -67,29 +67,32 @@ def cli() -> DockerCli:
 
 @asynccontextmanager
 async def started(cli: DockerCli, folder: Path) -> AsyncIterator[tuple[DockerContainer, Path]]:
+    """A container and its log, after its first line of output."""
     (folder / "test").mkdir()
     (folder / "test/Dockerfile").write_text(DOCKERFILE)
     (folder / "program.py").write_text(PROGRAM)
     engine = DockerEngine(cli)
     asset = ImageAsset(folder, "test/Dockerfile", None, {}, "images", DEFINITION.image_tag)
-    await engine.provide(asset)
+    await engine.prepare_image(asset)
     log = folder / "log"
-    container = await engine.start(ContainerOrder(NAME, DEFINITION, {"TOLD": "yes"}, log))
+    container = await engine.start(ContainerSpec(NAME, DEFINITION, {"VARIABLE": "yes"}, log))
     try:
-        async with asyncio.timeout(WITHIN_S):
-            while "\n" not in log.read_text():  # noqa: ASYNC110 - another process's
+        async with asyncio.timeout(TIMEOUT_S):
+            while "\n" not in log.read_text():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.05)
         yield container, log
     finally:
         await container.remove()
 
 
-def test_a_container_is_as_its_definition_says(cli: DockerCli, tmp_path: Path) -> None:
+def test_a_container_has_the_user_root_and_capabilities_of_its_definition(
+    cli: DockerCli, tmp_path: Path
+) -> None:
     async def check() -> None:
         async with started(cli, tmp_path) as (_, log):
             assert json.loads(log.read_text()) == {
                 "arguments": ["run"],
-                "told": "yes",
+                "variable": "yes",
                 "user": [10001, 10001],
                 "root": False,
                 "tmp": True,
@@ -99,29 +102,29 @@ def test_a_container_is_as_its_definition_says(cli: DockerCli, tmp_path: Path) -
     asyncio.run(check())
 
 
-def test_it_gets_its_images_stop_signal_and_its_exit_code_is_told(
+def test_a_container_gets_the_stop_signal_of_its_image_and_returns_its_exit_code(
     cli: DockerCli, tmp_path: Path
 ) -> None:
     async def check() -> None:
         async with started(cli, tmp_path) as (container, log):
-            await container.ask_to_stop()
-            async with asyncio.timeout(WITHIN_S):
+            await container.send_stop_signal()
+            async with asyncio.timeout(TIMEOUT_S):
                 assert await container.wait() == 7
-            assert "heard 2" in log.read_text()
+            assert "received 2" in log.read_text()
 
     asyncio.run(check())
 
 
-def test_a_command_runs_inside_it(cli: DockerCli, tmp_path: Path) -> None:
+def test_a_command_runs_inside_the_container(cli: DockerCli, tmp_path: Path) -> None:
     async def check() -> None:
         async with started(cli, tmp_path) as (container, _):
-            code = "import os, sys; print(os.environ['TOLD'], os.getuid()); sys.exit(3)"
+            code = "import os, sys; print(os.environ['VARIABLE'], os.getuid()); sys.exit(3)"
             assert await container.execute(["python", "-c", code]) == (3, "yes 10001")
 
     asyncio.run(check())
 
 
-def test_nothing_is_left_of_it(cli: DockerCli, tmp_path: Path) -> None:
+def test_a_removed_container_is_gone(cli: DockerCli, tmp_path: Path) -> None:
     async def check() -> None:
         async with started(cli, tmp_path):
             pass
@@ -130,27 +133,28 @@ def test_nothing_is_left_of_it(cli: DockerCli, tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_only_what_a_dead_rehearsal_left_is_removed(cli: DockerCli, tmp_path: Path) -> None:
+def test_only_containers_of_dead_rehearsals_are_orphans(cli: DockerCli, tmp_path: Path) -> None:
     async def check() -> None:
         async with started(cli, tmp_path):
             orphan = f"{NAME}-orphan"
-            dead = 2**22  # more than Linux gives to any process
+            unused_pid = 2**22  # above the highest process ID of Linux (proc(5), pid_max)
             await cli.run(
-                *("create", f"--name={orphan}", f"--label={LABEL}={dead}"),
+                *("create", f"--name={orphan}", f"--label={LABEL}={unused_pid}"),
                 "taskfleet-rehearsal-test:" + "0" * 32,
-                purpose="Leaving a container behind",
+                purpose="Creating an orphaned container",
             )
             await docker_engine.remove_orphans(cli)
-            _, left = await cli.attempt(
+            _, remaining = await cli.attempt(
                 "ps", "--all", f"--filter=name={NAME}", "--format={{.Names}}"
             )
-            assert left.split() == [NAME]
+            assert remaining.split() == [NAME]
 
     asyncio.run(check())
 
 
-def test_no_engine_is_no_error() -> None:
-    nowhere = DockerCli({"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nowhere.sock"})
+def test_docker_is_unavailable_without_an_engine_or_without_the_command() -> None:
+    without_engine = DockerCli({"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nowhere.sock"})
+    without_command = DockerCli({"PATH": "/nowhere"})
 
-    assert not asyncio.run(docker_engine.is_available(nowhere))
-    assert not asyncio.run(docker_engine.is_available(DockerCli({"PATH": "/nowhere"})))
+    assert not asyncio.run(docker_engine.is_available(without_engine))
+    assert not asyncio.run(docker_engine.is_available(without_command))

@@ -1,4 +1,4 @@
-"""What the emulated CloudFormation does beyond moto's."""
+"""The behavior that the emulated CloudFormation adds to moto's."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from rehearsal.aws.emulator import EmulatedAws
 from rehearsal.aws_clients import AwsClients
 from rehearsal.ecs.definitions import read_services, read_task_definition
 
-pytestmark = pytest.mark.xdist_group("moto's own memory")
+pytestmark = pytest.mark.xdist_group("moto's global state")
 
 CONTAINER = {
     "Name": "one",
@@ -80,7 +80,7 @@ def deployed(clients: AwsClients) -> AwsClients:
     return clients
 
 
-def test_a_task_definition_is_described_with_all_that_was_deployed(deployed: AwsClients) -> None:
+def test_a_task_definition_is_described_with_all_deployed_properties(deployed: AwsClients) -> None:
     (service,) = read_services(deployed.ecs)
     definition = read_task_definition(deployed.ecs, service.task_definition_arn)
 
@@ -104,7 +104,7 @@ def test_a_task_definition_is_described_with_all_that_was_deployed(deployed: Aws
     assert (definition.health_check.interval_s, definition.health_check.retries) == (7, 3)
 
 
-def test_a_service_is_described_with_all_that_was_deployed(deployed: AwsClients) -> None:
+def test_a_service_is_described_with_all_deployed_properties(deployed: AwsClients) -> None:
     (service,) = read_services(deployed.ecs)
 
     assert (service.desired_count, service.target_group_arn, service.target_port) == (
@@ -115,7 +115,7 @@ def test_a_service_is_described_with_all_that_was_deployed(deployed: AwsClients)
     assert (service.min_healthy_percent, service.max_percent) == (50, 150)
 
 
-def test_a_service_uses_a_changed_task_definition(deployed: AwsClients) -> None:
+def test_a_service_uses_the_new_task_definition_after_an_update(deployed: AwsClients) -> None:
     (before,) = read_services(deployed.ecs)
 
     deployed.cloudformation.update_stack(StackName="stack", TemplateBody=template(user="10002"))
@@ -125,7 +125,7 @@ def test_a_service_uses_a_changed_task_definition(deployed: AwsClients) -> None:
     assert read_task_definition(deployed.ecs, after.task_definition_arn).user == "10002"
 
 
-def test_a_secret_keeps_what_was_written_into_it(deployed: AwsClients) -> None:
+def test_an_update_does_not_overwrite_the_value_of_a_secret(deployed: AwsClients) -> None:
     outputs = deployed.cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["Outputs"]
     secret = outputs[0]["OutputValue"]
     assert deployed.secretsmanager.get_secret_value(SecretId=secret)["SecretString"] == "{}"
@@ -135,11 +135,11 @@ def test_a_secret_keeps_what_was_written_into_it(deployed: AwsClients) -> None:
         StackName="stack", TemplateBody=template(text='{"other": 2}')
     )
 
-    kept = deployed.secretsmanager.get_secret_value(SecretId=secret)["SecretString"]
-    assert kept == '{"key": 1}'
+    value = deployed.secretsmanager.get_secret_value(SecretId=secret)["SecretString"]
+    assert value == '{"key": 1}'
 
 
-def test_nothing_is_left_of_a_deleted_stack_not_even_after_a_look_at_it(
+def test_describing_a_deleted_stack_does_not_create_its_resources_again(
     deployed: AwsClients,
 ) -> None:
     stack_id = deployed.cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["StackId"]
@@ -152,9 +152,7 @@ def test_nothing_is_left_of_a_deleted_stack_not_even_after_a_look_at_it(
     assert not deployed.secretsmanager.list_secrets()["SecretList"]
 
 
-def test_a_protected_stack_is_not_deleted_until_its_protection_is_lifted(
-    deployed: AwsClients,
-) -> None:
+def test_a_stack_with_termination_protection_cannot_be_deleted(deployed: AwsClients) -> None:
     cloudformation = deployed.cloudformation
     cloudformation.update_termination_protection(
         StackName="stack", EnableTerminationProtection=True
@@ -170,8 +168,8 @@ def test_a_protected_stack_is_not_deleted_until_its_protection_is_lifted(
     assert not read_services(deployed.ecs)
 
 
-def test_scaling_bounds_need_a_service_that_exists(deployed: AwsClients) -> None:
-    bounds = {
+def test_a_scalable_target_needs_an_existing_service(deployed: AwsClients) -> None:
+    scalable_target = {
         "Type": "AWS::ApplicationAutoScaling::ScalableTarget",
         "Properties": {
             "ServiceNamespace": "ecs",
@@ -185,5 +183,5 @@ def test_scaling_bounds_need_a_service_that_exists(deployed: AwsClients) -> None
     with pytest.raises(ClientError):
         deployed.cloudformation.create_stack(
             StackName="other",
-            TemplateBody=json.dumps({"Resources": {"Bounds": bounds}}),
+            TemplateBody=json.dumps({"Resources": {"ScalableTarget": scalable_target}}),
         )

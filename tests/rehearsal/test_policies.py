@@ -1,4 +1,4 @@
-"""What a role may do, judged as IAM does."""
+"""Policy evaluation: which calls a role's policies allow."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from rehearsal.aws.policies import Policy, read_policy
 from rehearsal.aws.required_permissions import RequiredPermission
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -28,7 +28,7 @@ def iam(session: boto3.Session) -> Iterator["IAMClient"]:
         yield client
 
 
-def allowing(iam: "IAMClient", *statements: dict[str, Any]) -> Policy:
+def policy_with(iam: "IAMClient", *statements: dict[str, Any]) -> Policy:
     document = {"Version": "2012-10-17", "Statement": list(statements)}
     iam.put_role_policy(RoleName=ROLE, PolicyName="one", PolicyDocument=json.dumps(document))
     return read_policy(iam, ROLE)
@@ -38,8 +38,8 @@ def statement(action: str | list[str], resource: str | list[str], **more: Any) -
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def test_only_what_is_allowed_is(iam: "IAMClient") -> None:
-    policy = allowing(iam, statement(["dynamodb:GetItem", "dynamodb:PutItem"], TABLE))
+def test_a_statement_allows_its_actions_on_its_resources_only(iam: "IAMClient") -> None:
+    policy = policy_with(iam, statement(["dynamodb:GetItem", "dynamodb:PutItem"], TABLE))
 
     assert policy.allows(RequiredPermission("dynamodb:PutItem", TABLE))
     assert not policy.allows(RequiredPermission("dynamodb:Scan", TABLE))
@@ -47,19 +47,19 @@ def test_only_what_is_allowed_is(iam: "IAMClient") -> None:
     assert not policy.allows(RequiredPermission("dynamodb:GetItem", "*"))
 
 
-def test_a_role_without_a_policy_may_nothing(iam: "IAMClient") -> None:
+def test_a_role_without_a_policy_may_do_nothing(iam: "IAMClient") -> None:
     assert not read_policy(iam, ROLE).allows(RequiredPermission("sqs:SendMessage", "*"))
 
 
-def test_a_wildcard_covers_what_it_stands_for(iam: "IAMClient") -> None:
-    policy = allowing(iam, statement("s3:PutObject", "arn:aws:s3:::b/results/*"))
+def test_a_wildcard_matches_any_characters(iam: "IAMClient") -> None:
+    policy = policy_with(iam, statement("s3:PutObject", "arn:aws:s3:::b/results/*"))
 
     assert policy.allows(RequiredPermission("s3:PutObject", "arn:aws:s3:::b/results/a/1.jpg"))
     assert not policy.allows(RequiredPermission("s3:PutObject", "arn:aws:s3:::b/uploads/a"))
 
 
-def test_a_denial_overrides(iam: "IAMClient") -> None:
-    policy = allowing(
+def test_an_explicit_deny_overrides_an_allow(iam: "IAMClient") -> None:
+    policy = policy_with(
         iam, statement("sqs:*", "*"), statement("sqs:SendMessage", "*", Effect="Deny")
     )
 
@@ -67,25 +67,25 @@ def test_a_denial_overrides(iam: "IAMClient") -> None:
     assert not policy.allows(RequiredPermission("sqs:SendMessage", "arn:aws:sqs:us-east-1:1:q"))
 
 
-def test_a_role_is_passed_only_to_whom_it_may_be(iam: "IAMClient") -> None:
+def test_a_role_may_be_passed_only_to_the_service_in_the_condition(iam: "IAMClient") -> None:
     condition = {"StringLike": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
-    policy = allowing(iam, statement("iam:PassRole", PASSED, Condition=condition))
+    policy = policy_with(iam, statement("iam:PassRole", PASSED, Condition=condition))
 
     assert policy.allows(RequiredPermission("iam:PassRole", PASSED, "ecs-tasks.amazonaws.com"))
     assert not policy.allows(RequiredPermission("iam:PassRole", PASSED, "ec2.amazonaws.com"))
 
 
-def test_a_condition_that_cannot_be_judged_is_not_passed_over(iam: "IAMClient") -> None:
+def test_a_policy_with_an_unsupported_condition_is_rejected(iam: "IAMClient") -> None:
     condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
 
-    with pytest.raises(Failed, match="SourceIp"):
-        allowing(iam, statement("sqs:SendMessage", "*", Condition=condition))
+    with pytest.raises(RehearsalFailed, match="SourceIp"):
+        policy_with(iam, statement("sqs:SendMessage", "*", Condition=condition))
 
 
-def test_an_attached_policy_is_not_passed_over(iam: "IAMClient") -> None:
+def test_an_attached_policy_is_rejected(iam: "IAMClient") -> None:
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement("s3:*", "*")]})
     arn = iam.create_policy(PolicyName="wide", PolicyDocument=document)["Policy"]["Arn"]
     iam.attach_role_policy(RoleName=ROLE, PolicyArn=arn)
 
-    with pytest.raises(Failed, match="wide"):
+    with pytest.raises(RehearsalFailed, match="wide"):
         read_policy(iam, ROLE)

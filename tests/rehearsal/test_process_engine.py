@@ -1,4 +1,4 @@
-"""Processes in place of containers: what they run, what they are told, and how they end."""
+"""The process engine: command, environment and exit of its processes."""
 
 import asyncio
 import json
@@ -11,26 +11,26 @@ from pathlib import Path
 import pytest
 
 from rehearsal.assembly import ImageAsset
-from rehearsal.ecs.engine import Container, ContainerOrder
+from rehearsal.ecs.engine import Container, ContainerSpec
 from rehearsal.ecs.process_engine import ProcessEngine
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from tests.local.process_exit import wait_for_exit
-from tests.rehearsal.test_service_scheduler import FIRST
+from tests.rehearsal.definitions import VERSION_1
 
 PROGRAM = """
 import json, os, sys, time
-said = {"environment": dict(os.environ), "arguments": sys.argv[1:], "pid": os.getpid()}
-print(json.dumps(said), flush=True)
+output = {"environment": dict(os.environ), "arguments": sys.argv[1:], "pid": os.getpid()}
+print(json.dumps(output), flush=True)
 time.sleep(600)
 """
-WITHIN_S = 20
+TIMEOUT_S = 20
 
 
 def asset(folder: Path, dockerfile: str) -> ImageAsset:
     (folder / "one").mkdir(parents=True)
     (folder / "one/Dockerfile").write_text(dockerfile)
     (folder / "program.py").write_text(PROGRAM)
-    return ImageAsset(folder, "one/Dockerfile", None, {}, "images", FIRST.image_tag)
+    return ImageAsset(folder, "one/Dockerfile", None, {}, "images", VERSION_1.image_tag)
 
 
 def dockerfile(*, command: str = '["run"]') -> str:
@@ -41,22 +41,22 @@ def dockerfile(*, command: str = '["run"]') -> str:
 async def started(
     folder: Path, *, text: str | None = None, command: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[Container, Path]]:
-    """A container, and its log once it has said something."""
+    """A process and its log, after its first line of output."""
     engine = ProcessEngine(folder, reason="for a test")
-    await engine.provide(asset(folder / "asset", text or dockerfile()))
+    await engine.prepare_image(asset(folder / "asset", text or dockerfile()))
     log = folder / "log"
-    definition = replace(FIRST, command=command)
-    container = await engine.start(ContainerOrder("name", definition, {"TOLD": "yes"}, log))
+    definition = replace(VERSION_1, command=command)
+    container = await engine.start(ContainerSpec("name", definition, {"VARIABLE": "yes"}, log))
     try:
-        async with asyncio.timeout(WITHIN_S):
-            while "\n" not in log.read_text():  # noqa: ASYNC110 - another process's
+        async with asyncio.timeout(TIMEOUT_S):
+            while "\n" not in log.read_text():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         yield container, log
     finally:
         await container.remove()
 
 
-def test_it_runs_the_images_entry_point_on_the_assets_files(tmp_path: Path) -> None:
+def test_a_process_runs_the_entry_point_and_command_of_the_image(tmp_path: Path) -> None:
     async def check() -> None:
         async with started(tmp_path) as (_, log):
             assert '"arguments": ["run"]' in log.read_text()
@@ -64,7 +64,7 @@ def test_it_runs_the_images_entry_point_on_the_assets_files(tmp_path: Path) -> N
     asyncio.run(check())
 
 
-def test_the_definitions_command_takes_the_place_of_the_images(tmp_path: Path) -> None:
+def test_the_command_of_the_definition_replaces_that_of_the_image(tmp_path: Path) -> None:
     async def check() -> None:
         async with started(tmp_path, command=("reconcile",)) as (_, log):
             assert '"arguments": ["reconcile"]' in log.read_text()
@@ -72,39 +72,39 @@ def test_the_definitions_command_takes_the_place_of_the_images(tmp_path: Path) -
     asyncio.run(check())
 
 
-def test_it_is_told_what_is_ordered_and_nothing_of_ours(
+def test_a_process_gets_the_environment_of_its_spec_and_not_that_of_the_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OURS", "secret")
+    monkeypatch.setenv("PARENT", "secret")
 
     async def check() -> None:
         async with started(tmp_path) as (_, log):
-            assert '"TOLD": "yes"' in log.read_text()
+            assert '"VARIABLE": "yes"' in log.read_text()
             assert "secret" not in log.read_text()
 
     asyncio.run(check())
 
 
-def test_it_hears_its_stop_signal(tmp_path: Path) -> None:
+def test_the_stop_signal_is_sigterm(tmp_path: Path) -> None:
     async def check() -> None:
         async with started(tmp_path) as (container, _):
-            await container.ask_to_stop()
-            async with asyncio.timeout(WITHIN_S):
+            await container.send_stop_signal()
+            async with asyncio.timeout(TIMEOUT_S):
                 assert await container.wait() == -15
 
     asyncio.run(check())
 
 
-def test_a_command_runs_beside_it(tmp_path: Path) -> None:
+def test_a_command_runs_in_the_environment_of_the_process(tmp_path: Path) -> None:
     async def check() -> None:
         async with started(tmp_path) as (container, _):
-            code = "import os, sys; print(os.environ['TOLD']); sys.exit(3)"
+            code = "import os, sys; print(os.environ['VARIABLE']); sys.exit(3)"
             assert await container.execute([sys.executable, "-c", code]) == (3, "yes")
 
     asyncio.run(check())
 
 
-def test_nothing_is_left_of_what_is_removed(tmp_path: Path) -> None:
+def test_a_removed_process_is_gone(tmp_path: Path) -> None:
     async def check() -> None:
         async with started(tmp_path) as (container, log):
             process = json.loads(log.read_text())["pid"]
@@ -114,9 +114,9 @@ def test_nothing_is_left_of_what_is_removed(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_an_entry_point_in_shell_form_is_refused(tmp_path: Path) -> None:
+def test_an_entry_point_in_shell_form_is_rejected(tmp_path: Path) -> None:
     engine = ProcessEngine(tmp_path, reason="for a test")
     shell_form = asset(tmp_path / "asset", "FROM base\nENTRYPOINT python program.py\n")
 
-    with pytest.raises(Failed, match="entry point in exec form"):
-        asyncio.run(engine.provide(shell_form))
+    with pytest.raises(RehearsalFailed, match="entry point in exec form"):
+        asyncio.run(engine.prepare_image(shell_form))

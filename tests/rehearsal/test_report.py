@@ -1,11 +1,11 @@
-"""The report: what a person reads, and the last line for machines."""
+"""The report: text for people, and a last line of JSON for machines."""
 
 import io
 import json
 
 import pytest
 
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 from rehearsal.report import RehearsalReport
 
 
@@ -24,7 +24,7 @@ def last_line(screen: io.StringIO) -> dict[str, object]:
     return figures
 
 
-def test_the_last_line_has_exactly_these_members(
+def test_the_last_line_has_exactly_the_documented_members(
     report: RehearsalReport, screen: io.StringIO
 ) -> None:
     report.figures.stacks = 5
@@ -47,34 +47,34 @@ def test_the_last_line_has_exactly_these_members(
     assert figures["stacks"] == 5
 
 
-def test_a_step_is_told_when_it_is_done(report: RehearsalReport, screen: io.StringIO) -> None:
-    with report.step("It works") as told:
+def test_a_step_is_reported_with_its_notes_when_it_ends(
+    report: RehearsalReport, screen: io.StringIO
+) -> None:
+    with report.step("It works") as notes:
         assert "It works" not in screen.getvalue()
-        told.append("Very well.")
+        notes.append("3 of 3.")
 
-    assert "✓ It works. Very well." in screen.getvalue()
+    assert "✓ It works. 3 of 3." in screen.getvalue()
     assert report.finish() == 0
 
 
-def test_a_failed_step_is_told_and_ends_what_follows(
-    report: RehearsalReport, screen: io.StringIO
-) -> None:
-    with pytest.raises(Failed), report.step("It works"):
-        raise Failed("It does not.", details=("a line of its log",))
+def test_a_failed_step_is_reported_and_raises(report: RehearsalReport, screen: io.StringIO) -> None:
+    with pytest.raises(RehearsalFailed), report.step("It works"):
+        raise RehearsalFailed("It does not.", details=("a line of its log",))
 
     assert "✗ It works" in screen.getvalue()
 
 
-def test_whatever_is_wrong_is_said_at_the_end_and_makes_exit_code_1(
+def test_problems_are_listed_at_the_end_and_the_exit_code_is_1(
     report: RehearsalReport, screen: io.StringIO
 ) -> None:
-    report.fail(Failed("It does not work.", details=("a line of its log",)))
-    report.find("And this is not right either.")
+    report.add_failure(RehearsalFailed("It does not work.", details=("a line of its log",)))
+    report.add_finding("A permission is unused.")
 
     assert report.finish() == 1
 
-    verdict = screen.getvalue().partition("Not as it must be:")[2]
+    verdict = screen.getvalue().partition("Problems:")[2]
     assert "It does not work." in verdict
-    assert "And this is not right either." in verdict
+    assert "A permission is unused." in verdict
     assert "a line of its log" in screen.getvalue()
     assert "seconds" in last_line(screen)

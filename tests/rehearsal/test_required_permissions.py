@@ -1,10 +1,10 @@
-"""Which permission a request needs, and whose signature it carries."""
+"""The permission that a request needs, and the signature that it carries."""
 
 import json
 
 import pytest
 
-from rehearsal.aws.required_permissions import Request, RequiredPermission, Signature
+from rehearsal.aws.required_permissions import AwsRequest, RequiredPermission, Signature
 
 ACCOUNT = "123456789012"
 
@@ -16,41 +16,43 @@ def signed(service: str) -> dict[str, str]:
     }
 
 
-def call(request: Request) -> RequiredPermission:
+def permission_for(request: AwsRequest) -> RequiredPermission:
     signature = request.signature()
     assert signature is not None
-    return request.call(signature, account=ACCOUNT)
+    return request.required_permission(signature, account=ACCOUNT)
 
 
 def json_call(service: str, operation: str, **parameters: str) -> RequiredPermission:
     headers = {**signed(service), "x-amz-target": f"Target_20120810.{operation}"}
-    return call(Request("POST", "/", "", headers, json.dumps(parameters).encode()))
+    return permission_for(AwsRequest("POST", "/", "", headers, json.dumps(parameters).encode()))
 
 
 def s3_call(method: str, path: str) -> RequiredPermission:
-    return call(Request(method, path, "", signed("s3"), b""))
+    return permission_for(AwsRequest(method, path, "", signed("s3"), b""))
 
 
-def test_a_signature_tells_the_key_the_region_and_the_service() -> None:
-    request = Request("GET", "/", "", signed("sqs"), b"")
+def test_a_signature_contains_the_key_the_region_and_the_service() -> None:
+    request = AwsRequest("GET", "/", "", signed("sqs"), b"")
 
     assert request.signature() == Signature("ASIAKEY", "eu-west-1", "sqs")
 
 
-def test_a_presigned_url_is_its_signers_call() -> None:
+def test_a_presigned_url_is_a_call_of_its_signer() -> None:
     query = "X-Amz-Credential=ASIAKEY%2F20261124%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Expires=600"
-    request = Request("GET", "/results/results/1.jpg", query, {}, b"")
+    request = AwsRequest("GET", "/results/results/1.jpg", query, {}, b"")
 
     assert request.signature() == Signature("ASIAKEY", "eu-west-1", "s3")
-    assert call(request) == RequiredPermission("s3:GetObject", "arn:aws:s3:::results/results/1.jpg")
+    assert permission_for(request) == RequiredPermission(
+        "s3:GetObject", "arn:aws:s3:::results/results/1.jpg"
+    )
 
 
-def test_what_is_not_signed_is_nobodys() -> None:
-    assert Request("GET", "/moto-api/", "", {}, b"").signature() is None
+def test_an_unsigned_request_has_no_signature() -> None:
+    assert AwsRequest("GET", "/moto-api/", "", {}, b"").signature() is None
 
 
 @pytest.mark.parametrize(
-    ("found", "action", "resource"),
+    ("permission", "action", "resource"),
     [
         (
             json_call("dynamodb", "GetItem", TableName="tasks"),
@@ -85,13 +87,15 @@ def test_what_is_not_signed_is_nobodys() -> None:
         (s3_call("GET", "/b/"), "s3:ListBucket", "arn:aws:s3:::b"),
         (s3_call("GET", "/"), "s3:ListAllMyBuckets", "*"),
         (
-            call(Request("POST", "/", "", signed("iam"), b"Action=CreateUser&UserName=x")),
+            permission_for(
+                AwsRequest("POST", "/", "", signed("iam"), b"Action=CreateUser&UserName=x")
+            ),
             "iam:CreateUser",
             "*",
         ),
     ],
 )
-def test_a_request_needs_its_own_permission(
-    found: RequiredPermission, action: str, resource: str
+def test_a_request_needs_the_permission_for_its_action_and_resource(
+    permission: RequiredPermission, action: str, resource: str
 ) -> None:
-    assert found == RequiredPermission(action, resource)
+    assert permission == RequiredPermission(action, resource)

@@ -1,117 +1,88 @@
-"""A service is kept as it is ordered: starts, scaling, rolling updates, crashes, farewells."""
+"""The service scheduler: starts, scaling, rolling updates, crashes and stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rehearsal.changes import Changes
-from rehearsal.ecs.definitions import HealthCheck, ServiceDefinition, TaskDefinition
+from rehearsal.change_notifier import ChangeNotifier
+from rehearsal.ecs.definitions import TaskDefinition
 from rehearsal.ecs.running_task import RunningTask
 from rehearsal.ecs.service_scheduler import ServiceScheduler
+from tests.rehearsal.definitions import SERVICE, VERSION_1, VERSION_2
 
-FIRST = TaskDefinition(
-    arn="worker:1",
-    family="worker",
-    repository="images",
-    image_tag="tag",
-    command=[],
-    environment={},
-    user=None,
-    read_only_root=True,
-    init_process=True,
-    dropped_capabilities=["ALL"],
-    writable_paths=["/tmp"],  # noqa: S108 - a container's
-    health_check=HealthCheck(["check"], 0.001, 1, retries=2, start_period_s=0),
-    stop_timeout_s=60,
-    port=None,
-    cpu_units=256,
-    memory_mib=512,
-    task_role_arn="role",
-    execution_role_arn="role",
-    log_group="logs",
-)
-SECOND = replace(FIRST, arn="worker:2")
-
-TWO = ServiceDefinition(
-    name="worker",
-    cluster="cluster",
-    task_definition_arn=FIRST.arn,
-    desired_count=2,
-    min_healthy_percent=100,
-    max_percent=200,
-    target_group_arn=None,
-    target_port=None,
-)
-WITHIN_S = 10
+TIMEOUT_S = 10
 
 
 class FakeContainer:
-    """Ends when it is told to stop, unless it is `deaf`; healthy while `well`."""
+    """Exits on its stop signal unless it ignores that. Its health check returns `healthy`."""
 
-    def __init__(self, *, well: bool = True, deaf: bool = False) -> None:
-        self.well = well
+    def __init__(self, *, healthy: bool = True, ignores_stop_signal: bool = False) -> None:
         self.removed = False
-        self._deaf = deaf
-        self._ended = asyncio.Event()
+        self._healthy = healthy
+        self._ignores_stop_signal = ignores_stop_signal
+        self._exited = asyncio.Event()
         self._exit_code = 0
 
     async def wait(self) -> int:
-        await self._ended.wait()
+        await self._exited.wait()
         return self._exit_code
 
     async def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        return (0, "") if self.well else (1, "out of order")
+        return (0, "") if self._healthy else (1, "out of order")
 
-    async def ask_to_stop(self) -> None:
-        if not self._deaf:
-            self.end(0)
+    async def send_stop_signal(self) -> None:
+        if not self._ignores_stop_signal:
+            self.exit(0)
 
     async def remove(self) -> None:
         self.removed = True
-        if not self._ended.is_set():
-            self.end(137)
+        if not self._exited.is_set():
+            self.exit(137)
 
-    def end(self, exit_code: int) -> None:
+    def exit(self, exit_code: int) -> None:
         self._exit_code = exit_code
-        self._ended.set()
+        self._exited.set()
 
 
-class Played:
-    """A scheduler, and the containers that it has started, by definition."""
+class SchedulerUnderTest:
+    """A scheduler with fake containers. `starts_healthy` applies to the next containers."""
 
-    def __init__(self, folder: Path, *, well: bool, deaf: bool) -> None:
-        self.changes = Changes()
+    def __init__(self, folder: Path, *, healthy: bool, ignores_stop_signal: bool) -> None:
+        self.changes = ChangeNotifier()
         self.containers: dict[str, list[FakeContainer]] = {}
-        self.most_at_once = 0
+        """All containers so far, by the ARN of their definition."""
+        self.max_running = 0
+        self.starts_healthy = healthy
         self._log = folder / "log"
-        self._log.write_text("last words\n")
-        self.starts_well = well
-        """Of the containers that are still to be started."""
-        self._deaf = deaf
+        self._log.write_text("last output\n")
+        self._ignores_stop_signal = ignores_stop_signal
         self.scheduler = ServiceScheduler(launch=self._launch, group=None, changes=self.changes)
 
     @property
-    def well(self) -> int:
-        """How many run and are well."""
-        tasks = self.scheduler.tasks
-        return sum(self.scheduler.is_healthy(task) for task in tasks)
+    def healthy_count(self) -> int:
+        return sum(self.scheduler.is_healthy(task) for task in self.scheduler.tasks)
 
-    async def steady(self) -> None:
-        await self.until(lambda: self.scheduler.steady)
+    async def wait_until_steady(self) -> None:
+        await self.wait_for(lambda: self.scheduler.is_steady)
 
-    async def until(self, predicate: object) -> None:
-        assert callable(predicate)
-        async with asyncio.timeout(WITHIN_S):
-            await self.changes.until(predicate)
+    async def wait_until_started(self, definition: TaskDefinition, count: int) -> None:
+        """Wait until this many containers were started, stopped ones included."""
+        await self.wait_for(lambda: len(self.containers.get(definition.arn, ())) == count)
+
+    async def wait_for(self, predicate: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            await self.changes.wait_for(predicate)
 
     async def _launch(self, definition: TaskDefinition) -> RunningTask:
-        container = FakeContainer(well=self.starts_well, deaf=self._deaf)
+        container = FakeContainer(
+            healthy=self.starts_healthy, ignores_stop_signal=self._ignores_stop_signal
+        )
         self.containers.setdefault(definition.arn, []).append(container)
-        self.most_at_once = max(self.most_at_once, len(self.scheduler.tasks) + 1)
+        self.max_running = max(self.max_running, len(self.scheduler.tasks) + 1)
         return RunningTask(
             name=f"{definition.arn}-{len(self.containers[definition.arn])}",
             definition=definition,
@@ -123,138 +94,147 @@ class Played:
 
 
 @asynccontextmanager
-async def playing(folder: Path, *, well: bool = True, deaf: bool = False) -> AsyncIterator[Played]:
-    played = Played(folder, well=well, deaf=deaf)
-    running = asyncio.create_task(played.scheduler.run())
+async def running_scheduler(
+    folder: Path, *, healthy: bool = True, ignores_stop_signal: bool = False
+) -> AsyncIterator[SchedulerUnderTest]:
+    under_test = SchedulerUnderTest(
+        folder, healthy=healthy, ignores_stop_signal=ignores_stop_signal
+    )
+    running = asyncio.create_task(under_test.scheduler.run())
     try:
-        yield played
+        yield under_test
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
 
 
-def test_it_starts_what_is_ordered(tmp_path: Path) -> None:
+def test_starts_the_desired_tasks(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.steady()
-            assert len(played.scheduler.tasks) == 2
+        async with running_scheduler(tmp_path) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_until_steady()
+            assert len(under_test.scheduler.tasks) == 2
 
     asyncio.run(check())
 
 
-def test_it_scales_in_and_out(tmp_path: Path) -> None:
+def test_follows_the_desired_count(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
+        async with running_scheduler(tmp_path) as under_test:
             for count in (3, 0, 1):
-                played.scheduler.order(replace(TWO, desired_count=count), FIRST)
-                await played.steady()
-                assert len(played.scheduler.tasks) == count
-            assert [exit_code for _, exit_code in played.scheduler.stopped] == [0, 0, 0]
-            assert not played.scheduler.crashes
+                under_test.scheduler.update(replace(SERVICE, desired_count=count), VERSION_1)
+                await under_test.wait_until_steady()
+                assert len(under_test.scheduler.tasks) == count
+            assert [exit_code for _, exit_code in under_test.scheduler.stopped] == [0, 0, 0]
+            assert not under_test.scheduler.crashes
 
     asyncio.run(check())
 
 
-def test_an_update_replaces_every_task_and_keeps_enough_of_them_well(tmp_path: Path) -> None:
+def test_a_rolling_update_replaces_every_task_within_the_bounds(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.steady()
-            fewest = played.well
-            played.scheduler.order(TWO, SECOND)
-            while not played.scheduler.steady:
-                fewest = min(fewest, played.well)
+        async with running_scheduler(tmp_path) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_until_steady()
+            min_healthy = under_test.healthy_count
+            under_test.scheduler.update(SERVICE, VERSION_2)
+            while not under_test.scheduler.is_steady:
+                min_healthy = min(min_healthy, under_test.healthy_count)
                 await asyncio.sleep(0)
-            assert {task.definition.arn for task in played.scheduler.tasks} == {SECOND.arn}
-            assert fewest == 2
-            assert played.most_at_once == 4
+            running = {task.definition.arn for task in under_test.scheduler.tasks}
+            assert running == {VERSION_2.arn}
+            assert min_healthy == 2
+            assert under_test.max_running == 4
 
     asyncio.run(check())
 
 
-def test_old_tasks_stay_while_the_new_ones_are_ill(tmp_path: Path) -> None:
+def test_old_tasks_keep_running_while_the_new_ones_are_unhealthy(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.steady()
-            played.starts_well = False
-            played.scheduler.order(TWO, SECOND)
-            await played.until(lambda: played.scheduler.failure is not None)
-            old = played.containers[FIRST.arn]
+        async with running_scheduler(tmp_path) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_until_steady()
+            under_test.starts_healthy = False
+            under_test.scheduler.update(SERVICE, VERSION_2)
+            await under_test.wait_for(lambda: under_test.scheduler.failure is not None)
+            old = under_test.containers[VERSION_1.arn]
             assert not any(container.removed for container in old)
-            assert played.well == 2
+            assert under_test.healthy_count == 2
 
     asyncio.run(check())
 
 
-def test_an_ill_task_is_named_with_what_its_check_says(tmp_path: Path) -> None:
+def test_the_failure_of_an_unhealthy_task_contains_the_output_of_its_check(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path, well=False) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.until(lambda: played.scheduler.failure is not None)
-            assert "its health check says: out of order" in str(played.scheduler.failure)
+        async with running_scheduler(tmp_path, healthy=False) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_for(lambda: under_test.scheduler.failure is not None)
+            failure = str(under_test.scheduler.failure)
+            assert "its health check failed: out of order" in failure
 
     asyncio.run(check())
 
 
-def test_a_task_that_ends_by_itself_is_replaced_and_remembered(tmp_path: Path) -> None:
+def test_a_crashed_task_is_replaced_and_reported(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.steady()
-            played.containers[FIRST.arn][0].end(1)
-            await played.until(lambda: bool(played.scheduler.crashes))
-            await played.steady()
-            assert len(played.containers[FIRST.arn]) == 3
-            assert "exit code 1): last words" in str(played.scheduler.crashes[0])
+        async with running_scheduler(tmp_path) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_until_steady()
+            under_test.containers[VERSION_1.arn][0].exit(1)
+            await under_test.wait_for(lambda: bool(under_test.scheduler.crashes))
+            await under_test.wait_until_steady()
+            assert len(under_test.containers[VERSION_1.arn]) == 3
+            assert "exit code 1): last output" in str(under_test.scheduler.crashes[0])
 
     asyncio.run(check())
 
 
-def test_after_three_such_ends_no_more_is_started(tmp_path: Path) -> None:
+def test_no_task_is_started_after_three_crashes(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path) as played:
-            played.scheduler.order(replace(TWO, desired_count=1), FIRST)
+        async with running_scheduler(tmp_path) as under_test:
+            under_test.scheduler.update(replace(SERVICE, desired_count=1), VERSION_1)
             for number in range(3):
-                await played.until(
-                    lambda n=number: len(played.containers.get(FIRST.arn, ())) == n + 1
-                )
-                played.containers[FIRST.arn][number].end(2)
-            await played.until(lambda: played.scheduler.failure is not None)
-            assert len(played.containers[FIRST.arn]) == 3
+                await under_test.wait_until_started(VERSION_1, number + 1)
+                under_test.containers[VERSION_1.arn][number].exit(2)
+            await under_test.wait_for(lambda: under_test.scheduler.failure is not None)
+            assert len(under_test.containers[VERSION_1.arn]) == 3
 
     asyncio.run(check())
 
 
-def test_who_does_not_hear_is_killed_after_its_stop_timeout(tmp_path: Path) -> None:
+def test_a_task_that_ignores_its_stop_signal_is_killed_after_the_stop_timeout(
+    tmp_path: Path,
+) -> None:
     async def check() -> None:
-        async with playing(tmp_path, deaf=True) as played:
-            hasty = replace(FIRST, stop_timeout_s=0)
-            played.scheduler.order(TWO, hasty)
-            await played.steady()
-            played.scheduler.order(replace(TWO, desired_count=0), hasty)
-            await played.steady()
-            assert [exit_code for _, exit_code in played.scheduler.stopped] == [137, 137]
+        async with running_scheduler(tmp_path, ignores_stop_signal=True) as under_test:
+            without_timeout = replace(VERSION_1, stop_timeout_s=0)
+            under_test.scheduler.update(SERVICE, without_timeout)
+            await under_test.wait_until_steady()
+            under_test.scheduler.update(replace(SERVICE, desired_count=0), without_timeout)
+            await under_test.wait_until_steady()
+            assert [exit_code for _, exit_code in under_test.scheduler.stopped] == [137, 137]
 
     asyncio.run(check())
 
 
-def test_nothing_is_left_when_it_is_stopped(tmp_path: Path) -> None:
+def test_canceling_removes_every_container(tmp_path: Path) -> None:
     async def check() -> None:
-        async with playing(tmp_path, deaf=True) as played:
-            played.scheduler.order(TWO, FIRST)
-            await played.steady()
-        assert all(container.removed for container in played.containers[FIRST.arn])
+        async with running_scheduler(tmp_path, ignores_stop_signal=True) as under_test:
+            under_test.scheduler.update(SERVICE, VERSION_1)
+            await under_test.wait_until_steady()
+        assert all(container.removed for container in under_test.containers[VERSION_1.arn])
 
     asyncio.run(check())
 
 
 @pytest.mark.parametrize(
-    ("desired", "fewest", "most"), [(2, 1, 4), (1, 1, 2), (3, 2, 6), (0, 0, 0)]
+    ("desired", "min_healthy", "max_running"), [(2, 1, 4), (1, 1, 2), (3, 2, 6), (0, 0, 0)]
 )
-def test_a_deployments_bounds_are_rounded_as_ecs_does(desired: int, fewest: int, most: int) -> None:
-    service = replace(TWO, desired_count=desired, min_healthy_percent=50)
+def test_the_bounds_of_a_deployment_are_rounded_as_ecs_does(
+    desired: int, min_healthy: int, max_running: int
+) -> None:
+    service = replace(SERVICE, desired_count=desired, min_healthy_percent=50)
 
-    assert (service.fewest_healthy, service.most_running) == (fewest, most)
+    assert service.min_healthy_tasks == min_healthy
+    assert service.max_running_tasks == max_running

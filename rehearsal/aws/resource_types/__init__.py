@@ -1,9 +1,9 @@
-"""Resource types that moto's CloudFormation lacks, or creates without all that was asked for.
+"""Resource types that moto's CloudFormation lacks or creates without some properties.
 
-moto finds every direct subclass of ``CloudFormationModel`` by itself, once its module is imported
-and before the first stack is made; of two for one type the later one counts.
+moto finds every direct subclass of ``CloudFormationModel`` whose module was imported before the
+first stack is created. If two classes have the same type, moto uses the later one.
 """
 
-from rehearsal.aws.resource_types import alarm, completed, scaling, schedule, secret
+from rehearsal.aws.resource_types import alarm, extended, scaling, schedule, secret
 
-__all__ = ["alarm", "completed", "scaling", "schedule", "secret"]
+__all__ = ["alarm", "extended", "scaling", "schedule", "secret"]

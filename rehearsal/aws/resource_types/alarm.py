@@ -1,11 +1,11 @@
-"""``AWS::CloudWatch::Alarm``: no more than its name and ARN, which a dashboard refers to."""
+"""``AWS::CloudWatch::Alarm``, reduced to the name and ARN that a dashboard refers to."""
 
 from typing import Any, Self
 
 from moto.core.common_models import CloudFormationModel
 
 
-class Alarm(CloudFormationModel):
+class AlarmResource(CloudFormationModel):
     def __init__(self, name: str, arn: str) -> None:
         self.physical_resource_id = name
         self._arn = arn
@@ -49,4 +49,4 @@ class Alarm(CloudFormationModel):
         return original_resource
 
     def delete(self, account_id: str, region_name: str) -> None:
-        """There is nothing behind it."""
+        """Nothing was created."""

@@ -1,4 +1,4 @@
-"""``AWS::ApplicationAutoScaling::ScalableTarget``: only the bounds; nothing scales by itself."""
+"""``AWS::ApplicationAutoScaling::ScalableTarget``, which records bounds but scales nothing."""
 
 from typing import Any, Self
 
@@ -6,7 +6,7 @@ from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.core.common_models import CloudFormationModel
 
 
-class ScalableTarget(CloudFormationModel):
+class ScalableTargetResource(CloudFormationModel):
     def __init__(self, namespace: str, resource_id: str, dimension: str) -> None:
         self._names = (namespace, resource_id, dimension)
         self.physical_resource_id = "|".join((resource_id, dimension, namespace))
@@ -34,7 +34,7 @@ class ScalableTarget(CloudFormationModel):
             properties["ResourceId"],
             properties["ScalableDimension"],
         )
-        # Refuses a resource that does not exist, as the real one does.
+        # Fails if the scaled resource does not exist, as in AWS.
         applicationautoscaling_backends[account_id][region_name].register_scalable_target(
             *names,
             min_capacity=int(properties["MinCapacity"]),

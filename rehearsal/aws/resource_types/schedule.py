@@ -6,7 +6,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.scheduler.models import scheduler_backends
 
 
-class Schedule(CloudFormationModel):
+class ScheduleResource(CloudFormationModel):
     def __init__(self, name: str, group: str) -> None:
         self.physical_resource_id = name
         self._group = group

@@ -7,7 +7,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.secretsmanager.models import secretsmanager_backends
 
 
-class Secret(CloudFormationModel):
+class SecretResource(CloudFormationModel):
     def __init__(self, arn: str) -> None:
         self.physical_resource_id = arn
 
@@ -51,7 +51,7 @@ class Secret(CloudFormationModel):
         account_id: str,
         region_name: str,
     ) -> Self:
-        return original_resource  # what an operator wrote into it stays
+        return original_resource  # an update must not overwrite the keys
 
     def delete(self, account_id: str, region_name: str) -> None:
         secretsmanager_backends[account_id][region_name].delete_secret(

@@ -1,6 +1,6 @@
-"""Broken on purpose: every rehearsal of a broken deployment fails, and says what is broken.
+"""A rehearsal of a defective deployment fails and names the defect.
 
-Services run as processes, which is faster; ``make test-rehearsal``.
+Run these tests with ``make test-rehearsal``. Services run as processes, which is faster.
 """
 
 import json
@@ -28,42 +28,41 @@ MEMBERS = {
     *("unusedPermissions", "requestsDuringRollout", "failedDuringRollout", "leftAfterDestroy"),
     "seconds",
 }
-WITHIN_S = 300
+TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class FinishedRehearsal:
     exit_code: int
     output: str
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The last line."""
+        """The last line of output."""
         figures: dict[str, Any] = json.loads(self.output.splitlines()[-1])
         return figures
 
     @property
-    def wrong(self) -> str:
-        """What it found not to be as it must be."""
-        return self.output.partition("Not as it must be:")[2]
+    def problems(self) -> str:
+        return self.output.partition("Problems:")[2]
 
 
-def rehearse(*arguments: str) -> Rehearsal:
-    done = subprocess.run(
+def rehearse(*arguments: str) -> FinishedRehearsal:
+    finished = subprocess.run(
         [sys.executable, "-m", "rehearsal", "--engine", "processes", *arguments],
         cwd=ROOT,
         env=os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=WITHIN_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
-    return Rehearsal(done.returncode, done.stdout)
+    return FinishedRehearsal(finished.returncode, finished.stdout)
 
 
 @contextmanager
-def running() -> Iterator[subprocess.Popen[str]]:
+def running_rehearsal() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "rehearsal", "--engine", "processes"],
         cwd=ROOT,
@@ -77,56 +76,55 @@ def running() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def broken(breakage: str) -> Rehearsal:
-    rehearsal = rehearse("--app", f"{sys.executable} -m tests.rehearsal.broken_app {breakage}")
+def rehearse_with(defect: str) -> FinishedRehearsal:
+    rehearsal = rehearse("--app", f"{sys.executable} -m tests.rehearsal.broken_app {defect}")
     assert rehearsal.exit_code == 1, rehearsal.output
     assert rehearsal.figures.keys() == MEMBERS
     return rehearsal
 
 
-def test_a_wrong_name_in_the_environment_is_named() -> None:
-    rehearsal = broken("wrong-environment-name")
+def test_a_wrong_name_in_the_environment_is_reported() -> None:
+    rehearsal = rehearse_with("wrong-environment-name")
 
-    assert "worker" in rehearsal.wrong
-    assert "TASK_QUEUE_URL: Field required" in rehearsal.wrong
-
-
-def test_a_missing_permission_is_named() -> None:
-    rehearsal = broken("missing-permission")
-
-    assert "The worker may not s3:PutObject on arn:aws:s3:::" in rehearsal.wrong
+    assert "worker" in rehearsal.problems
+    assert "TASK_QUEUE_URL: Field required" in rehearsal.problems
 
 
-def test_a_wrong_health_path_is_named() -> None:
-    rehearsal = broken("wrong-health-path")
+def test_a_missing_permission_is_reported() -> None:
+    rehearsal = rehearse_with("missing-permission")
 
-    assert "GET /health on port 8080 answers 404, expected is 200" in rehearsal.wrong
+    assert "The worker role was denied s3:PutObject on arn:aws:s3:::" in rehearsal.problems
 
 
-def test_a_visibility_timeout_that_is_not_the_lease_or_below_two_heartbeats_is_named() -> None:
-    rehearsal = broken("short-visibility")
+def test_a_wrong_health_path_is_reported() -> None:
+    rehearsal = rehearse_with("wrong-health-path")
 
-    unlike_the_lease, too_short = re.findall(
-        "The queue hides a message for 30 s, .*?:", rehearsal.wrong
+    assert "GET /health on port 8080 returned 404, not 200" in rehearsal.problems
+
+
+def test_a_visibility_timeout_unlike_the_lease_and_below_two_heartbeats_is_reported() -> None:
+    rehearsal = rehearse_with("short-visibility")
+
+    unlike_lease, too_short = re.findall(
+        r"The queue's visibility timeout is 30 s, .*?:", rehearsal.problems
     )
-    assert "the lease on its task is 60 s (LEASE_S)" in unlike_the_lease
-    assert "prolongs that every 20 s only (HEARTBEAT_INTERVAL_S)" in too_short
+    assert "a task's lease is 60 s (LEASE_S)" in unlike_lease
+    assert "extend it only every 20 s (HEARTBEAT_INTERVAL_S)" in too_short
 
 
-def test_the_settings_refuse_such_a_visibility_timeout_first() -> None:
+def test_the_settings_class_rejects_such_a_visibility_timeout() -> None:
     rehearsal = rehearse("--setting", "visibility_timeout_s=30")
 
     assert rehearsal.exit_code == 1
     assert "visibility_timeout_s (30) must be at least twice" in rehearsal.output
 
 
-def test_a_permission_too_many_is_named_and_everything_else_is_well() -> None:
-    rehearsal = broken("unused-permission")
+def test_an_unused_permission_is_reported_and_everything_else_succeeds() -> None:
+    rehearsal = rehearse_with("unused-permission")
 
-    unused, unfenced = re.findall("✗ (.*)", rehearsal.wrong)
-    assert unused.startswith("The api may s3:DeleteObject on arn:aws:s3:::")
-    assert unused.endswith("and never did.")
-    assert unfenced == "The api can delete results."
+    unused, permitted = re.findall("✗ (.*)", rehearsal.problems)
+    assert unused.startswith("The api role never used s3:DeleteObject on arn:aws:s3:::")
+    assert permitted == "The api role can delete results."
     figures = rehearsal.figures
     assert figures["unusedPermissions"] == 1
     assert figures["stacks"] == 5
@@ -138,7 +136,7 @@ def test_a_permission_too_many_is_named_and_everything_else_is_well() -> None:
 
 
 def test_ctrl_c_leaves_nothing_running() -> None:
-    with running() as process:
+    with running_rehearsal() as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "The services start as deployed" in line:
@@ -146,10 +144,10 @@ def test_ctrl_c_leaves_nothing_running() -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         started = [child.pid for child in children]
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=WITHIN_S)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
 
     assert process.returncode == 1
     assert json.loads(output.splitlines()[-1]).keys() == MEMBERS
-    assert "stopped before its end" in output
+    assert "stopped before it finished" in output
     assert started
     assert wait_for_exit(started)

@@ -1,6 +1,7 @@
-"""The gate before the emulated AWS: lets each role do what its policies allow, and writes it down.
+"""Authorizes the calls of each role by its deployed policies, in front of the emulated AWS.
 
-A key that was not handed out to a role is the operator's, who may do everything.
+It also counts the calls. An access key that belongs to no role is the operator's, who may do
+everything.
 """
 
 import json
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from rehearsal.aws.policies import Policy
 from rehearsal.aws.request_body import read_body
-from rehearsal.aws.required_permissions import Request, RequiredPermission, Signature
+from rehearsal.aws.required_permissions import AwsRequest, RequiredPermission, Signature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-class Gate:
+class Authorizer:
     """WSGI middleware. Thread-safe."""
 
     def __init__(self, app: "WSGIApplication", *, account: str) -> None:
@@ -31,17 +32,20 @@ class Gate:
         self._allowed: dict[str, Counter[RequiredPermission]] = {}
         self._denied: dict[str, Counter[RequiredPermission]] = {}
 
-    def judge(self, policies: Mapping[str, Policy]) -> None:
-        """Judge calls by these policies, by role, from now on. A role without one may nothing."""
+    def enforce(self, policies: Mapping[str, Policy]) -> None:
+        """Apply these policies, by role name, from now on.
+
+        A role without a policy may do nothing.
+        """
         self._policies = policies
 
-    def hand_out(self, access_key_id: str, *, role: str) -> None:
+    def register_access_key(self, access_key_id: str, *, role: str) -> None:
         with self._lock:
             self._roles[access_key_id] = role
 
     @contextmanager
     def outage(self, *, role: str, action: str) -> Iterator[None]:
-        """Within this, AWS does not serve `action` for `role`."""
+        """Answer this action with 503 for this role inside the context."""
         self._down.add((role, action))
         try:
             yield
@@ -49,58 +53,62 @@ class Gate:
             self._down.discard((role, action))
 
     def allowed(self, role: str) -> Counter[RequiredPermission]:
-        """How often the role did what, so far."""
+        """The number of allowed calls so far, by permission."""
         with self._lock:
             return Counter(self._allowed.get(role))
 
     def denied(self, role: str) -> Counter[RequiredPermission]:
-        """How often the role was refused what, so far."""
+        """The number of denied calls so far, by permission."""
         with self._lock:
             return Counter(self._denied.get(role))
 
-    def has_done(self, role: str, action: str) -> bool:
-        return any(call.action == action for call in self.allowed(role))
+    def has_used(self, role: str, action: str) -> bool:
+        return any(permission.action == action for permission in self.allowed(role))
 
-    def permits(self, role: str, call: RequiredPermission) -> bool:
-        """Judge a call, and write it down."""
+    def authorize(self, role: str, permission: RequiredPermission) -> bool:
+        """Whether the role's policy allows the call. Counts it either way."""
         policy = self._policies.get(role)
-        permitted = policy is not None and policy.allows(call)
-        book = self._allowed if permitted else self._denied
+        is_allowed = policy is not None and policy.allows(permission)
+        counters = self._allowed if is_allowed else self._denied
         with self._lock:
-            book.setdefault(role, Counter())[call] += 1
-        return permitted
+            counters.setdefault(role, Counter())[permission] += 1
+        return is_allowed
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        request = _read(environ)
+        request = _read_request(environ)
         signature = request.signature()
         role = self._roles.get(signature.access_key_id) if signature else None
         if signature is None or role is None:
             return self._app(environ, start_response)
-        call = request.call(signature, account=self._account)
-        if (role, call.action) in self._down:
-            return _refuse(
+        permission = request.required_permission(signature, account=self._account)
+        if (role, permission.action) in self._down:
+            return _error(
                 start_response,
                 signature,
                 "503 Service Unavailable",
                 "ServiceUnavailable",
-                "down",
+                "The service is down.",
             )
-        if self.permits(role, call):
+        if self.authorize(role, permission):
             return self._app(environ, start_response)
-        return _refuse(
-            start_response, signature, "403 Forbidden", "AccessDenied", f"{role} may not {call}"
+        return _error(
+            start_response,
+            signature,
+            "403 Forbidden",
+            "AccessDenied",
+            f"{role} is not authorized to perform {permission}",
         )
 
 
-def _read(environ: "WSGIEnvironment") -> Request:
+def _read_request(environ: "WSGIEnvironment") -> AwsRequest:
     headers = {
         name.removeprefix("HTTP_").replace("_", "-").lower(): value
         for name, value in environ.items()
         if name.startswith("HTTP_")
     }
-    return Request(
+    return AwsRequest(
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"],
         query=environ["QUERY_STRING"],
@@ -109,14 +117,13 @@ def _read(environ: "WSGIEnvironment") -> Request:
     )
 
 
-def _refuse(
+def _error(
     start_response: "StartResponse", signature: Signature, status: str, code: str, message: str
 ) -> Iterable[bytes]:
-    """In the form in which the service's clients read errors."""
+    """An error response in the protocol of the service."""
     if signature.service in {"s3", "sts", "iam"}:
-        error = f"<Code>{code}</Code><Message>{message}</Message>"
-        root = f"<Error>{error}</Error>"
-        body = root if signature.service == "s3" else f"<ErrorResponse>{root}</ErrorResponse>"
+        error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        body = error if signature.service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
         content_type = "application/xml"
     else:
         fields: dict[str, Any] = {"__type": f"{code}Exception", "message": message}

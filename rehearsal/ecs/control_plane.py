@@ -1,7 +1,7 @@
-"""Plays ECS for what CloudFormation has deployed, and Application Auto Scaling's part at its start.
+"""A stand-in for the ECS control plane: keeps the deployed services running as described.
 
-The desired state is asked for again and again, as ECS's own control plane does: whoever changes it,
-by a deployment or by hand, sees it followed.
+It polls the emulated AWS for the services, so it follows every change, whether by a deployment or
+by hand. ``set_desired_counts`` does what Application Auto Scaling does after a deployment.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rehearsal.aws_clients import AwsClients
 from rehearsal.balancer.load_balancer import LoadBalancer
-from rehearsal.changes import Changes
+from rehearsal.change_notifier import ChangeNotifier
 from rehearsal.ecs.definitions import (
     ServiceDefinition,
     TaskDefinition,
@@ -19,21 +19,26 @@ from rehearsal.ecs.definitions import (
 )
 from rehearsal.ecs.launcher import Launcher
 from rehearsal.ecs.service_scheduler import ServiceScheduler
-from rehearsal.failure import Failed
+from rehearsal.failure import RehearsalFailed
 
-LOOK_EVERY_S = 0.2
-STEADY_WITHIN_S = 120
-"""Starts on a busy machine, the load balancer's health checks, and leaving tasks that finish."""
+POLL_INTERVAL_S = 0.2
+STEADY_TIMEOUT_S = 120
+"""For starts on a busy machine, the load balancer's health checks, and draining tasks."""
 
-CREATED_WITH = 1
+INITIAL_DESIRED_COUNT = 1
 """The desired count of a service that CloudFormation creates without one."""
 
 
-class EcsPlayer:
-    """`run` it; services are known by their names."""
+class EcsControlPlane:
+    """Does nothing until ``run``. Services are identified by their names."""
 
     def __init__(
-        self, *, clients: AwsClients, launcher: Launcher, balancer: LoadBalancer, changes: Changes
+        self,
+        *,
+        clients: AwsClients,
+        launcher: Launcher,
+        balancer: LoadBalancer,
+        changes: ChangeNotifier,
     ) -> None:
         self._clients = clients
         self._launcher = launcher
@@ -44,18 +49,18 @@ class EcsPlayer:
         self._schedulers: dict[str, ServiceScheduler] = {}
 
     async def run(self) -> None:
-        """Follow until cancelled; then no task is left."""
+        """Run the services until canceled. Then no task is left running."""
         async with asyncio.TaskGroup() as schedulers:
             while True:
-                for service in await asyncio.to_thread(self._read):
+                for service in await asyncio.to_thread(self._read_services):
                     if service.name not in self._schedulers:
                         scheduler = self._schedulers[service.name] = self._scheduler(service)
                         schedulers.create_task(scheduler.run())
                     self._services[service.name] = service
-                    self._schedulers[service.name].order(
+                    self._schedulers[service.name].update(
                         service, self.definition(service.task_definition_arn)
                     )
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
 
     def definition(self, arn: str) -> TaskDefinition:
         if arn not in self._definitions:
@@ -65,35 +70,36 @@ class EcsPlayer:
     def scheduler(self, service: ServiceDefinition) -> ServiceScheduler:
         return self._schedulers[service.name]
 
-    async def steady(self, service: ServiceDefinition) -> None:
-        """Wait until a service is as it is described by `service`.
+    async def wait_until_steady(self, service: ServiceDefinition) -> None:
+        """Wait until exactly the tasks of `service` run and are healthy.
 
-        Raises ``Failed`` when it will not be, and says what keeps it.
+        Raises ``RehearsalFailed`` with the reason if they cannot become healthy.
         """
 
-        def settled() -> bool:
+        def is_settled() -> bool:
             if self._services.get(service.name) != service:
                 return False
             scheduler = self._schedulers[service.name]
-            return scheduler.steady or scheduler.failure is not None
+            return scheduler.is_steady or scheduler.failure is not None
 
         try:
-            async with asyncio.timeout(STEADY_WITHIN_S):
-                await self._changes.until(settled)
+            async with asyncio.timeout(STEADY_TIMEOUT_S):
+                await self._changes.wait_for(is_settled)
         except TimeoutError:
-            raise Failed(f"{service.name} is not steady after {STEADY_WITHIN_S} s.") from None
+            message = f"{service.name} is not steady after {STEADY_TIMEOUT_S} s."
+            raise RehearsalFailed(message) from None
         if (failure := self._schedulers[service.name].failure) is not None:
             raise failure
 
-    def _read(self) -> list[ServiceDefinition]:
-        """Every service as it shall be; one that was deleted without tasks."""
+    def _read_services(self) -> list[ServiceDefinition]:
+        """All services as described now. A deleted service gets a desired count of 0."""
         present = {service.name: service for service in read_services(self._clients.ecs)}
-        gone = [
+        deleted = [
             replace(service, desired_count=0)
             for name, service in self._services.items()
             if name not in present
         ]
-        return [*present.values(), *gone]
+        return [*present.values(), *deleted]
 
     def _scheduler(self, service: ServiceDefinition) -> ServiceScheduler:
         arn = service.target_group_arn
@@ -105,15 +111,15 @@ class EcsPlayer:
 
 
 def set_desired_counts(clients: AwsClients) -> None:
-    """Give every service the count that it starts with: within its scaling bounds."""
+    """Set the initial desired count of every service, within its scaling bounds."""
     targets = clients.autoscaling.describe_scalable_targets(ServiceNamespace="ecs")
     bounds: Mapping[str, tuple[int, int]] = {
         target["ResourceId"].rpartition("/")[2]: (target["MinCapacity"], target["MaxCapacity"])
         for target in targets["ScalableTargets"]
     }
     for service in read_services(clients.ecs):
-        least, most = bounds.get(service.name, (CREATED_WITH, CREATED_WITH))
-        set_desired_count(clients, service, max(least, min(CREATED_WITH, most)))
+        minimum, maximum = bounds.get(service.name, (INITIAL_DESIRED_COUNT,) * 2)
+        set_desired_count(clients, service, max(minimum, min(INITIAL_DESIRED_COUNT, maximum)))
 
 
 def set_desired_count(clients: AwsClients, service: ServiceDefinition, count: int) -> None:

@@ -1,7 +1,7 @@
-"""Types of moto's own that drop some of their properties, or cannot be updated.
+"""moto's resource types that ignore some properties or cannot be updated, with these gaps filled.
 
-Each is moto's, plus a function that writes what was dropped onto moto's object, where the API that
-describes it finds it.
+Each extended type calls moto's and then a function that writes the ignored properties to moto's
+object, from which moto answers Describe calls.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,32 +17,32 @@ from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
 from moto.logs.models import LogGroup
 from moto.s3.models import FakeBucket
 
-Complete = Callable[[Any, Mapping[str, Any]], None]
-"""Takes moto's object and its properties."""
-Replaced = Callable[[Any, Any, str, str], None]
-"""Takes the old object, the new one, account and region."""
+SetProperties = Callable[[Any, Mapping[str, Any]], None]
+"""Takes moto's object and the properties of the resource."""
+OnReplacement = Callable[[Any, Any, str, str], None]
+"""Takes the old object, the new object, the account and the region."""
 Delete = Callable[[str, Mapping[str, Any], str, str], None]
-"""Takes the physical name, the resource's part of the template, account and region."""
+"""Takes the physical name, the resource in the template, the account and the region."""
 
 
-def _completed(
+def _extend(
     model: Any,
-    complete: Complete,
+    set_properties: SetProperties,
     *,
-    replaced: Replaced | None = None,
+    on_replacement: OnReplacement | None = None,
     delete: Delete | None = None,
 ) -> type[CloudFormationModel]:
-    """A class for `model`'s type, which counts in its place.
+    """A class that replaces `model` for its resource type.
 
-    `replaced` is for a type of which an update makes a new one, `delete` for one that moto does not
-    delete by itself.
+    Pass `on_replacement` if an update of the type creates a new resource, and `delete` if moto does
+    not delete the resource correctly.
     """
 
     def create(
         name: str, resource: dict[str, Any], account_id: str, region: str, **more: Any
     ) -> Any:
         created = model.create_from_cloudformation_json(name, resource, account_id, region, **more)
-        complete(created, resource["Properties"])
+        set_properties(created, resource["Properties"])
         return created
 
     def update(
@@ -52,15 +52,15 @@ def _completed(
         account_id: str,
         region_name: str,
     ) -> Any:
-        if replaced is not None:
+        if on_replacement is not None:
             new = create(new_resource_name, cloudformation_json, account_id, region_name)
-            replaced(original_resource, new, account_id, region_name)
+            on_replacement(original_resource, new, account_id, region_name)
             return new
-        complete(original_resource, cloudformation_json["Properties"])
+        set_properties(original_resource, cloudformation_json["Properties"])
         return original_resource
 
     return type(
-        f"Completed{model.__name__}",
+        f"Extended{model.__name__}",
         (CloudFormationModel,),
         {
             "__module__": __name__,
@@ -76,7 +76,7 @@ def _completed(
     )
 
 
-def _task_definition(definition: Any, properties: Mapping[str, Any]) -> None:
+def _set_task_definition(definition: Any, properties: Mapping[str, Any]) -> None:
     definition.task_role_arn = properties.get("TaskRoleArn")
     definition.execution_role_arn = properties.get("ExecutionRoleArn")
     definition.cpu = properties.get("Cpu")
@@ -85,15 +85,19 @@ def _task_definition(definition: Any, properties: Mapping[str, Any]) -> None:
     definition.requires_compatibilities = properties.get("RequiresCompatibilities")
 
 
-def _use_instead(old: TaskDefinition, new: TaskDefinition, account_id: str, region: str) -> None:
-    """CloudFormation hands a new name on to whoever refers to it; moto changes only what differs in
-    the template itself."""
+def _update_services(
+    old: TaskDefinition, new: TaskDefinition, account_id: str, region: str
+) -> None:
+    """Point services to the new definition.
+
+    CloudFormation updates the resources that refer to a replaced one; moto does not.
+    """
     for service in ecs_backends[account_id][region].services.values():
         if service.task_definition == old.arn:
             service.task_definition = new.arn
 
 
-def _service(service: Any, properties: Mapping[str, Any]) -> None:
+def _set_service(service: Any, properties: Mapping[str, Any]) -> None:
     def camel_case(name: str) -> Any:
         return remap_nested_keys(properties.get(name), pascal_to_camelcase)
 
@@ -106,50 +110,50 @@ def _service(service: Any, properties: Mapping[str, Any]) -> None:
 
 
 def _delete_service(arn: str, _json: Mapping[str, Any], account_id: str, region: str) -> None:
-    """By its state alone: moto may have deleted its cluster before."""
+    """Mark the service as deleted. moto's own method needs the cluster, which may be gone."""
     for service in ecs_backends[account_id][region].services.values():
         if service.arn == arn:
             service.status = "INACTIVE"
 
 
-def _target_group(group: Any, properties: Mapping[str, Any]) -> None:
+def _set_target_group(group: Any, properties: Mapping[str, Any]) -> None:
     group.attributes |= _attributes(properties.get("TargetGroupAttributes", ()))
-    # moto gives out none of its attributes; alarms name it by this one.
+    # moto supports no Fn::GetAtt on target groups, and the alarms need this attribute.
     group.get_cfn_attribute = {"TargetGroupFullName": group.arn.rpartition(":")[2]}.__getitem__
 
 
-def _load_balancer(balancer: FakeLoadBalancer, properties: Mapping[str, Any]) -> None:
+def _set_load_balancer(balancer: FakeLoadBalancer, properties: Mapping[str, Any]) -> None:
     balancer.attrs |= _attributes(properties.get("LoadBalancerAttributes", ()))
 
 
-def _attributes(given: Any) -> dict[str, str]:
-    return {attribute["Key"]: attribute["Value"] for attribute in given}
+def _attributes(key_value_pairs: Any) -> dict[str, str]:
+    return {pair["Key"]: pair["Value"] for pair in key_value_pairs}
 
 
-def _table(table: Table, properties: Mapping[str, Any]) -> None:
+def _set_table(table: Table, properties: Mapping[str, Any]) -> None:
     table.deletion_protection_enabled = properties.get("DeletionProtectionEnabled", False)
 
 
 def _delete_route_table(name: str, _json: Mapping[str, Any], account_id: str, region: str) -> None:
-    """moto leaves it behind, and then cannot delete the VPC."""
+    """Delete the route table. moto's own method does not, and then cannot delete the VPC."""
     backend = ec2_backends[account_id][region]
     for association in backend.get_route_table(name).all_associations_ids:
         backend.disassociate_route_table(association)
     backend.delete_route_table(name)
 
 
-def _nothing(_resource: Any, _properties: Mapping[str, Any]) -> None:
-    """Only what becomes of it at its deletion is ever changed."""
+def _set_nothing(_resource: Any, _properties: Mapping[str, Any]) -> None:
+    """Nothing to set: updates change only the deletion policy of these types."""
 
 
-COMPLETED = (
-    _completed(TaskDefinition, _task_definition, replaced=_use_instead),
-    _completed(Service, _service, delete=_delete_service),
-    _completed(FakeTargetGroup, _target_group),
-    _completed(FakeLoadBalancer, _load_balancer),
-    _completed(Table, _table),
-    _completed(FakeBucket, _nothing),
-    _completed(LogGroup, _nothing),
-    _completed(RouteTable, _nothing, delete=_delete_route_table),
+EXTENDED_TYPES = (
+    _extend(TaskDefinition, _set_task_definition, on_replacement=_update_services),
+    _extend(Service, _set_service, delete=_delete_service),
+    _extend(FakeTargetGroup, _set_target_group),
+    _extend(FakeLoadBalancer, _set_load_balancer),
+    _extend(Table, _set_table),
+    _extend(FakeBucket, _set_nothing),
+    _extend(LogGroup, _set_nothing),
+    _extend(RouteTable, _set_nothing, delete=_delete_route_table),
 )
-"""Kept, or moto would not find them."""
+"""A reference to the classes, which moto finds only as long as they exist."""
