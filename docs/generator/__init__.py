@@ -1,1 +1,1 @@
-"""The parts of the documentation that are made from the code: ``python -m docs.generator``."""
+"""Generates parts of the documentation from the code: ``python -m docs.generator``."""

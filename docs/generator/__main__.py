@@ -1,11 +1,12 @@
-"""Make the generated parts of the documentation anew: ``python -m docs.generator``."""
+"""Write the generated parts of the documentation: ``python -m docs.generator``."""
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from cdk.template.templates import Templates
-from docs.generator.drawing import draw
+from docs.generator.access_drawing import access_drawing
+from docs.generator.deployment_drawing import deployment_drawing
 from docs.generator.examples import ROOT, examples
 from docs.generator.imports import import_drawing, read_imports
 from docs.generator.prices import Prices
@@ -17,19 +18,16 @@ CODE = Path("docs/code.md")
 
 
 def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
-    """The content of every file that is generated, wholly or in parts."""
-    drawings = {
-        Path(f"docs/architecture-{profile}.svg"): draw(deployment)
-        for profile, deployment in deployments.items()
-    }
+    """The content of every page that has generated sections."""
     sections = {
+        **{f"deployment {name}": deployment_drawing(each) for name, each in deployments.items()},
+        "access": access_drawing(deployments["standard"]),
         "profiles": profiles_table(deployments),
         "cost": cost_table(deployments, Prices.read()),
         "settings": settings_table({name: each.settings for name, each in deployments.items()}),
     }
     imports = {"imports": import_drawing(read_imports())}
     return {
-        **drawings,
         ARCHITECTURE: filled((ROOT / ARCHITECTURE).read_text(), sections),
         CODE: filled((ROOT / CODE).read_text(), imports),
     }

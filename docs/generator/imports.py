@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from docs.generator.mermaid import arrow, flowchart, node
+
 ROOT = Path(__file__).parents[2]
 
 PRODUCT = ("app", "cdk", "services")
@@ -106,19 +108,12 @@ def import_drawing(imports: Iterable[Import]) -> str:
         without_shortcuts([edge for edge in package_edges(imports) if "tests" not in edge])
     )
     packages = sorted({package for edge in edges for package in edge})
-    return "\n".join(
+    return flowchart(
+        "TD",
         [
-            "```mermaid",
-            "flowchart TD",
-            "  classDef product fill:#dbeafe,stroke:#1d4ed8,color:#0f172a",
-            "  classDef tool fill:#f8fafc,stroke:#64748b,color:#0f172a",
-            *(
-                f'  {_node(package)}["{_label(package)}"]:::{_kind(package)}'
-                for package in packages
-            ),
-            *(f"  {_node(importer)} --> {_node(imported)}" for importer, imported in edges),
-            "```",
-        ]
+            *(node(_node(package), _label(package), kind=_kind(package)) for package in packages),
+            *(arrow(_node(importer), _node(imported)) for importer, imported in edges),
+        ],
     )
 
 

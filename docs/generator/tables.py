@@ -46,6 +46,11 @@ def profiles_table(deployments: Mapping[str, Templates]) -> str:
         "data outlives the stack": [
             _yes(not each.settings.disposable) for each in deployments.values()
         ],
+        "alarms": [
+            str(len(each.all("CloudWatch::Alarm", stack="observability")))
+            for each in deployments.values()
+        ],
+        "logs kept": [f"{_log_days(each)} days" for each in deployments.values()],
     }
     return _table(["", *deployments], [[name, *values] for name, values in rows.items()])
 
@@ -64,6 +69,11 @@ def _fleet(deployment: Templates, service: str) -> str:
     target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack=service)
     size = f"{int(task['Cpu']) / 1_024:g} vCPU, {int(task['Memory']) / 1_024:g} GB"
     return f"{target['MinCapacity']} to {target['MaxCapacity']} of {size}"
+
+
+def _log_days(deployment: Templates) -> int:
+    (days,) = {group["RetentionInDays"] for group in deployment.all("Logs::LogGroup")}
+    return int(days)
 
 
 def _yes(value: object) -> str:
