@@ -1,4 +1,4 @@
-"""The worker image's commands: ``python -m services.worker run | reconcile | health``."""
+"""The commands of the worker image: ``python -m services.worker run | reconcile | health``."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from services.worker.commands.run import run
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code, which is 2 when the command or the environment is wrong."""
+    """Return the exit code, which is 2 if the command or the environment is invalid."""
     parser = argparse.ArgumentParser(prog="python -m services.worker")
     parser.add_argument("command", choices=["run", "reconcile", "health"])
     command = parser.parse_args(arguments).command

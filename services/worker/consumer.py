@@ -1,4 +1,4 @@
-"""The poll loop: receives only what it can start at once, and goes away politely."""
+"""The poll loop: receives no more messages than it can start, and stops gracefully."""
 
 import threading
 import time
@@ -15,17 +15,16 @@ from services.worker.health import HealthFile
 log = structlog.get_logger()
 
 SLOT_WAIT_S = 1.0
-"""How long one round waits for a free slot; a busy worker makes rounds too."""
+"""How long an iteration waits for a free slot. A busy worker must keep its health file fresh."""
 RECEIVE_RETRY_S = 5.0
-"""The longest wait after a receive that failed, on top of boto3's own retries; jittered."""
+"""The longest pause after a failed receive, in addition to boto3's retries. It is jittered."""
 
 
 class Consumer:
-    """Runs `process` on up to `concurrency` messages at once, each in a thread of its own.
+    """Runs `process` on up to `concurrency` messages at the same time, each in its own thread.
 
-    `process` raises ``AwsError`` when its message shall come back by itself. `longest_task_s` is
-    the most that one task may take; one that takes longer is stuck, and the worker unhealthy.
-    `jitter` gives a number in [0, 1).
+    `process` raises ``AwsError`` to have its message redelivered. A task that runs longer than
+    `max_task_s` is stuck and makes the worker unhealthy. `jitter` returns a number in [0, 1).
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class Consumer:
         process: Callable[[Message], None],
         concurrency: int,
         receive_wait_s: int,
-        longest_task_s: float,
+        max_task_s: float,
         health: HealthFile,
         jitter: Callable[[], float],
     ) -> None:
@@ -43,20 +42,21 @@ class Consumer:
         self._process = process
         self._concurrency = concurrency
         self._receive_wait_s = receive_wait_s
-        self._longest_task_s = longest_task_s
+        self._max_task_s = max_task_s
         self._health = health
         self._jitter = jitter
         self._stops: SimpleQueue[None] = SimpleQueue()
-        """Empty until ``stop``. Unlike an Event's, its methods may interrupt one another."""
+        """Empty until ``stop``. Its ``put`` is reentrant, so a signal handler may call it; the
+        methods of an Event are not."""
         self._changed = threading.Condition()
         self._running: dict[Message, float] = {}
-        """Messages under way, and when each was started on the monotonic clock."""
+        """The messages in progress, each with its start on the monotonic clock."""
 
     def run(self) -> None:
-        """Consume until ``stop``; returns when the poll in flight is drained."""
+        """Consume until ``stop``. Return after the current poll has ended."""
         while not self._is_stopped():
-            if not self._stuck():
-                self._health.note_round()
+            if not self._is_stuck():
+                self._health.touch()
             messages = self._receive(self._wait_for_free_slots())
             if self._is_stopped():
                 self._return_messages(messages)
@@ -65,22 +65,22 @@ class Consumer:
                 self._start(message)
 
     def stop(self) -> None:
-        """Receive nothing more. Safe to call from a signal handler."""
+        """Stop receiving. A signal handler may call this."""
         self._stops.put(None)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait for the messages under way; False when some still are after `timeout_s`."""
+        """Wait for the messages in progress. Return False if some remain after `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout=timeout_s)
 
     def _is_stopped(self) -> bool:
         return not self._stops.empty()
 
-    def _stuck(self) -> bool:
+    def _is_stuck(self) -> bool:
         now = time.monotonic()
         with self._changed:
-            longest = max((now - started for started in self._running.values()), default=0.0)
-        return longest > self._longest_task_s
+            longest_s = max((now - started for started in self._running.values()), default=0.0)
+        return longest_s > self._max_task_s
 
     def _wait_for_free_slots(self) -> int:
         with self._changed:
@@ -123,9 +123,9 @@ class Consumer:
         try:
             self._process(message)
         except AwsError:
-            log.exception("message left", task_id=message.task_id)
-        except Exception:  # the outermost loop of this thread: the message comes back by itself
-            log.exception("message left after an unexpected error", task_id=message.task_id)
+            log.exception("message processing failed", task_id=message.task_id)
+        except Exception:  # the outermost loop of this thread; the message is redelivered
+            log.exception("message processing failed unexpectedly", task_id=message.task_id)
         finally:
             with self._changed:
                 del self._running[message]

@@ -1,8 +1,8 @@
-"""Whether the worker makes progress, told from outside its process.
+"""The worker's health: whether its poll loop makes progress.
 
-The poll loop notes each round in a file. It stops noting when it hangs, and when a task has been
-under way for longer than any task may: an idle worker and a busy one make rounds, a wedged one does
-not. Nothing here depends on AWS being reachable.
+The poll loop touches a file in each iteration, whether the worker is idle or busy. It stops when it
+hangs, and when a task runs longer than any task may. The health check reads the file's age, so it
+does not depend on AWS.
 """
 
 import time
@@ -16,32 +16,32 @@ log = structlog.get_logger()
 
 
 class HealthFile:
-    """Instants are those of the monotonic clock, which all processes of one machine share."""
+    """Holds a time on the monotonic clock, which all processes of a machine share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._next = path.with_name(f"{path.name}.next")
 
-    def note_round(self) -> None:
-        """Replace the file, which thus is whole whenever the health check looks.
+    def touch(self) -> None:
+        """Replace the file atomically, so that the health check never reads a partial one.
 
-        A disk that takes nothing makes the worker unhealthy, so that it is told to stop in good
-        order, and does not end the poll loop.
+        If the disk fails, the poll loop continues, but the worker becomes unhealthy and is then
+        stopped gracefully.
         """
         try:
             self._next.write_text(str(time.monotonic()))
             self._next.replace(self._path)
         except OSError:
-            log.exception("round not noted")
+            log.exception("health file not written")
 
     def age_s(self) -> float | None:
-        """Seconds since the last noted round; None before the first."""
+        """Seconds since the last touch, or None before the first."""
         try:
             return time.monotonic() - float(self._path.read_text())
         except (FileNotFoundError, ValueError):
             return None
 
 
-def healthy_within_s(receive_wait_s: float) -> float:
-    """How old the last round may be: one receive that times out at every retry, twice over."""
+def max_healthy_age_s(receive_wait_s: float) -> float:
+    """The age that is still healthy: twice the longest receive, including its retries."""
     return 2 * CallLimits().max_call_s(wait_s=receive_wait_s)

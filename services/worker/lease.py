@@ -1,8 +1,8 @@
-"""The leases of the tasks under way, kept alive by heartbeats.
+"""The leases of the tasks in progress, extended by heartbeats.
 
-A beat extends the lease on the row first and the message's visibility second: a message is never
-kept from others without the right to the task. All leases beat at once and none waits for another,
-so that a call which hangs costs no other task its lease.
+A heartbeat extends the lease on the row first and the message's visibility timeout second, so that
+a message is never hidden by a worker without a lease. All heartbeats are sent in parallel, so that
+a call that hangs costs no other task its lease.
 """
 
 import threading
@@ -22,28 +22,28 @@ log = structlog.get_logger()
 
 
 class Lease:
-    """The right to one task, as long as it holds."""
+    """The right to work on one task until the lease ends."""
 
     def __init__(self, claim: Task, message: Message) -> None:
         self.claim = claim
         self.message = message
         self.ended = False
-        """No beat follows, and no further stage; the row's own fence stops a write that does."""
+        """No heartbeat and no further stage follows. The row's condition rejects later writes."""
         self.finishing = False
-        """True from the attempt's last write on: a beat that meets its effect has lost nothing."""
+        """The attempt's last write has started. A heartbeat that fails now has lost nothing."""
         self.lock = threading.Lock()
-        """Held for each beat and for ending, so that no beat follows the end."""
+        """Held during a heartbeat and while the lease ends, so that no heartbeat follows."""
 
     def check(self) -> None:
-        """Raise ``LeaseLost`` when there is no point in going on."""
+        """Raise ``LeaseLost`` if the lease has ended."""
         if self.ended:
-            raise LeaseLost("The lease was lost while the task was under way.")
+            raise LeaseLost("The lease was lost while the task was running.")
 
 
 class LeaseKeeper:
-    """Holds leases for as long as their tasks run, and gives all of them back on request.
+    """Holds the leases of running tasks and releases all of them on request.
 
-    `at_once` is how many tasks may be under way.
+    `concurrency` is the maximum number of running tasks.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LeaseKeeper:
         *,
         table: TaskTable,
         queue: TaskQueue,
-        at_once: int,
+        concurrency: int,
         duration: timedelta,
         interval: timedelta,
         clock: Callable[[], datetime],
@@ -63,9 +63,9 @@ class LeaseKeeper:
         self._clock = clock
         self._held: set[Lease] = set()
         self._held_lock = threading.Lock()
-        self._each = ThreadPoolExecutor(at_once, thread_name_prefix="lease")
+        self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="lease")
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat_until_stopped, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -73,15 +73,15 @@ class LeaseKeeper:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
-        self._each.shutdown()
+        self._executor.shutdown()
 
-    def until(self) -> datetime:
-        """When a lease taken or extended now ends."""
+    def next_expiry(self) -> datetime:
+        """The end of a lease that is taken or extended now."""
         return self._clock() + self._duration
 
     @contextmanager
-    def holding(self, claim: Task, message: Message) -> Iterator[Lease]:
-        """Keep the lease while the block runs; afterwards no beat touches row or message."""
+    def hold(self, claim: Task, message: Message) -> Iterator[Lease]:
+        """Keep the lease during the block. Afterwards no heartbeat changes the row or message."""
         lease = Lease(claim, message)
         with self._held_lock:
             self._held.add(lease)
@@ -94,15 +94,16 @@ class LeaseKeeper:
                 lease.ended = True
 
     def release_all(self) -> int:
-        """Give back every task under way: end its lease under the fence, then show its message.
+        """End the lease of every running task and show its message again.
 
-        Returns how many. One that cannot be given back comes back by itself when its lease ends.
+        Returns the number of released tasks. A task that cannot be released becomes available when
+        its lease ends.
         """
-        return sum(self._each.map(self._release, self._snapshot()))
+        return sum(self._executor.map(self._release, self._snapshot()))
 
-    def beat(self) -> Sequence[Future[None]]:
-        """Begin to extend every lease that is held now, but one whose last beat still hangs."""
-        return [self._each.submit(self._beat_once, lease) for lease in self._snapshot()]
+    def heartbeat(self) -> Sequence[Future[None]]:
+        """Start extending all held leases, except those whose last heartbeat still hangs."""
+        return [self._executor.submit(self._heartbeat, lease) for lease in self._snapshot()]
 
     def _release(self, lease: Lease) -> bool:
         with lease.lock:
@@ -112,18 +113,18 @@ class LeaseKeeper:
             try:
                 self._table.release(lease.claim, now=self._clock())
                 self._queue.change_visibility(lease.message, timeout_s=0)
-            except LeaseLost as lost:  # or it has come to its end by itself
-                log.info("task not given back", task_id=lease.claim.task_id, reason=str(lost))
+            except LeaseLost as lost:  # the task may also have ended
+                log.info("task not released", task_id=lease.claim.task_id, reason=str(lost))
                 return False
             except AwsError:
-                log.exception("task not given back", task_id=lease.claim.task_id)
+                log.exception("task not released", task_id=lease.claim.task_id)
                 return False
-            log.info("task given back", task_id=lease.claim.task_id)
+            log.info("task released", task_id=lease.claim.task_id)
             return True
 
-    def _beat_once(self, lease: Lease) -> None:
+    def _heartbeat(self, lease: Lease) -> None:
         if not lease.lock.acquire(blocking=False):
-            return  # its last beat hangs, or its end is under way
+            return  # the last heartbeat hangs, or the lease is ending
         try:
             if not lease.ended:
                 self._extend(lease)
@@ -132,24 +133,24 @@ class LeaseKeeper:
 
     def _extend(self, lease: Lease) -> None:
         try:
-            self._table.extend(lease.claim, lease_until=self.until(), now=self._clock())
+            self._table.extend(lease.claim, lease_until=self.next_expiry(), now=self._clock())
             self._queue.change_visibility(lease.message, timeout_s=self._duration.total_seconds())
         except LeaseLost as lost:
             lease.ended = True
             if not lease.finishing:
                 log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
         except Exception:
-            # Of AWS: the lease outlasts a missed beat or two, and the next one tries again.
-            # Anything else is logged here as nobody looks at what becomes of a beat.
+            # After an AWS error, the lease lasts until the next heartbeat tries again. Other errors
+            # are logged here because no caller reads the future's result.
             log.exception("heartbeat failed", task_id=lease.claim.task_id)
 
     def _snapshot(self) -> list[Lease]:
         with self._held_lock:
             return list(self._held)
 
-    def _beat_until_stopped(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(self._interval.total_seconds()):
             try:
-                self.beat()
-            except Exception:  # the outermost loop of this thread, which must not die
-                log.exception("heartbeats not begun")
+                self.heartbeat()
+            except Exception:  # the outermost loop of this thread, which must not end
+                log.exception("heartbeats not started")

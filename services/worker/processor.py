@@ -1,7 +1,7 @@
-"""What a worker does with one message: claim → fetch → image → store → complete → delete.
+"""Processing one message: claim → fetch → image → store → complete → delete.
 
-The row is written before the message is touched, so whatever dies in between, the message comes
-back and meets a row that says what is left to do.
+The row is always written before the message is settled. If the worker crashes in between, the
+message is redelivered, and the row says what remains to be done.
 """
 
 import hashlib
@@ -56,14 +56,14 @@ class Imaging(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptPolicy:
-    """How long one attempt may take, and how long after a failed one the next begins."""
+    """The time budget of an attempt, and the backoff after a failed one."""
 
     budget: timedelta
     backoff: Backoff
 
 
 class Processor:
-    """Thread-safe. `jitter` gives a number in [0, 1), `new_lease_owner` a never repeated name."""
+    """Thread-safe. `jitter` returns a number in [0, 1), and `new_lease_owner` a unique name."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class Processor:
         self._new_lease_owner = new_lease_owner
 
     def process(self, message: Message) -> None:
-        """Bring the message's task one attempt further, and settle the message.
+        """Make one attempt at the message's task, and settle the message.
 
-        Raises ``AwsError`` when a row or message could not be reached; the message then comes back
-        by itself.
+        Raises ``AwsError`` when the row or the message cannot be reached. The message is then
+        redelivered.
         """
         if message.task_id is None:
-            log.error("message unreadable", message_id=message.message_id)
-            self._leave_for_dead_letters(message)
+            log.error("message malformed", message_id=message.message_id)
+            self._dead_letter(message)
             return
         with structlog.contextvars.bound_contextvars(
             task_id=message.task_id, request_id=message.request_id
@@ -119,7 +119,7 @@ class Processor:
         claim = self._table.claim(
             task_id,
             lease_owner=self._new_lease_owner(),
-            lease_until=self._leases.until(),
+            lease_until=self._leases.next_expiry(),
             now=self._clock(),
         )
         waited_ms = (claim.updated_at - claim.queued_at) / timedelta(milliseconds=1)
@@ -129,10 +129,10 @@ class Processor:
 
     def _attempt(self, claim: Task, message: Message) -> None:
         try:
-            with self._leases.holding(claim, message) as lease:
+            with self._leases.hold(claim, message) as lease:
                 failure = self._run(claim, lease)
         except LeaseLost as lost:
-            log.warning("work dropped", reason=str(lost))
+            log.warning("attempt discarded", reason=str(lost))
             return
         if failure is None:
             self._queue.delete(message)
@@ -142,21 +142,21 @@ class Processor:
             self._settle_failed(message, failure.code)
 
     def _run(self, claim: Task, lease: Lease) -> Failure | None:
-        """Run the stages and write the outcome on the row: None for COMPLETED."""
+        """Run the stages and write the outcome to the row. Return None if it is COMPLETED."""
         budget = _Budget(self._policy.budget)
         try:
-            result = self._result_of(claim, lease, budget)
+            result = self._run_stages(claim, lease, budget)
         except AttemptError as error:
             return self._fail(claim, lease, error)
         except (LeaseLost, AwsError):
             raise
-        except Exception as bug:  # noqa: BLE001 - the outermost place that knows the task
-            internal = InternalError("Taskfleet met an unexpected error; it has been logged.")
+        except Exception as bug:  # noqa: BLE001 - the outermost place that can fail the task
+            internal = InternalError("Taskfleet encountered an unexpected error and logged it.")
             internal.__cause__ = bug
             return self._fail(claim, lease, internal)
         lease.finishing = True
         self._table.complete(claim, result, now=self._clock())
-        total_ms = budget.spent_ms()
+        total_ms = budget.elapsed_ms()
         log.info(
             "task completed",
             stage="total",
@@ -166,17 +166,19 @@ class Processor:
         )
         return None
 
-    def _result_of(self, claim: Task, lease: Lease, budget: "_Budget") -> Result:
+    def _run_stages(self, claim: Task, lease: Lease, budget: "_Budget") -> Result:
         with tempfile.NamedTemporaryFile(dir=self._scratch) as source:
             with _stage("fetch"), Path(source.name).open("wb") as into:
-                self._fetcher.fetch(claim.input_image_url, into=into, timeout_s=budget.left_s())
+                self._fetcher.fetch(
+                    claim.input_image_url, into=into, timeout_s=budget.remaining_s()
+                )
             lease.check()
             with _stage("image"):
                 image = self._imaging.process(
                     Path(source.name),
                     claim.operations,
                     claim.output,
-                    timeout_s=budget.left_s(),
+                    timeout_s=budget.remaining_s(),
                 )
         lease.check()
         with _stage("store"):
@@ -219,10 +221,10 @@ class Processor:
     # ── A message whose task cannot be claimed ────────────────────────────────────────────────
 
     def _settle(self, message: Message, task: Task | None) -> None:
-        """Do with a redelivered message what its row says. Harmless, however often."""
+        """Settle a redelivered message by its row. Repeating this is harmless."""
         if task is None:
-            log.error("message without a task")
-            self._leave_for_dead_letters(message)
+            log.error("message for an unknown task")
+            self._dead_letter(message)
             return
         now = self._clock()
         match task.phase(now):
@@ -231,15 +233,15 @@ class Processor:
             case Phase.FAILED:
                 self._settle_failed(message, task.failure_code or "")
             case Phase.LEASED if task.lease_until is not None:
-                until_lease_ends = (task.lease_until - now).total_seconds()
-                self._queue.change_visibility(message, timeout_s=math.ceil(until_lease_ends))
+                remaining_s = (task.lease_until - now).total_seconds()
+                self._queue.change_visibility(message, timeout_s=math.ceil(remaining_s))
             case _:
                 self._give_up(message, task)
 
     def _give_up(self, message: Message, task: Task) -> None:
         now = self._clock()
         error = task.exhaustion(now)
-        if error is None:  # refused a moment ago, allowed now: let it come again
+        if error is None:  # the task has become claimable since the claim was refused
             self._queue.change_visibility(message, timeout_s=0)
             return
         try:
@@ -256,35 +258,35 @@ class Processor:
         self._settle_failed(message, error.code)
 
     def _settle_failed(self, message: Message, failure_code: str) -> None:
-        """What pages an operator is our own fault, never a stranger's server."""
+        """Only our own faults become dead letters, which alert an operator."""
         if fault_of(failure_code) is Fault.OURS:
-            self._leave_for_dead_letters(message)
+            self._dead_letter(message)
         else:
             self._queue.delete(message)
 
-    def _leave_for_dead_letters(self, message: Message) -> None:
-        # Shown again at once, so that the receives it has left are used up within seconds and
-        # the redrive policy moves it.
+    def _dead_letter(self, message: Message) -> None:
+        # Showing it again uses up its remaining receives within seconds. Then the redrive policy
+        # moves it.
         self._queue.change_visibility(message, timeout_s=0)
 
 
 class _Budget:
-    """The time that one attempt may take, counted on the monotonic clock."""
+    """The time budget of one attempt, on the monotonic clock."""
 
     def __init__(self, total: timedelta) -> None:
         self._total_s = total.total_seconds()
         self._started = time.monotonic()
 
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         return max(0.0, self._total_s - (time.monotonic() - self._started))
 
-    def spent_ms(self) -> float:
+    def elapsed_ms(self) -> float:
         return round((time.monotonic() - self._started) * 1000, 1)
 
 
 @contextmanager
 def _stage(name: str) -> Iterator[None]:
-    """Log how long a stage took; one that raises is logged with its error instead."""
+    """Log how long the stage took. A stage that raises is logged with its error instead."""
     started = time.monotonic()
     yield
     duration_ms = round((time.monotonic() - started) * 1000, 1)

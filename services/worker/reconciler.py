@@ -1,7 +1,7 @@
-"""The reconciler: finds tasks that are still owed something, and has them sent again or failed.
+"""The reconciler: resends missing messages of open tasks, and fails tasks past their limits.
 
-The sparse index nominates, a conditional write on the row decides. Any number of reconcilers may
-run at once; each look at a task is won by one of them.
+The sparse index lists the tasks that are due. A conditional write on the row decides, so any number
+of reconcilers may run at the same time, and only one of them acts on each check of a task.
 """
 
 from collections.abc import Callable, MutableSequence
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcilePolicy:
-    """When a task's own message must have been seen, and how deep a backlog may become."""
+    """When a task's message counts as missing, and how deep the backlog may become."""
 
     lease: timedelta
     longest_backoff: timedelta
@@ -30,24 +30,25 @@ class ReconcilePolicy:
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """What one run did."""
+    """Numbers of tasks in one run."""
 
     checked: int = 0
     resent: int = 0
     given_up: int = 0
     unsent: int = 0
-    """Owed a message that the queue did not take."""
+    """The queue did not accept the message."""
     held_back: int = 0
-    """Owed a message, but the queue has a deep backlog, where it most likely is, or is not to be
-    asked."""
+    """Not resent, because the backlog is deep and most likely holds the message, or because the
+    queue does not answer."""
     overdue: int = 0
-    """Open past the deadline, under a lease that still holds."""
+    """Open past the deadline, but still leased."""
 
 
 class Reconciler:
-    """`name` is one that no other reconciler has, now or earlier.
+    """`name` must be unique among all reconcilers, past and present.
 
-    `shuffle` makes runs that were cut short begin elsewhere the next time.
+    `shuffle` changes the order of the shards, so that a run that fails early does not always skip
+    the same ones.
     """
 
     def __init__(
@@ -70,22 +71,23 @@ class Reconciler:
         self._shuffle = shuffle
 
     def run(self) -> ReconcileReport:
-        """Look once at every task that is due.
+        """Check every task that is due.
 
-        Raises ``AwsError`` when AWS fails us; what is done is done, and the next run goes on. A
-        queue that fails stops only the sending: deadlines hold without it.
+        Raises ``AwsError`` when a call to AWS fails. What the run has done until then stays, and
+        the next run does the rest. If only the queue fails, the run still enforces deadlines.
         """
         report = ReconcileReport()
         try:
-            # Read on every run: a queue that nobody asks sends no metrics, so no alarm would see.
+            # Both are read on every run, because SQS sends no metrics for an inactive queue, and
+            # alarms need the metrics.
             backlog = self._queue.backlog()
             dead_letters = self._dead_letters.backlog()
         except QueueUnavailable:
-            self._look_at_all(report, sends_left=0)
+            self._check_all(report, max_sends=0)
             raise
-        self._look_at_all(report, sends_left=self._policy.max_backlog - backlog.visible)
+        self._check_all(report, max_sends=self._policy.max_backlog - backlog.visible)
         if report.unsent:
-            raise QueueUnavailable(f"A message could not be sent; {report}")
+            raise QueueUnavailable(f"Some messages could not be sent: {report}")
         log.info(
             "reconciled",
             **asdict(report),
@@ -101,17 +103,17 @@ class Reconciler:
         )
         return report
 
-    def _look_at_all(self, report: ReconcileReport, *, sends_left: int) -> None:
+    def _check_all(self, report: ReconcileReport, *, max_sends: int) -> None:
         shards = list(range(OPEN_SHARDS))
         self._shuffle(shards)
         for shard in shards:
             for task_id in self._table.due_task_ids(shard, self._clock()):
                 task = self._table.get(task_id)
                 if task is not None:
-                    may_send = report.resent < sends_left and not report.unsent
-                    self._look_at(task, report, may_send=may_send)
+                    may_send = report.resent < max_sends and not report.unsent
+                    self._check(task, report, may_send=may_send)
 
-    def _look_at(self, task: Task, report: ReconcileReport, *, may_send: bool) -> None:
+    def _check(self, task: Task, report: ReconcileReport, *, may_send: bool) -> None:
         now = self._clock()
         if task.check_at is None or task.check_at > now:
             return  # the index lags behind the row
@@ -123,42 +125,42 @@ class Reconciler:
         if phase is Phase.LEASED and now >= task.deadline_at:
             report.overdue += 1
             log.warning("task overdue", task_id=task.task_id, request_id=task.request_id)
-        due_at = self._message_due_at(task, phase)
-        if now < due_at:
-            check_at = min(due_at, _over_at(task))
+        missing_at = self._message_missing_at(task, phase)
+        if now < missing_at:
+            check_at = min(missing_at, _earliest_expiry(task))
             self._schedule_check(task, check_at, task.check_gap or timedelta())
         elif may_send:
-            self._send_again(task, now, report)
+            self._resend(task, now, report)
         else:
             report.held_back += 1
 
-    def _message_due_at(self, task: Task, phase: Phase) -> datetime:
-        """From when on the task's own message is missing, if nothing has happened."""
+    def _message_missing_at(self, task: Task, phase: Phase) -> datetime:
+        """When the task's message counts as missing, unless the row changes before."""
         match phase:
             case Phase.RETRYING:
                 return task.updated_at + self._policy.longest_backoff
             case Phase.LEASED | Phase.ABANDONED if task.lease_until is not None:
-                # The message shows itself again about when the lease ends; give it as long again.
+                # The message reappears about when the lease ends. Allow the same time again.
                 return task.lease_until + self._policy.lease
             case _:
                 return task.check_at or task.created_at
 
-    def _send_again(self, task: Task, now: datetime, report: ReconcileReport) -> None:
+    def _resend(self, task: Task, now: datetime, report: ReconcileReport) -> None:
         check_at, gap = next_check(task, now)
         if not self._schedule_check(task, check_at, gap):
-            return  # another reconciler was first, or the task has moved on
+            return  # another reconciler was first, or the row has changed
         try:
             self._queue.send(task.task_id, request_id=task.request_id)
         except QueueUnavailable:
-            log.exception("task not sent again", task_id=task.task_id)
+            log.exception("task not resent", task_id=task.task_id)
             report.unsent += 1
-            # Let the next run look again.
+            # Move the check back, so that the next run tries again.
             moved = replace(task, check_at=check_at)
             self._schedule_check(moved, task.check_at or check_at, task.check_gap or timedelta())
             return
         report.resent += 1
         log.warning(
-            "task sent again",
+            "task resent",
             task_id=task.task_id,
             request_id=task.request_id,
             status=task.status,
@@ -173,7 +175,7 @@ class Reconciler:
         try:
             self._table.give_up(task.task_id, error, now=now)
         except TransitionRefused:
-            return  # a worker was faster
+            return  # a worker was first
         report.given_up += 1
         log.error(
             "task given up",
@@ -185,6 +187,6 @@ class Reconciler:
         )
 
 
-def _over_at(task: Task) -> datetime:
-    """From when on the task may be failed for its deadline: not under a lease that holds."""
+def _earliest_expiry(task: Task) -> datetime:
+    """When the deadline may fail the task: at the deadline, but not before its lease ends."""
     return max(task.deadline_at, task.lease_until or task.deadline_at)

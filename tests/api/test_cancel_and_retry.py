@@ -7,9 +7,9 @@ import pytest
 from services.common.task import Phase, Status, Task
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
-from tests.api.broken import BrokenQueue
 from tests.api.conftest import Api, MakeApi
 from tests.api.rows import put_task
+from tests.broken_aws import BrokenQueue
 from tests.conftest import Clock, Cloud
 
 OPEN = [Phase.PENDING, Phase.LEASED, Phase.ABANDONED, Phase.RETRYING]

@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from services.common.task import Phase
-from tests.api.broken import BUG, REASON, BrokenBucket, BrokenTable, BuggyTable
 from tests.api.conftest import Api, MakeApi
 from tests.api.rows import put_task
+from tests.broken_aws import BUG, REASON, BrokenBucket, BrokenTable, BuggyTable
 from tests.conftest import Cloud
 
 TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"

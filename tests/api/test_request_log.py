@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.api.broken import BuggyTable
 from tests.api.conftest import ALICE, URL, Api, MakeApi
+from tests.broken_aws import BuggyTable
 
 TASK_ID = "6e1f7a4e-0000-4000-8000-000000000001"
 TASK = f"/tasks/{TASK_ID}"

@@ -9,8 +9,8 @@ from services.common.task import Status, Task, task_id_for
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
-from tests.api.broken import BrokenQueue, BrokenTable
 from tests.api.conftest import ALICE, BOB, URL, Api, MakeApi
+from tests.broken_aws import BrokenQueue, BrokenTable
 from tests.conftest import Clock, Cloud
 
 RECIPE = {

@@ -83,7 +83,7 @@ def test_an_exception_is_logged_in_one_line_with_its_stack_trace(
     try:
         fail()
     except OSError:
-        structlog.get_logger().exception("round not noted")
+        structlog.get_logger().exception("health file not written")
     [line] = stream.getvalue().splitlines()
     trace = json.loads(line)["exception"]
     assert trace.startswith("Traceback")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from local.ports import HOST
 from testbed.waiting import PATIENCE_S
-from tests.worker.fetching.loopback_source import Answer, answer_head
+from tests.worker.fetching.loopback_source import Responder, response_head
 
 TOKEN = "source-query-string-5d1c"
 """In the query of every URL; as private as a presigned one, so no log may show it."""
@@ -26,7 +26,7 @@ class Source:
     """Runs inside a ``with``. Each path that was handed out has its own answers."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, list[Answer]] = {}
+        self._answers: dict[str, list[Responder]] = {}
         self._numbers = count(1)
         self._server = _Server(self._answer)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -36,7 +36,7 @@ class Source:
         port: int = self._server.server_address[1]
         return port
 
-    def url(self, *answers: Answer | bytes) -> str:
+    def url(self, *answers: Responder | bytes) -> str:
         """A new URL that gives these answers in turn, and the last of them ever after."""
         path = f"/{next(self._numbers)}/image"
         self._answers[path] = [_as_answer(answer) for answer in answers]
@@ -51,7 +51,7 @@ class Source:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, path: str) -> Answer:
+    def _answer(self, path: str) -> Responder:
         answers = self._answers[path]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
@@ -61,7 +61,7 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[str], Answer]) -> None:
+    def __init__(self, answer: Callable[[str], Responder]) -> None:
         super().__init__((HOST, 0), _Handler)
         self.answer = answer
 
@@ -114,12 +114,12 @@ class Recovering:
         self._recovered.set()
 
 
-UNAVAILABLE = answer_head(503, "Content-Length: 0")
+UNAVAILABLE = response_head(503, "Content-Length: 0")
 
 
 def endless(connection: socket) -> None:
     """A body that never ends, as fast as it is taken."""
-    connection.sendall(answer_head(200, "Content-Type: image/png"))
+    connection.sendall(response_head(200, "Content-Type: image/png"))
     while True:
         connection.sendall(bytes(65_536))
 
@@ -127,7 +127,7 @@ def endless(connection: socket) -> None:
 def drip(connection: socket) -> None:
     """One byte a second of an image."""
     image = png()
-    connection.sendall(answer_head(200, f"Content-Length: {len(image)}"))
+    connection.sendall(response_head(200, f"Content-Length: {len(image)}"))
     for byte in image:
         connection.sendall(bytes([byte]))
         time.sleep(1)
@@ -159,7 +159,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _as_answer(answer: Answer | bytes) -> Answer:
+def _as_answer(answer: Responder | bytes) -> Responder:
     if isinstance(answer, bytes):
         return lambda connection: connection.sendall(answer)
     return answer

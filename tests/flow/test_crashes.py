@@ -65,7 +65,7 @@ def test_a_frozen_worker_that_wakes_up_after_its_lease_changes_nothing(
     assert other.exit_code() == 0
     fetch.let_go()
     sleeper.thaw()
-    until(lambda: "work dropped" in sleeper.printed(), "the sleeper has dropped its work")
+    until(lambda: "attempt discarded" in sleeper.printed(), "the sleeper has discarded its attempt")
     assert lasting(bare.task(task_id)) == lasting(completed)
     assert is_made_from(SECOND, bare, task_id)
 
@@ -85,7 +85,10 @@ def test_a_completion_that_arrives_after_the_lease_was_lost_changes_nothing(
         assert completed["attempt"] == 2
         late.thaw()
         call.let_go()
-        until(lambda: "work dropped" in late.printed(), "the late worker has dropped its work")
+        until(
+            lambda: "attempt discarded" in late.printed(),
+            "the late worker has discarded its attempt",
+        )
     assert len(bare.stored_results(task_id)) == 2
     assert lasting(bare.task(task_id)) == lasting(completed)
     assert is_made_from(SECOND, bare, task_id)

@@ -9,7 +9,7 @@ from services.common.task_record import from_rfc3339
 from taskfleet.api_client import Task
 from tests.flow.flow import Flow
 from tests.flow.source import UNAVAILABLE, Recovering, Source, bomb, drip, endless, png
-from tests.worker.fetching.loopback_source import Answer, answer_head, ok
+from tests.worker.fetching.loopback_source import Responder, ok, response_head
 
 HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image."
 
@@ -17,14 +17,14 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image.
 @pytest.mark.parametrize(
     ("answer", "code", "sentence"),
     [
-        (answer_head(404, "Content-Length: 0"), "source_not_found", "no such image"),
-        (answer_head(403, "Content-Length: 0"), "source_refused", "did not deliver"),
+        (response_head(404, "Content-Length: 0"), "source_not_found", "no such image"),
+        (response_head(403, "Content-Length: 0"), "source_refused", "did not deliver"),
         (ok(HTML, "Content-Type: text/html"), "not_an_image", "not an image"),
         (ok(png()[: len(png()) // 2]), "image_damaged", "damaged"),
         (ok(bomb()), "image_too_large", "pixels"),
         (endless, "source_too_large", "larger than"),
         (drip, "source_timeout", "too long"),
-        (answer_head(200, "Content-Length: 999"), "source_unreachable", "broke off"),
+        (response_head(200, "Content-Length: 999"), "source_unreachable", "broke off"),
         (UNAVAILABLE, "source_unavailable", "unavailable"),
     ],
     ids=[
@@ -40,7 +40,7 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image.
     ],
 )
 def test_the_task_fails_for_good_with_a_code_and_a_sentence(
-    steady: Flow, source: Source, answer: bytes | Answer, code: str, sentence: str
+    steady: Flow, source: Source, answer: bytes | Responder, code: str, sentence: str
 ) -> None:
     task = steady.when_over(steady.submit(source.url(answer)))
     assert (task["status"], task["failureCode"]) == ("FAILED", code), task

@@ -8,15 +8,15 @@ from testbed.waiting import until
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
 from tests.flow.source import TOKEN, UNAVAILABLE, Source, png
-from tests.worker.fetching.loopback_source import answer_head, ok, redirect
+from tests.worker.fetching.loopback_source import ok, redirect, response_head
 
 ECHOES = (
     b"HTTP/1.1 %b OK\r\n\r\n",
     b"HTTP/%b 200 OK\r\n\r\n",
     b"GET /image?token=%b HTTP/1.1\r\n\r\n",
     b"HTTP/1.1 404 %b\r\nContent-Length: 0\r\n\r\n",
-    answer_head(200, "Transfer-Encoding: chunked") + b"token=%b\r\n",
-    answer_head(200, "Content-Encoding: %b, gzip", "Content-Length: 4") + b"none",
+    response_head(200, "Transfer-Encoding: chunked") + b"token=%b\r\n",
+    response_head(200, "Content-Encoding: %b, gzip", "Content-Length: 4") + b"none",
     redirect("http://[%b]/"),
     redirect("http://%b:x/"),
     redirect("http://169.254.170.2/?token=%b"),

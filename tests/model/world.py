@@ -113,7 +113,7 @@ class Worker:
         self.leases = LeaseKeeper(
             table=world.table(heart),
             queue=world.queue(heart),
-            at_once=1,
+            concurrency=1,
             duration=LEASE,
             interval=LEASE / 3,
             clock=world.clock,
@@ -148,7 +148,7 @@ class Worker:
         return self.task
 
     def beat(self, fates: Sequence[Fate]) -> None:
-        self._heart(fates, self.leases.beat)
+        self._heart(fates, self.leases.heartbeat)
 
     def give_back(self, fates: Sequence[Fate]) -> None:
         """What SIGTERM comes to when the task does not finish in time."""

@@ -15,7 +15,7 @@ DEAD_LETTERS = "taskctl/dead_letters.py"
 
 MODEL = "tests/model/test_model.py"
 ON_TABLE = "tests/common/test_task_table.py"
-ON_LOST_ANSWERS = "tests/aws_trouble/test_lost_answers.py"
+ON_LOST_RESPONSES = "tests/aws_faults/test_lost_responses.py"
 ON_PROCESSOR = "tests/worker/test_processor.py"
 ON_LEASE = "tests/worker/test_lease.py"
 ON_CONSUMER = "tests/worker/test_consumer.py"
@@ -99,7 +99,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "delete the message of a lost lease",
         PROCESSOR,
-        '            log.warning("work dropped", reason=str(lost))\n',
+        '            log.warning("attempt discarded", reason=str(lost))\n',
         "            self._queue.delete(message)\n",
         (MODEL, ON_PROCESSOR),
     ),
@@ -152,7 +152,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "extend visibility without the lease",
         LEASE,
-        "            self._table.extend(lease.claim, lease_until=self.until(), "
+        "            self._table.extend(lease.claim, lease_until=self.next_expiry(), "
         "now=self._clock())\n",
         "",
         (ON_LEASE,),
@@ -186,21 +186,21 @@ MUTATIONS: Sequence[Mutation] = (
         TABLE,
         "            achieved=lambda row: row.lease_owner == lease_owner,\n",
         "            achieved=lambda _: False,\n",
-        (ON_LOST_ANSWERS,),
+        (ON_LOST_RESPONSES,),
     ),
     Mutation(
         "take another's completion for one's own",
         TABLE,
         "row.status is Status.COMPLETED and row.result == result",
         "row.status is Status.COMPLETED",
-        (ON_LOST_ANSWERS,),
+        (ON_LOST_RESPONSES,),
     ),
     Mutation(
         "do not know one's own look",
         TABLE,
         "return row is not None and (row.check_at, row.checked_by) == (check_at, checked_by)",
         "return False",
-        (ON_LOST_ANSWERS,),
+        (ON_LOST_RESPONSES,),
     ),
     # ── Whose fault it is ─────────────────────────────────────────────────────────────────────
     Mutation(

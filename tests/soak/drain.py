@@ -176,7 +176,7 @@ class _Lane:
         figures.drains += 1
         figures.exit_codes.append(code)
         figures.stranded += hidden
-        figures.given_back += _count(worker, "task given back")
+        figures.given_back += _count(worker, "task released")
         figures.finished += _count(worker, "task completed") - completed_before
         print(
             f"{worker.log.parent.name}/{worker.log.stem}: exit code {code}, {hidden} stranded",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.soak.chaos import Disappearance
 
 CLAIMED = "task claimed"
-ENDED = frozenset({"task completed", "attempt failed", "work dropped", "task given back"})
+ENDED = frozenset({"task completed", "attempt failed", "attempt discarded", "task released"})
 """Messages after which a worker no longer has the task."""
 
 

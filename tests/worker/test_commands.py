@@ -1,4 +1,4 @@
-"""The commands of the worker's image, as whoever starts them sees them: exit code and output."""
+"""The exit codes and the output of the worker image's commands."""
 
 import time
 from datetime import timedelta
@@ -13,7 +13,7 @@ from services.common.task_table import TaskTable
 from services.worker.__main__ import main
 from services.worker.commands.health import health
 from services.worker.commands.reconcile import reconcile
-from services.worker.health import HealthFile, healthy_within_s
+from services.worker.health import HealthFile, max_healthy_age_s
 from tests.conftest import Cloud
 from tests.tasks import POLICY, new_task
 
@@ -22,7 +22,7 @@ RECEIVE_WAIT_S = 20
 
 @pytest.fixture
 def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPatch:
-    """The environment that a container starts with."""
+    """The environment of a container."""
     environment = {
         **cloud.resources.environment(),
         "AWS_REGION": "us-east-1",
@@ -34,7 +34,7 @@ def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPat
     return monkeypatch
 
 
-def test_reconcile_sends_what_was_never_sent(
+def test_reconcile_sends_an_unsent_task_and_exits_with_0(
     container: pytest.MonkeyPatch, table: TaskTable, queue: TaskQueue
 ) -> None:
     now = utc_now()
@@ -47,55 +47,54 @@ def test_reconcile_sends_what_was_never_sent(
     assert message.task_id == task.task_id
 
 
-def test_a_reconcile_that_aws_cut_short_has_failed(container: pytest.MonkeyPatch) -> None:
+def test_reconcile_exits_with_1_after_an_aws_error(container: pytest.MonkeyPatch) -> None:
     container.setenv("TASK_TABLE", "no-such-table")
     assert reconcile(ReconcilerConfig()) == 1
 
 
 @pytest.fixture
-def rounds(container: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the poll loop notes its rounds."""
+def health_file(container: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     path = tmp_path / "health"
     container.setenv("HEALTH_FILE", str(path))
     container.setenv("RECEIVE_WAIT_S", str(RECEIVE_WAIT_S))
     return path
 
 
-def test_a_worker_that_makes_rounds_is_healthy(rounds: Path) -> None:
-    HealthFile(rounds).note_round()
+def test_health_exits_with_0_after_a_recent_poll(health_file: Path) -> None:
+    HealthFile(health_file).touch()
     assert main(["health"]) == 0
 
 
-def test_a_worker_that_never_made_one_is_not(rounds: Path) -> None:
+def test_health_exits_with_1_before_the_first_poll(health_file: Path) -> None:
     assert main(["health"]) == 1
 
 
-def test_a_worker_whose_last_round_is_long_ago_is_not_and_the_check_says_so(
-    rounds: Path, capsys: pytest.CaptureFixture[str]
+def test_health_exits_with_1_and_prints_the_limit_after_an_old_poll(
+    health_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limit_s = healthy_within_s(RECEIVE_WAIT_S)
-    rounds.write_text(str(time.monotonic() - limit_s - 1))
+    limit_s = max_healthy_age_s(RECEIVE_WAIT_S)
+    health_file.write_text(str(time.monotonic() - limit_s - 1))
     assert health(WorkerConfig()) == 1
     assert f"the limit is {limit_s} s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["run", "reconcile", "health"])
-def test_a_wrong_environment_is_named_and_nothing_runs(
+def test_an_invalid_environment_is_reported_and_exits_with_2(
     container: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     container.delenv("TASK_TABLE")
     container.setenv("LEASE_S", "a minute")
     assert main([command]) == 2
-    said = capsys.readouterr().err
-    assert "TASK_TABLE: Field required" in said
-    assert "LEASE_S: Input should be a valid integer" in said
+    stderr = capsys.readouterr().err
+    assert "TASK_TABLE: Field required" in stderr
+    assert "LEASE_S: Input should be a valid integer" in stderr
 
 
-def test_a_command_that_does_not_exist_is_answered_with_those_that_do(
+def test_an_unknown_command_prints_the_known_ones_and_exits_with_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_error:
         main(["walk"])
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert all(command in said for command in ("run", "reconcile", "health"))
+    assert exit_error.value.code == 2
+    stderr = capsys.readouterr().err
+    assert all(command in stderr for command in ("run", "reconcile", "health"))

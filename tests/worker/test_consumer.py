@@ -1,8 +1,8 @@
-"""The poll loop: what it receives, what it gives back, and what it says of its own health."""
+"""The poll loop: what it receives, what it puts back, and the health it reports."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,41 +11,35 @@ from services.common.errors import QueueUnavailable
 from services.common.task_queue import Message, TaskQueue
 from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
+from testbed.waiting import PATIENCE_S, until
 from tests.conftest import Cloud
 
-PATIENCE_S = 10.0
 
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Await `condition`; the test fails when it takes longer than anything here should."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.005)
-
-
-class Work:
-    """Stands in for the processor: each message waits until the test lets it go."""
+class BlockingProcessor:
+    """Stands in for the processor. Each message waits until the test sets `proceed`."""
 
     def __init__(self, queue: TaskQueue) -> None:
         self.queue = queue
         self.started: list[Message] = []
-        self.go_on = threading.Event()
+        self.proceed = threading.Event()
         self.error: Exception | None = None
 
     def __call__(self, message: Message) -> None:
         self.started.append(message)
-        self.go_on.wait(PATIENCE_S)
+        self.proceed.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
         self.queue.delete(message)
 
+    def wait_until_started(self, count: int) -> None:
+        until(lambda: len(self.started) == count, f"{count} messages have been started")
+
 
 @pytest.fixture
-def work(queue: TaskQueue) -> Iterator[Work]:
-    work = Work(queue)
-    yield work
-    work.go_on.set()
+def processor(queue: TaskQueue) -> Iterator[BlockingProcessor]:
+    processor = BlockingProcessor(queue)
+    yield processor
+    processor.proceed.set()
 
 
 @pytest.fixture
@@ -53,19 +47,29 @@ def health(tmp_path: Path) -> HealthFile:
     return HealthFile(tmp_path / "health")
 
 
-class Running:
-    """A consumer in a thread of its own."""
+def make_consumer(
+    queue: TaskQueue,
+    processor: BlockingProcessor,
+    health: HealthFile,
+    *,
+    max_task_s: float = 60,
+) -> Consumer:
+    return Consumer(
+        queue=queue,
+        process=processor,
+        concurrency=2,
+        receive_wait_s=0,
+        max_task_s=max_task_s,
+        health=health,
+        jitter=lambda: 0.001,
+    )
 
-    def __init__(self, queue: TaskQueue, work: Work, health: HealthFile, **options: float) -> None:
-        self.consumer = Consumer(
-            queue=queue,
-            process=work,
-            concurrency=2,
-            receive_wait_s=0,
-            longest_task_s=options.get("longest_task_s", 60.0),
-            health=health,
-            jitter=lambda: 0.001,
-        )
+
+class ConsumerThread:
+    """Runs a consumer in a thread until `stop`."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
         self.thread = threading.Thread(target=self.consumer.run, daemon=True)
         self.thread.start()
 
@@ -76,10 +80,12 @@ class Running:
 
 
 @pytest.fixture
-def running(queue: TaskQueue, work: Work, health: HealthFile) -> Iterator[Running]:
-    running = Running(queue, work, health)
+def running(
+    queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
+) -> Iterator[ConsumerThread]:
+    running = ConsumerThread(make_consumer(queue, processor, health))
     yield running
-    work.go_on.set()
+    processor.proceed.set()
     running.stop()
 
 
@@ -88,35 +94,35 @@ def send(queue: TaskQueue, count: int) -> None:
         queue.send(f"task-{number}", request_id="r")
 
 
-def test_no_more_is_received_than_can_be_started(
-    queue: TaskQueue, work: Work, running: Running
+def test_no_more_messages_are_received_than_can_be_started(
+    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread
 ) -> None:
     send(queue, 5)
-    wait_until(lambda: len(work.started) == 2)
+    processor.wait_until_started(2)
     backlog = queue.backlog()
     assert (backlog.visible, backlog.in_flight) == (3, 2)
-    work.go_on.set()
-    wait_until(lambda: len(work.started) == 5)
+    processor.proceed.set()
+    processor.wait_until_started(5)
 
 
-def test_what_is_under_way_is_finished_after_stop_and_nothing_new_begun(
-    queue: TaskQueue, work: Work, running: Running
+def test_running_tasks_finish_after_stop_and_no_task_starts(
+    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread
 ) -> None:
     send(queue, 4)
-    wait_until(lambda: len(work.started) == 2)
+    processor.wait_until_started(2)
     running.stop()
     assert not running.consumer.wait_until_idle(0)
-    work.go_on.set()
+    processor.proceed.set()
     assert running.consumer.wait_until_idle(PATIENCE_S)
-    assert len(work.started) == 2
+    assert len(processor.started) == 2
     assert queue.backlog().visible == 2
 
 
-def test_messages_of_the_poll_in_flight_go_back_at_once_after_stop(
-    cloud: Cloud, queue: TaskQueue, work: Work, health: HealthFile
+def test_messages_of_the_current_poll_are_put_back_after_stop(
+    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
 ) -> None:
-    class SlowPoll(TaskQueue):
-        """The poll returns messages just after the stop."""
+    class StoppingQueue(TaskQueue):
+        """Stops the consumer just before it returns the messages of a poll."""
 
         def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
             messages = super().receive(limit=limit, wait_s=wait_s)
@@ -126,82 +132,83 @@ def test_messages_of_the_poll_in_flight_go_back_at_once_after_stop(
 
         consumer: Consumer
 
-    slow = SlowPoll(cloud.sqs, url=cloud.resources.task_queue_url)
+    stopping = StoppingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
     send(queue, 2)
-    consumer = Consumer(
-        queue=slow,
-        process=work,
-        concurrency=2,
-        receive_wait_s=0,
-        longest_task_s=60,
-        health=health,
-        jitter=lambda: 0.0,
-    )
-    slow.consumer = consumer
-    consumer.run()
-    assert work.started == []
+    stopping.consumer = make_consumer(stopping, processor, health)
+    stopping.consumer.run()
+    assert processor.started == []
     backlog = queue.backlog()
     assert (backlog.visible, backlog.in_flight) == (2, 0)
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("x"), ZeroDivisionError()])
-def test_a_message_whose_processing_raises_frees_its_slot_and_is_kept(
-    queue: TaskQueue, work: Work, running: Running, error: Exception
+def test_a_message_whose_processing_fails_frees_its_slot_and_stays_in_the_queue(
+    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread, error: Exception
 ) -> None:
-    work.error = error
-    work.go_on.set()
+    processor.error = error
+    processor.proceed.set()
     send(queue, 5)
-    wait_until(lambda: len(work.started) == 5)
+    processor.wait_until_started(5)
     assert running.consumer.wait_until_idle(PATIENCE_S)
     assert queue.backlog().in_flight == 5
 
 
-def test_a_queue_that_refuses_for_a_while_does_not_end_the_loop(
-    cloud: Cloud, queue: TaskQueue, work: Work, health: HealthFile
+def test_the_loop_continues_after_failed_receives(
+    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
 ) -> None:
     class FlakyQueue(TaskQueue):
-        refusals = 3
+        failures = 3
 
         def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
-            if self.refusals:
-                self.refusals -= 1
+            if self.failures:
+                self.failures -= 1
                 raise QueueUnavailable("ReceiveMessage: ThrottlingException")
             return super().receive(limit=limit, wait_s=wait_s)
 
     send(queue, 1)
-    work.go_on.set()
-    running = Running(FlakyQueue(cloud.sqs, url=cloud.resources.task_queue_url), work, health)
-    wait_until(lambda: len(work.started) == 1)
+    processor.proceed.set()
+    flaky = FlakyQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    running = ConsumerThread(make_consumer(flaky, processor, health))
+    processor.wait_until_started(1)
     running.stop()
 
 
-def test_an_idle_worker_makes_rounds(
-    queue: TaskQueue, running: Running, health: HealthFile
+def wait_until_touched(health: HealthFile) -> None:
+    since = time.monotonic()
+
+    def is_touched() -> bool:
+        age_s = health.age_s()
+        return age_s is not None and age_s < time.monotonic() - since
+
+    until(is_touched, "the health file has been touched")
+
+
+def test_an_idle_worker_keeps_touching_its_health_file(
+    running: ConsumerThread, health: HealthFile
 ) -> None:
-    wait_until(lambda: health.age_s() is not None)
-    wait_until(lambda: (health.age_s() or 9) < 0.005)
+    wait_until_touched(health)
+    wait_until_touched(health)
 
 
-def test_a_busy_worker_makes_rounds(
-    queue: TaskQueue, work: Work, running: Running, health: HealthFile
+def test_a_busy_worker_keeps_touching_its_health_file(
+    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread, health: HealthFile
 ) -> None:
     send(queue, 3)
-    wait_until(lambda: len(work.started) == 2)
-    busy_since = time.monotonic()
-    wait_until(lambda: (health.age_s() or 0) < time.monotonic() - busy_since)
+    processor.wait_until_started(2)
+    wait_until_touched(health)
 
 
-def test_a_worker_with_a_stuck_task_stops_making_rounds(
-    queue: TaskQueue, work: Work, health: HealthFile
+def test_a_worker_with_a_stuck_task_does_not_touch_its_health_file(
+    queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
 ) -> None:
-    running = Running(queue, work, health, longest_task_s=0.0)
+    running = ConsumerThread(make_consumer(queue, processor, health, max_task_s=0))
     send(queue, 2)
-    wait_until(lambda: len(work.started) == 2)
-    wait_until(lambda: (health.age_s() or 0) > 1.5)
-    work.go_on.set()
-    wait_until(lambda: (health.age_s() or 9) < 1)
+    processor.wait_until_started(2)
+    until(lambda: (health.age_s() or 0) > 1.5, "the health file is old")
+    processor.proceed.set()
+    wait_until_touched(health)
     running.stop()
 
 
-def test_no_round_was_made_before_the_first(health: HealthFile) -> None:
+def test_the_health_file_has_no_age_before_the_first_iteration(health: HealthFile) -> None:
     assert health.age_s() is None

@@ -1,4 +1,4 @@
-"""The file by which the health check of another process sees the poll loop."""
+"""The health file, which the poll loop writes and another process reads."""
 
 import threading
 from pathlib import Path
@@ -6,28 +6,26 @@ from pathlib import Path
 from services.worker.health import HealthFile
 
 
-def test_a_check_in_the_middle_of_a_note_sees_the_round_before(tmp_path: Path) -> None:
-    noted = HealthFile(tmp_path / "health")
-    noted.note_round()
-    over = threading.Event()
+def test_a_reader_never_sees_a_partial_file(tmp_path: Path) -> None:
+    written = HealthFile(tmp_path / "health")
+    written.touch()
+    stop = threading.Event()
 
-    def go_round() -> None:
-        while not over.is_set():
-            noted.note_round()
+    def touch_until_stopped() -> None:
+        while not stop.is_set():
+            written.touch()
 
-    poll_loop = threading.Thread(target=go_round)
+    poll_loop = threading.Thread(target=touch_until_stopped)
     poll_loop.start()
     try:
-        seen = [HealthFile(tmp_path / "health").age_s() for _ in range(2_000)]
+        ages = [HealthFile(tmp_path / "health").age_s() for _ in range(2_000)]
     finally:
-        over.set()
+        stop.set()
         poll_loop.join()
-    assert None not in seen
+    assert None not in ages
 
 
-def test_a_disk_that_takes_no_note_makes_the_worker_unhealthy_and_does_not_end_it(
-    tmp_path: Path,
-) -> None:
+def test_a_disk_error_makes_the_worker_unhealthy_without_raising(tmp_path: Path) -> None:
     health = HealthFile(tmp_path / "no such folder" / "health")
-    health.note_round()
+    health.touch()
     assert health.age_s() is None

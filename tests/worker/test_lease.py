@@ -1,4 +1,4 @@
-"""The heartbeat: the lease first, the message second, and nothing after the end."""
+"""Heartbeats: they extend the lease first and the message second, and end with the work."""
 
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import replace
@@ -12,6 +12,7 @@ from services.common.task import Status, Task
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
+from testbed.waiting import until
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, NOW, new_task
 
@@ -25,7 +26,7 @@ def make_keeper(
     table: TaskTable, queue: TaskQueue, clock: Clock, *, interval: timedelta = LEASE / 3
 ) -> LeaseKeeper:
     return LeaseKeeper(
-        table=table, queue=queue, at_once=2, duration=LEASE, interval=interval, clock=clock
+        table=table, queue=queue, concurrency=2, duration=LEASE, interval=interval, clock=clock
     )
 
 
@@ -42,7 +43,13 @@ def message(claim: Task, queue: TaskQueue) -> Message:
     return message
 
 
-def test_a_beat_extends_row_and_message(
+def lease_end(table: TaskTable, task: Task) -> object:
+    row = table.get(task.task_id)
+    assert row is not None
+    return row.lease_until
+
+
+def test_a_heartbeat_extends_the_lease_and_the_visibility_timeout(
     table: TaskTable,
     queue: TaskQueue,
     keeper: LeaseKeeper,
@@ -51,112 +58,108 @@ def test_a_beat_extends_row_and_message(
     message: Message,
 ) -> None:
     queue.change_visibility(message, timeout_s=0)
-    with keeper.holding(claim, message):
+    with keeper.hold(claim, message):
         clock.advance(LEASE / 3)
-        wait(keeper.beat())
+        wait(keeper.heartbeat())
         assert queue.backlog().visible == 0
-    row = table.get(claim.task_id)
-    assert row is not None
-    assert row.lease_until == clock.now + LEASE
+    assert lease_end(table, claim) == clock.now + LEASE
 
 
-def test_a_message_is_not_kept_from_others_without_the_lease(
+def test_a_heartbeat_does_not_hide_the_message_of_a_lost_lease(
     table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
     queue.change_visibility(message, timeout_s=0)
     table.cancel(claim.task_id, now=NOW)
-    with keeper.holding(claim, message) as lease:
-        wait(keeper.beat())
+    with keeper.hold(claim, message) as lease:
+        wait(keeper.heartbeat())
         with pytest.raises(LeaseLost):
             lease.check()
     assert queue.backlog().visible == 1
 
 
-def test_a_beat_that_aws_refuses_is_tried_again_at_the_next(
+def test_a_lease_survives_a_failed_heartbeat_and_the_next_one_extends_it(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     class FlakyTable(TaskTable):
-        refusals = 1
+        failures = 1
 
         def extend(self, claim: Task, **instants: object) -> None:
-            if self.refusals:
-                self.refusals -= 1
+            if self.failures:
+                self.failures -= 1
                 raise TableUnavailable("UpdateItem: ThrottlingException")
-            super().extend(claim, **instants)  # type: ignore[arg-type] # as they were handed in
+            super().extend(claim, **instants)  # type: ignore[arg-type] # passed on unchanged
 
     flaky = FlakyTable(
         cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
     )
     keeper = make_keeper(flaky, queue, clock)
-    with keeper.holding(claim, message) as lease:
+    with keeper.hold(claim, message) as lease:
         clock.advance(LEASE / 3)
-        wait(keeper.beat())
+        wait(keeper.heartbeat())
         lease.check()
-        wait(keeper.beat())
-    row = table.get(claim.task_id)
-    assert row is not None
-    assert row.lease_until == clock.now + LEASE
+        wait(keeper.heartbeat())
+    assert lease_end(table, claim) == clock.now + LEASE
 
 
-def test_a_call_that_hangs_keeps_no_other_lease_waiting(
-    cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
+def test_heartbeats_run_in_parallel(
+    cloud: Cloud, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
-    together = Barrier(2, timeout=10)
+    both_running = Barrier(2, timeout=10)
 
-    class SlowTable(TaskTable):
+    class WaitingTable(TaskTable):
         def extend(self, claim: Task, **instants: object) -> None:
-            together.wait()
+            both_running.wait()
 
-    slow = SlowTable(cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1))
-    keeper = make_keeper(slow, queue, clock)
-    with keeper.holding(claim, message), keeper.holding(claim, message):
-        wait(keeper.beat())
-    assert not together.broken
+    waiting = WaitingTable(
+        cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
+    )
+    keeper = make_keeper(waiting, queue, clock)
+    with keeper.hold(claim, message), keeper.hold(claim, message):
+        wait(keeper.heartbeat())
+    assert not both_running.broken
 
 
-def test_a_call_that_hangs_does_not_keep_the_others_from_their_next_beat(
-    cloud: Cloud, table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
+def test_a_heartbeat_that_hangs_does_not_delay_the_next_ones_of_other_tasks(
+    cloud: Cloud, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     hanging, other = claim, replace(claim, task_id="6e1f7a4e-0000-4000-8000-000000000002")
-    beaten: list[str] = []
-    answered = Event()
+    extended: list[str] = []
+    release = Event()
 
     class HangingTable(TaskTable):
         def extend(self, claim: Task, **instants: object) -> None:
-            beaten.append(claim.task_id)
+            extended.append(claim.task_id)
             if claim == hanging:
-                answered.wait(timeout=10)
+                release.wait(timeout=10)
 
-    hung = HangingTable(
+    table = HangingTable(
         cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=1)
     )
-    keeper = make_keeper(hung, queue, clock)
-    with keeper.holding(hanging, message), keeper.holding(other, message):
-        first = wait(keeper.beat(), timeout=10, return_when=FIRST_COMPLETED)
-        later = [wait(keeper.beat(), timeout=10) for _ in range(2)]
-        answered.set()
+    keeper = make_keeper(table, queue, clock)
+    with keeper.hold(hanging, message), keeper.hold(other, message):
+        first = wait(keeper.heartbeat(), timeout=10, return_when=FIRST_COMPLETED)
+        later = [wait(keeper.heartbeat(), timeout=10) for _ in range(2)]
+        release.set()
     assert len(first.not_done) == 1
-    assert not any(round_.not_done for round_ in later)
-    assert beaten.count(other.task_id) == 3
-    assert beaten.count(hanging.task_id) == 1
+    assert not any(heartbeat.not_done for heartbeat in later)
+    assert extended.count(other.task_id) == 3
+    assert extended.count(hanging.task_id) == 1
 
 
-def test_nothing_is_extended_after_the_work_has_ended(
+def test_no_heartbeat_follows_the_end_of_the_work(
     table: TaskTable, keeper: LeaseKeeper, clock: Clock, claim: Task, message: Message
 ) -> None:
-    with keeper.holding(claim, message):
+    with keeper.hold(claim, message):
         pass
     clock.advance(LEASE / 3)
-    wait(keeper.beat())
-    row = table.get(claim.task_id)
-    assert row is not None
-    assert row.lease_until == NOW + LEASE
+    wait(keeper.heartbeat())
+    assert lease_end(table, claim) == NOW + LEASE
 
 
-def test_what_cannot_be_finished_is_given_back_at_once(
+def test_a_released_task_can_be_claimed_by_another_worker(
     table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
-    with keeper.holding(claim, message) as lease:
+    with keeper.hold(claim, message) as lease:
         assert keeper.release_all() == 1
         with pytest.raises(LeaseLost):
             lease.check()
@@ -165,21 +168,20 @@ def test_what_cannot_be_finished_is_given_back_at_once(
     assert (again.status, again.attempt) == (Status.RUNNING, 2)
 
 
-def test_one_task_that_cannot_be_given_back_does_not_keep_the_others(
-    table: TaskTable, queue: TaskQueue, keeper: LeaseKeeper, claim: Task, message: Message
+def test_a_task_that_cannot_be_released_does_not_prevent_releasing_others(
+    keeper: LeaseKeeper, claim: Task, message: Message
 ) -> None:
-    stolen = replace(claim, attempt=2, lease_owner="somebody else")
-    with keeper.holding(stolen, message), keeper.holding(claim, message):
+    stolen = replace(claim, attempt=2, lease_owner="another worker")
+    with keeper.hold(stolen, message), keeper.hold(claim, message):
         assert keeper.release_all() == 1
 
 
-def test_the_thread_beats_until_it_is_stopped(
+def test_a_thread_sends_heartbeats_until_stopped(
     table: TaskTable, queue: TaskQueue, clock: Clock, claim: Task, message: Message
 ) -> None:
     keeper = make_keeper(table, queue, clock, interval=timedelta(milliseconds=5))
     clock.advance(LEASE / 3)
     keeper.start()
-    with keeper.holding(claim, message):
-        while (row := table.get(claim.task_id)) and row.lease_until == NOW + LEASE:
-            pass
+    with keeper.hold(claim, message):
+        until(lambda: lease_end(table, claim) != NOW + LEASE, "the lease has been extended")
     keeper.stop()

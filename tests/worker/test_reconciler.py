@@ -1,4 +1,4 @@
-"""The reconciler on real conditional writes: who is sent again, who is failed, who is left."""
+"""The reconciler against moto: which tasks it resends, fails or leaves alone."""
 
 import random
 import threading
@@ -15,10 +15,11 @@ import structlog
 from local.embedded_aws import EmbeddedAws
 from services.common.errors import QueueUnavailable
 from services.common.task import Phase, Status, Task
-from services.common.task_queue import Backlog, TaskQueue
+from services.common.task_queue import TaskQueue
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
 from services.worker.reconciler import ReconcilePolicy, Reconciler, ReconcileReport
+from tests.broken_aws import BrokenQueue, UnreachableQueue
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
 
@@ -60,7 +61,7 @@ def row_of(table: TaskTable, task: Task) -> Task:
     return row
 
 
-def test_a_task_whose_message_was_never_sent_is_sent_once(
+def test_an_unsent_task_is_sent_once(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     task = table.create(new_task())
@@ -72,7 +73,7 @@ def test_a_task_whose_message_was_never_sent_is_sent_once(
     assert row_of(table, task).check_at == clock.now + 4 * POLICY.first_check
 
 
-def test_nothing_happens_before_a_task_is_due(
+def test_a_task_is_not_checked_before_it_is_due(
     cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
 ) -> None:
     table.create(new_task())
@@ -82,22 +83,22 @@ def test_nothing_happens_before_a_task_is_due(
 
 
 @pytest.fixture
-def cloud_of_many(session: boto3.Session) -> Iterator[Cloud]:
-    """For threads at once: its table evaluates a condition and writes in one step."""
+def atomic_cloud(session: boto3.Session) -> Iterator[Cloud]:
+    """For concurrent threads: its table evaluates a condition and writes in one step."""
     with EmbeddedAws() as aws:
         yield Cloud(
             dynamodb=session.client("dynamodb", endpoint_url=aws.endpoint_url),
             sqs=session.client("sqs", endpoint_url=aws.endpoint_url),
             s3=session.client("s3", endpoint_url=aws.endpoint_url),
             secretsmanager=session.client("secretsmanager", endpoint_url=aws.endpoint_url),
-            prefix="at-once",
+            prefix="concurrent",
         )
 
 
-def test_many_reconcilers_at_once_send_one_message_for_each_task(
-    cloud_of_many: Cloud, clock: Clock
+def test_concurrent_reconcilers_send_one_message_for_each_task(
+    atomic_cloud: Cloud, clock: Clock
 ) -> None:
-    cloud, resources = cloud_of_many, cloud_of_many.resources
+    cloud, resources = atomic_cloud, atomic_cloud.resources
     table = TaskTable(cloud.dynamodb, table=resources.task_table, retention=POLICY.retention)
     queue = TaskQueue(cloud.sqs, url=resources.task_queue_url)
     dead_letters = TaskQueue(cloud.sqs, url=resources.dead_letter_queue_url)
@@ -116,7 +117,7 @@ def test_many_reconcilers_at_once_send_one_message_for_each_task(
     assert cloud.messages()["queue"] == 20
 
 
-def test_over_a_deep_backlog_nothing_is_sent_but_deadlines_still_hold(
+def test_a_deep_backlog_stops_resending_but_not_deadlines(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     for number in range(MAX_BACKLOG):
@@ -130,7 +131,7 @@ def test_over_a_deep_backlog_nothing_is_sent_but_deadlines_still_hold(
     assert row_of(table, late).status is Status.FAILED
 
 
-def test_one_run_never_makes_a_backlog_deeper_than_its_limit(
+def test_a_run_resends_only_up_to_the_backlog_limit(
     cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
 ) -> None:
     for number in range(MAX_BACKLOG + 7):
@@ -148,7 +149,7 @@ def test_one_run_never_makes_a_backlog_deeper_than_its_limit(
         (Phase.RETRYING, {"updated_at": NOW}, NOW + LONGEST_BACKOFF),
     ],
 )
-def test_a_task_whose_own_message_is_still_to_come_is_looked_at_later_and_not_sent(
+def test_a_task_whose_message_is_not_missing_yet_is_checked_later(
     cloud: Cloud,
     table: TaskTable,
     reconciler: Reconciler,
@@ -166,18 +167,18 @@ def test_a_task_whose_own_message_is_still_to_come_is_looked_at_later_and_not_se
 
 @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.RETRYING, Phase.ABANDONED])
 @pytest.mark.parametrize(
-    ("spent", "code"),
+    ("changes", "code"),
     [({"attempt": 5}, "attempts_exhausted"), ({"deadline_at": NOW}, "deadline_passed")],
 )
-def test_a_task_with_nothing_left_is_failed_and_says_why(
+def test_a_task_without_attempts_or_time_is_failed(
     cloud: Cloud,
     table: TaskTable,
     reconciler: Reconciler,
     phase: Phase,
-    spent: dict[str, Any],
+    changes: dict[str, Any],
     code: str,
 ) -> None:
-    task = write(cloud, task_in(phase, check_at=NOW, **spent))
+    task = write(cloud, task_in(phase, check_at=NOW, **changes))
     assert reconciler.run().given_up == 1
     row = row_of(table, task)
     assert (row.status, row.will_retry, row.failure_code) == (Status.FAILED, False, code)
@@ -185,7 +186,7 @@ def test_a_task_with_nothing_left_is_failed_and_says_why(
     assert cloud.messages()["queue"] == 0
 
 
-def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
+def test_a_leased_task_past_its_deadline_is_logged_and_not_failed(
     cloud: Cloud, table: TaskTable, reconciler: Reconciler
 ) -> None:
     task = write(
@@ -195,7 +196,7 @@ def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
     with structlog.testing.capture_logs() as entries:
         report = reconciler.run()
     assert (report.overdue, report.given_up) == (1, 0)
-    # What the alarm tells its reader to look for.
+    # The alarm's description refers to this event.
     assert [entry["task_id"] for entry in entries if entry["event"] == "task overdue"] == [
         task.task_id
     ]
@@ -203,7 +204,7 @@ def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
 
 
 @pytest.mark.parametrize(
-    ("phase", "changes", "over_at"),
+    ("phase", "changes", "expires_at"),
     [
         (Phase.RETRYING, {"deadline_at": NOW + LEASE}, NOW + LEASE),
         (Phase.ABANDONED, {"deadline_at": NOW + LEASE / 4}, NOW + LEASE / 4),
@@ -211,14 +212,14 @@ def test_a_task_past_its_deadline_is_left_to_the_worker_that_holds_it(
         (Phase.LEASED, {"deadline_at": NOW}, NOW + LEASE / 2),
     ],
 )
-def test_no_look_comes_later_than_the_deadline_and_the_last_lease(
+def test_a_task_is_checked_when_its_deadline_has_passed_and_its_lease_has_ended(
     cloud: Cloud,
     table: TaskTable,
     reconciler: Reconciler,
     clock: Clock,
     phase: Phase,
     changes: dict[str, Any],
-    over_at: datetime,
+    expires_at: datetime,
 ) -> None:
     lease_until = {
         Phase.LEASED: {"lease_until": NOW + LEASE / 2},
@@ -226,47 +227,33 @@ def test_no_look_comes_later_than_the_deadline_and_the_last_lease(
     }.get(phase, {})
     task = write(cloud, task_in(phase, check_at=NOW, **lease_until, **changes))
     reconciler.run()
-    assert row_of(table, task).check_at == over_at
-    clock.now = over_at
+    assert row_of(table, task).check_at == expires_at
+    clock.now = expires_at
     assert reconciler.run().given_up == 1
 
 
-class BrokenQueue(TaskQueue):
-    """Answers questions and takes no message."""
-
-    def send(self, task_id: str, *, request_id: str) -> None:
-        raise QueueUnavailable("SendMessage: ServiceUnavailable")
-
-
-def test_a_message_that_could_not_be_sent_is_owed_again_at_the_next_run(
-    cloud: Cloud, table: TaskTable, dead_letters: TaskQueue, queue: TaskQueue, clock: Clock
+def test_a_message_that_could_not_be_sent_is_sent_by_the_next_run(
+    table: TaskTable, dead_letters: TaskQueue, queue: TaskQueue, clock: Clock
 ) -> None:
     task = table.create(new_task())
     clock.advance(POLICY.first_check)
-    broken = BrokenQueue(cloud.sqs, url=cloud.resources.task_queue_url)
     with pytest.raises(QueueUnavailable):
-        make_reconciler(table, broken, dead_letters, clock).run()
+        make_reconciler(table, BrokenQueue(), dead_letters, clock).run()
     assert row_of(table, task).check_at == clock.now
     assert make_reconciler(table, queue, dead_letters, clock).run().resent == 1
 
 
-class SilentQueue(BrokenQueue):
-    def backlog(self) -> Backlog:
-        raise QueueUnavailable("GetQueueAttributes: ServiceUnavailable")
-
-
-@pytest.mark.parametrize("kind", [BrokenQueue, SilentQueue])
-def test_deadlines_hold_while_the_queue_does_not_answer(
-    cloud: Cloud, table: TaskTable, dead_letters: TaskQueue, clock: Clock, kind: type[TaskQueue]
+@pytest.mark.parametrize("broken_queue", [BrokenQueue(), UnreachableQueue()])
+def test_deadlines_hold_while_the_queue_fails(
+    cloud: Cloud, table: TaskTable, dead_letters: TaskQueue, clock: Clock, broken_queue: TaskQueue
 ) -> None:
     late = [
         write(cloud, task_in(Phase.PENDING, task_id=f"{n}", deadline_at=NOW, check_at=NOW))
         for n in range(3)
     ]
-    owed = [table.create(new_task(f"task-{n}")) for n in range(3)]
+    unsent = [table.create(new_task(f"task-{n}")) for n in range(3)]
     clock.advance(POLICY.first_check)
-    broken = kind(cloud.sqs, url=cloud.resources.task_queue_url)
     with pytest.raises(QueueUnavailable):
-        make_reconciler(table, broken, dead_letters, clock).run()
+        make_reconciler(table, broken_queue, dead_letters, clock).run()
     assert {row_of(table, task).status for task in late} == {Status.FAILED}
-    assert {row_of(table, task).check_at for task in owed} == {clock.now}
+    assert {row_of(table, task).check_at for task in unsent} == {clock.now}

@@ -1,4 +1,4 @@
-"""The ``reconcile`` command: one run of the reconciler, wired to AWS."""
+"""The ``reconcile`` command: one run of the reconciler against AWS."""
 
 import random
 import secrets
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 def reconcile(config: ReconcilerConfig) -> int:
-    """Run once. Returns the exit code, which is 1 when AWS failed on the way."""
+    """Run once. Return the exit code: 1 if a call to AWS failed, otherwise 0."""
     telemetry.configure(
         service="reconciler",
         environment=config.taskfleet_environment,
@@ -47,6 +47,6 @@ def reconcile(config: ReconcilerConfig) -> int:
     try:
         reconciler.run()
     except AwsError:
-        log.exception("reconcile cut short")
+        log.exception("reconciliation failed")
         return 1
     return 0

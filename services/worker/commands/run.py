@@ -1,4 +1,4 @@
-"""The worker process: everything wired together, run until it is told to stop."""
+"""The ``run`` command: the worker process, wired to AWS."""
 
 import random
 import secrets
@@ -28,22 +28,22 @@ from services.worker.processor import AttemptPolicy, Processor
 
 log = structlog.get_logger()
 
-CALLS_OF_A_TASK = 5
-"""Beside its budget and the store: claim, final write, the two of a heartbeat that comes in
-between, and what settles the message."""
+CALLS_PER_TASK = 5
+"""Calls to AWS in addition to the store: claim, final write, the two of a heartbeat that runs
+meanwhile, and the one that settles the message."""
 STOP_MARGIN_S = 10
-"""Kept from the stop timeout for giving back what did not finish."""
+"""Part of the stop timeout that is reserved for releasing unfinished tasks."""
 
 
 def run(config: WorkerConfig) -> int:
-    """Work until SIGTERM or SIGINT; 0 when everything was finished or given back."""
-    stop = _StopSignal()  # first: PID 1 of a container ignores a signal that it has no handler for
+    """Work until SIGTERM or SIGINT. Return 0 after all tasks have finished or been released."""
+    stop = _StopSignal()  # first, because PID 1 of a container ignores signals without a handler
     telemetry.configure(
         service="worker",
         environment=config.taskfleet_environment,
         log_format=config.log_format,
     )
-    # For each task its own thread and its heartbeat's.
+    # Two connections per task: one for its thread and one for its heartbeat.
     aws = Aws(region=config.aws_region, connections=2 * config.worker_concurrency)
     table = TaskTable(
         aws.dynamodb(),
@@ -55,7 +55,7 @@ def run(config: WorkerConfig) -> int:
     leases = LeaseKeeper(
         table=table,
         queue=queue,
-        at_once=config.worker_concurrency,
+        concurrency=config.worker_concurrency,
         duration=timedelta(seconds=config.lease_s),
         interval=timedelta(seconds=config.heartbeat_interval_s),
         clock=utc_now,
@@ -75,23 +75,23 @@ def run(config: WorkerConfig) -> int:
             jitter=random.random,
             new_lease_owner=lambda: secrets.token_urlsafe(12),
         )
-        # Long polls have a client of their own: it is too patient for calls that must be quick.
+        # Long polls have their own client, whose read timeout is too long for other calls.
         polls = aws.sqs(receive_wait_s=config.receive_wait_s)
         consumer = Consumer(
             queue=TaskQueue(polls, url=config.task_queue_url),
             process=processor.process,
             concurrency=config.worker_concurrency,
             receive_wait_s=config.receive_wait_s,
-            longest_task_s=_longest_task_s(config.processing_budget_s),
+            max_task_s=_max_task_s(config.processing_budget_s),
             health=HealthFile(Path(config.health_file)),
             jitter=random.random,
         )
         imaging.start()
         leases.start()
-        stop.calls(consumer.stop)
+        stop.on_receipt(consumer.stop)
         log.info("worker started")
         consumer.run()
-        _drain(consumer, leases, left_s=config.stop_timeout_s - stop.age_s())
+        _drain(consumer, leases, remaining_s=config.stop_timeout_s - stop.age_s())
         leases.stop()
         imaging.stop()
     return 0
@@ -125,15 +125,18 @@ def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
     return AttemptPolicy(budget=timedelta(seconds=config.processing_budget_s), backoff=backoff)
 
 
-def _longest_task_s(budget_s: float) -> float:
-    """A task that takes longer is stuck: by then every call to AWS has failed for good."""
+def _max_task_s(budget_s: float) -> float:
+    """The longest time for a task in which every call to AWS times out at its last retry."""
     limits = CallLimits()
-    return budget_s + limits.max_transfer_s() + CALLS_OF_A_TASK * limits.max_call_s()
+    return budget_s + limits.max_transfer_s() + CALLS_PER_TASK * limits.max_call_s()
 
 
-def _drain(consumer: Consumer, leases: LeaseKeeper, *, left_s: float) -> None:
-    """Let tasks finish; `left_s` seconds before the process is killed, give back what has not."""
-    wait_s = left_s - min(STOP_MARGIN_S, left_s / 2)
+def _drain(consumer: Consumer, leases: LeaseKeeper, *, remaining_s: float) -> None:
+    """Wait for running tasks, then release the unfinished ones.
+
+    The process is killed in `remaining_s` seconds.
+    """
+    wait_s = remaining_s - min(STOP_MARGIN_S, remaining_s / 2)
     log.info("worker draining", seconds_left=round(wait_s, 1))
     if not consumer.wait_until_idle(max(0.0, wait_s)):
         leases.release_all()
@@ -141,24 +144,24 @@ def _drain(consumer: Consumer, leases: LeaseKeeper, *, left_s: float) -> None:
 
 
 class _StopSignal:
-    """SIGTERM and SIGINT, from the moment this is made; the first one counts."""
+    """Handles SIGTERM and SIGINT from its creation on. Only the first signal counts."""
 
     def __init__(self) -> None:
         self._received_at: float | None = None
-        self._stop: Callable[[], None] = lambda: None
+        self._on_receipt: Callable[[], None] = lambda: None
         signal.signal(signal.SIGTERM, self._receive)
         signal.signal(signal.SIGINT, self._receive)
 
-    def calls(self, stop: Callable[[], None]) -> None:
-        """Have `stop` called, at once when the signal came before this."""
-        self._stop = stop
+    def on_receipt(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the signal arrives, or now if it has arrived already."""
+        self._on_receipt = callback
         if self._received_at is not None:
-            stop()
+            callback()
 
     def age_s(self) -> float:
-        """Seconds since the signal; 0 while there was none."""
+        """Seconds since the signal, or 0 if none has arrived."""
         return 0.0 if self._received_at is None else time.monotonic() - self._received_at
 
     def _receive(self, _signal: int, _frame: object) -> None:
         self._received_at = self._received_at or time.monotonic()
-        self._stop()
+        self._on_receipt()

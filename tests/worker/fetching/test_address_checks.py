@@ -9,7 +9,7 @@ from services.common.errors import SourceAddressBlocked, SourceUnreachable, Sour
 from services.worker.fetching.addresses import IPAddress
 from services.worker.fetching.connection import connect_tcp
 from tests.worker.fetching.address_forms import HOSTILE_HOSTS, HOSTILE_URLS, words
-from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for, resolving
+from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for, resolving
 from tests.worker.fetching.loopback_source import ok, redirect, serving
 
 

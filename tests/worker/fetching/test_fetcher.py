@@ -21,8 +21,8 @@ from services.common.errors import (
     SourceUnreachable,
 )
 from services.worker.fetching.addresses import IPAddress
-from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for
-from tests.worker.fetching.loopback_source import answer_head, ok, redirect, serving
+from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 
 def test_an_image_arrives_whole() -> None:
@@ -31,7 +31,7 @@ def test_an_image_arrives_whole() -> None:
 
 
 def test_an_image_in_chunks_arrives_whole() -> None:
-    head = answer_head(200, "Transfer-Encoding: chunked")
+    head = response_head(200, "Transfer-Encoding: chunked")
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (IMAGE, b"x", IMAGE[:9]))
     with serving(head + chunks + b"0\r\n\r\n") as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE + b"x" + IMAGE[:9]
@@ -91,7 +91,7 @@ def test_the_source_learns_nothing_of_us_but_the_product_name() -> None:
 
 def test_a_redirect_takes_neither_cookie_nor_referer_along() -> None:
     with serving(ok(IMAGE)) as target:
-        first = answer_head(302, f"Location: {target.url('/b')}", "Set-Cookie: a=b; Path=/")
+        first = response_head(302, f"Location: {target.url('/b')}", "Set-Cookie: a=b; Path=/")
         with serving(first) as source:
             fetch(fetcher_for(source, target), source.url("/a?token=s3cret"))
     assert b"cookie" not in target.requests[0].lower()
@@ -152,7 +152,7 @@ GuardedFetcher(policy=policy).fetch(sys.argv[1], into=io.BytesIO(), timeout_s=20
 def test_a_status_other_than_200_has_its_own_error(
     status: int, expected: type[SourceError]
 ) -> None:
-    with serving(answer_head(status, "Content-Length: 3") + b"abc") as source:
+    with serving(response_head(status, "Content-Length: 3") + b"abc") as source:
         error = failure(fetcher_for(source), source.url("/?token=s3cret"))
     assert type(error) is expected
     assert str(status) in str(error)
@@ -161,12 +161,12 @@ def test_a_status_other_than_200_has_its_own_error(
 @pytest.mark.parametrize(
     "answer",
     [
-        answer_head(200, "Content-Length: 1000") + b"p" * 999,
-        answer_head(200, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n",
-        answer_head(200, "Transfer-Encoding: chunked") + b"5\r\nhel",
-        answer_head(200, "Transfer-Encoding: chunked") + b"-5\r\nhello\r\n0\r\n\r\n",
-        answer_head(200, "Transfer-Encoding: chunked") + b"five\r\nhello\r\n0\r\n\r\n",
-        answer_head(200, "Content-Length: 5", "Content-Length: 6") + b"hello!",
+        response_head(200, "Content-Length: 1000") + b"p" * 999,
+        response_head(200, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n",
+        response_head(200, "Transfer-Encoding: chunked") + b"5\r\nhel",
+        response_head(200, "Transfer-Encoding: chunked") + b"-5\r\nhello\r\n0\r\n\r\n",
+        response_head(200, "Transfer-Encoding: chunked") + b"five\r\nhello\r\n0\r\n\r\n",
+        response_head(200, "Content-Length: 5", "Content-Length: 6") + b"hello!",
         ok(b"not gzip at all", "Content-Encoding: gzip"),
         ok(b"p", "Content-Encoding: " + ", ".join(["gzip"] * 6)),
         b"HTTP/1.1 200 OK\r\nContent-Le",
@@ -190,7 +190,7 @@ def test_an_answer_that_is_cut_short_or_malformed_is_never_a_success(answer: byt
         b"HTTP/1.1 s3cret OK\r\n\r\n",
         b"HTTP/s3cret 200 OK\r\n\r\n",
         b"GET /?token=s3cret HTTP/1.1\r\n\r\n",
-        answer_head(200, "Transfer-Encoding: chunked") + b"token=s3cret\r\n",
+        response_head(200, "Transfer-Encoding: chunked") + b"token=s3cret\r\n",
         ok(b"no gzip", "Content-Encoding: s3cret, gzip"),
         redirect("http://[s3cret]/"),
         redirect("http://s3cret:x/"),
@@ -204,7 +204,9 @@ def test_a_source_that_repeats_the_query_does_not_get_it_into_the_log(answer: by
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", answer_head(200, "Transfer-Encoding: chunked")]),
+    st.sampled_from(
+        [b"", b"HTTP/1.1 200 OK\r\n", response_head(200, "Transfer-Encoding: chunked")]
+    ),
     st.lists(
         st.one_of(
             st.binary(max_size=40),

@@ -15,8 +15,8 @@ import pytest
 from services.common.errors import SourceTimeout, SourceTooLarge
 from services.worker.fetching.addresses import IPAddress
 from services.worker.fetching.connection import connect_tcp
-from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for, resolving
-from tests.worker.fetching.loopback_source import answer_head, ok, redirect, serving
+from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for, resolving
+from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 BRIEF_S = 0.3
 """A deadline that passes while a dripping source, which ends after 3 s, is still at it."""
@@ -41,9 +41,11 @@ def dripping(data: bytes, start: bytes = b"") -> Callable[[socket.socket], None]
     [
         dripping(ok(b"p" * 60)),
         dripping(b"X-Slow: " + b"s" * 60 + b"\r\n\r\n", start=b"HTTP/1.1 200 OK\r\n"),
-        dripping(b"p" * 60, start=answer_head(200, "Content-Length: 60")),
+        dripping(b"p" * 60, start=response_head(200, "Content-Length: 60")),
         dripping(b"p" * 60, start=b"HTTP/1.0 200 OK\r\n\r\n"),
-        dripping(b"1\r\np\r\n" * 60 + b"0\r\n\r\n", answer_head(200, "Transfer-Encoding: chunked")),
+        dripping(
+            b"1\r\np\r\n" * 60 + b"0\r\n\r\n", response_head(200, "Transfer-Encoding: chunked")
+        ),
         dripping(b"HTTP/1.1 100 Continue\r\n\r\n" * 60 + ok(b"p")),
         dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 60 + ok(b"p")),
     ],
@@ -144,12 +146,12 @@ def endlessly(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
     "answer",
     [
         endlessly(b"HTTP/1.0 200 OK\r\n\r\n", IMAGE),
-        endlessly(answer_head(200, "Transfer-Encoding: chunked"), b"a\r\n0123456789\r\n"),
-        endlessly(answer_head(200, "Transfer-Encoding: chunked") + b"0\r\n", b"X-Trailer: x\r\n"),
+        endlessly(response_head(200, "Transfer-Encoding: chunked"), b"a\r\n0123456789\r\n"),
+        endlessly(response_head(200, "Transfer-Encoding: chunked") + b"0\r\n", b"X-Trailer: x\r\n"),
         endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
         endlessly(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000),
         ok(b"p" * 300_000),
-        answer_head(200, "Content-Length: 99999999999999"),
+        response_head(200, "Content-Length: 99999999999999"),
         ok(gzip.compress(bytes(300_000)), "Content-Encoding: gzip"),
         ok(zlib.compress(bytes(300_000)), "Content-Encoding: deflate"),
         ok(gzip.compress(gzip.compress(bytes(50_000_000))), "Content-Encoding: gzip, gzip"),

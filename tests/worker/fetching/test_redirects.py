@@ -8,8 +8,8 @@ from services.common.errors import (
     SourceTooManyRedirects,
     SourceUrlInvalid,
 )
-from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for
-from tests.worker.fetching.loopback_source import answer_head, ok, redirect, serving
+from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -70,5 +70,5 @@ def test_a_redirect_to_what_is_no_plain_url_is_refused(location: str) -> None:
 
 
 def test_a_redirect_to_nowhere_is_refused() -> None:
-    with serving(answer_head(302, "Content-Length: 0")) as source:
+    with serving(response_head(302, "Content-Length: 0")) as source:
         assert isinstance(failure(fetcher_for(source), source.url()), SourceRefused)

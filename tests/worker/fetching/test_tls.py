@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from services.common.errors import SourceUnreachable
-from tests.worker.fetching.fetching import IMAGE, failure, fetch, fetcher_for, resolving
+from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for, resolving
 from tests.worker.fetching.loopback_source import ok, serving
 
 

@@ -1,4 +1,4 @@
-"""How calls to AWS go wrong: each way as the caller meets it."""
+"""Faults of calls to AWS: what a caller observes when a call fails."""
 
 import json
 import threading
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class Service(StrEnum):
-    """By the names that requests are signed for."""
+    """The service names in request signatures."""
 
     DYNAMODB = "dynamodb"
     SQS = "sqs"
@@ -20,12 +20,12 @@ class Service(StrEnum):
     SECRETS_MANAGER = "secretsmanager"
 
 
-class Kind(StrEnum):
-    """Every kind of trouble. What happens after the effect has happened, whatever is heard."""
+class FaultKind(StrEnum):
+    """Every kind of fault. AFTER means that the call has taken effect although it fails."""
 
     THROTTLED = "throttled"
     SERVER_ERROR = "server error"
-    GATEWAY_ERROR = "an answer of something in between"
+    GATEWAY_ERROR = "error of a gateway"
     TIMEOUT_BEFORE = "timeout before the effect"
     TIMEOUT_AFTER = "timeout after the effect"
     RESET_BEFORE = "reset before the effect"
@@ -33,44 +33,46 @@ class Kind(StrEnum):
     EXPIRED = "expired credentials"
 
 
-UNHEARD = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER)
-"""The call took effect, and nobody heard of it."""
-SILENT = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.RESET_BEFORE, Kind.RESET_AFTER)
-"""There is no answer."""
-RETRIED = (Kind.THROTTLED, Kind.SERVER_ERROR, *SILENT)
-"""What the SDK tries again by itself, whichever the service."""
+RESPONSE_LOST = (FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
+"""The call takes effect, but the caller gets no response."""
+NO_RESPONSE = (
+    FaultKind.TIMEOUT_BEFORE,
+    FaultKind.TIMEOUT_AFTER,
+    FaultKind.RESET_BEFORE,
+    FaultKind.RESET_AFTER,
+)
+RETRIED = (FaultKind.THROTTLED, FaultKind.SERVER_ERROR, *NO_RESPONSE)
+"""The SDK retries these for every service."""
 
 
-class TimedOut(Exception):
-    """No answer comes any more."""
+class ResponseTimeout(Exception):
+    """The call gets no response."""
 
 
-class ConnectionBroken(Exception):
-    """The connection is reset instead of an answer."""
+class ConnectionReset(Exception):
+    """The connection is reset in place of a response."""
 
 
-class Refusal(NamedTuple):
-    """An answer that says no."""
-
+class ErrorResponse(NamedTuple):
     status: int
     content_type: str
     body: bytes
 
 
 _CODES = {
-    Kind.THROTTLED: {
+    FaultKind.THROTTLED: {
         Service.DYNAMODB: (400, "ThrottlingException"),
         Service.SQS: (400, "RequestThrottled"),
         Service.S3: (503, "SlowDown"),
         Service.SECRETS_MANAGER: (400, "ThrottlingException"),
     },
-    Kind.SERVER_ERROR: {
+    FaultKind.SERVER_ERROR: {
         Service.DYNAMODB: (500, "InternalServerError"),
         Service.SQS: (500, "InternalFailure"),
         Service.S3: (500, "InternalError"),
         Service.SECRETS_MANAGER: (500, "InternalServiceError"),
     },
-    Kind.EXPIRED: {
+    FaultKind.EXPIRED: {
         Service.DYNAMODB: (400, "ExpiredTokenException"),
         Service.SQS: (403, "ExpiredToken"),
         Service.S3: (400, "ExpiredToken"),
@@ -79,60 +81,61 @@ _CODES = {
 }
 
 
-def _refusal(kind: Kind, service: Service) -> Refusal:
-    if kind is Kind.GATEWAY_ERROR:
-        return Refusal(502, "text/plain", b"Bad Gateway")
+def _error_response(kind: FaultKind, service: Service) -> ErrorResponse:
+    if kind is FaultKind.GATEWAY_ERROR:
+        return ErrorResponse(502, "text/plain", b"Bad Gateway")
     status, code = _CODES[kind][service]
     if service is Service.S3:
         text = f"<Error><Code>{code}</Code><Message>No</Message></Error>"
-        return Refusal(status, "application/xml", text.encode())
+        return ErrorResponse(status, "application/xml", text.encode())
     body = json.dumps({"__type": code, "message": "No"}).encode()
-    return Refusal(status, "application/x-amz-json-1.0", body)
+    return ErrorResponse(status, "application/x-amz-json-1.0", body)
 
 
 class BotoCall(NamedTuple):
     service: Service
     operation: str
     invocation_id: str
-    """The same for a call and its retries (the SDK's header ``amz-sdk-invocation-id``)."""
+    """The SDK's header ``amz-sdk-invocation-id``, which a call shares with its retries."""
 
 
 @dataclass
-class Trouble:
-    """Which calls go wrong, and how. Thread-safe."""
+class FaultRule:
+    """Which calls fail, and how. Thread-safe."""
 
-    kind: Kind
+    kind: FaultKind
     service: Service
     operation: str | None = None
-    """None is every operation of the service."""
+    """None matches every operation of the service."""
     invocation: int | None = None
-    """Only the n-th call of those, counted from 1; None is every one."""
+    """The number of the call that fails, counted from 1. None matches every call."""
     tries: int | None = None
-    """How many tries of a call go wrong; None is all."""
-    struck: "deque[BotoCall]" = field(default_factory=deque)
+    """How many tries of a call fail. None means all."""
+    failed: "deque[BotoCall]" = field(default_factory=deque)
+    """The tries that the rule has failed."""
     _tries: dict[str, int] = field(default_factory=dict)
-    """By invocation id, in the order in which the calls came."""
+    """Tries per invocation id, in the order of the calls."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def befall(self, call: BotoCall, forward: Callable[[], Answer]) -> Answer | Refusal:
-        """What becomes of `call`: `forward` lets AWS do it."""
-        if not self._strikes(call):
+    def apply(self, call: BotoCall, forward: Callable[[], Response]) -> Response | ErrorResponse:
+        """Fail `call` if the rule matches it. `forward` sends the call to AWS."""
+        if not self._matches(call):
             return forward()
         match self.kind:
-            case Kind.TIMEOUT_BEFORE:
-                raise TimedOut
-            case Kind.RESET_BEFORE:
-                raise ConnectionBroken
-            case Kind.TIMEOUT_AFTER:
+            case FaultKind.TIMEOUT_BEFORE:
+                raise ResponseTimeout
+            case FaultKind.RESET_BEFORE:
+                raise ConnectionReset
+            case FaultKind.TIMEOUT_AFTER:
                 forward()
-                raise TimedOut
-            case Kind.RESET_AFTER:
+                raise ResponseTimeout
+            case FaultKind.RESET_AFTER:
                 forward()
-                raise ConnectionBroken
+                raise ConnectionReset
             case kind:
-                return _refusal(kind, call.service)
+                return _error_response(kind, call.service)
 
-    def _strikes(self, call: BotoCall) -> bool:
+    def _matches(self, call: BotoCall) -> bool:
         if call.service is not self.service or self.operation not in {None, call.operation}:
             return False
         with self._lock:
@@ -142,5 +145,5 @@ class Trouble:
                 return False
             if self.tries is not None and tries > self.tries:
                 return False
-            self.struck.append(call)
+            self.failed.append(call)
             return True

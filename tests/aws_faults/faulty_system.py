@@ -1,4 +1,4 @@
-"""A deployment that is hurt by AWS and judged by who looks past the trouble."""
+"""API, worker and reconciler over clients whose calls fail, observed over clients that work."""
 
 import itertools
 import json
@@ -18,16 +18,17 @@ from services.common.config import ApiConfig
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff, Task
 from services.common.task_queue import Message, TaskQueue
+from services.common.task_record import to_item
 from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconciler import ReconcilePolicy, Reconciler
 from tests.api.conftest import KEYS, Api
-from tests.aws_trouble.faults import Kind, Service, Trouble
-from tests.aws_trouble.hook import put_between
+from tests.aws_faults.botocore_faults import inject_faults
+from tests.aws_faults.faults import FaultKind, FaultRule, Service
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, POLICY
-from tests.worker.test_processor import StubFetcher, StubImaging
+from tests.worker.stubs import StubFetcher, StubImaging
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -40,8 +41,8 @@ Client = TypeVar("Client")
 BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
 
 
-class Parts:
-    """Table, queues, bucket and secret over one set of clients."""
+class Adapters:
+    """The table, queues, bucket and secret over one set of clients."""
 
     def __init__(
         self,
@@ -60,56 +61,56 @@ class Parts:
         self.secret = ApiKeysSecret(secretsmanager, secret_id=resources.api_keys_secret_id)
 
 
-class World:
-    """`hurt` are the parts of those whose calls go wrong, `well` of who looks on."""
+class FaultySystem:
+    """The calls of `faulty` fail as a test says. Those of `healthy` always work."""
 
     def __init__(self, *, aws: Aws, cloud: Cloud, clock: Clock, scratch: Path) -> None:
-        self.trouble: Trouble | None = None
+        self.rule: FaultRule | None = None
         self.cloud = cloud
         self.clock = clock
         self.scratch = scratch
-        self.well = Parts(
+        self.healthy = Adapters(
             cloud.resources,
             dynamodb=cloud.dynamodb,
             sqs=cloud.sqs,
             s3=cloud.s3,
             secretsmanager=cloud.secretsmanager,
         )
-        self.hurt = Parts(
+        self.faulty = Adapters(
             cloud.resources,
-            dynamodb=self._troubled(aws.dynamodb(), Service.DYNAMODB),
-            sqs=self._troubled(aws.sqs(), Service.SQS),
-            s3=self._troubled(aws.s3(), Service.S3),
-            secretsmanager=self._troubled(aws.secretsmanager(), Service.SECRETS_MANAGER),
+            dynamodb=self._with_faults(aws.dynamodb(), Service.DYNAMODB),
+            sqs=self._with_faults(aws.sqs(), Service.SQS),
+            s3=self._with_faults(aws.s3(), Service.S3),
+            secretsmanager=self._with_faults(aws.secretsmanager(), Service.SECRETS_MANAGER),
         )
         self.fetcher = StubFetcher()
         self.imaging = StubImaging()
         self._names = (f"name-{number}" for number in itertools.count(1))
         self._ids = (str(UUID(int=number, version=4)) for number in itertools.count(1))
 
-    # ── Trouble ───────────────────────────────────────────────────────────────────────────────
+    # ── Faults ────────────────────────────────────────────────────────────────────────────────
 
-    def let(
+    def inject(
         self,
-        kind: Kind,
+        kind: FaultKind,
         service: Service,
         operation: str | None = None,
         *,
         invocation: int | None = None,
         tries: int | None = None,
-    ) -> Trouble:
-        """From now on such calls go wrong, until `heal`."""
-        self.trouble = Trouble(kind, service, operation, invocation, tries)
-        return self.trouble
+    ) -> FaultRule:
+        """Fail matching calls until `remove_fault`. Replaces the current rule."""
+        self.rule = FaultRule(kind, service, operation, invocation, tries)
+        return self.rule
 
-    def heal(self) -> None:
-        self.trouble = None
+    def remove_fault(self) -> None:
+        self.rule = None
 
-    def _troubled(self, client: Client, service: Service) -> Client:
-        put_between(client, service=service, trouble=lambda: self.trouble)
+    def _with_faults(self, client: Client, service: Service) -> Client:
+        inject_faults(client, service=service, current_rule=lambda: self.rule)
         return client
 
-    # ── Those who are hurt ────────────────────────────────────────────────────────────────────
+    # ── The system ────────────────────────────────────────────────────────────────────────────
 
     def api(self) -> Api:
         resources = self.cloud.resources
@@ -124,12 +125,12 @@ class World:
         )
         app = create_app(
             config=config,
-            table=self.hurt.table,
-            queue=self.hurt.queue,
-            bucket=self.hurt.bucket,
+            table=self.faulty.table,
+            queue=self.faulty.queue,
+            bucket=self.faulty.bucket,
             keys=keys,
             limiter=SubmissionLimiter(
-                counter=SubmissionCounter(self.hurt.dynamodb, table=resources.task_table),
+                counter=SubmissionCounter(self.faulty.dynamodb, table=resources.task_table),
                 limit=config.submissions_per_minute,
                 clock=self.clock,
             ),
@@ -139,24 +140,24 @@ class World:
         )
         return Api(app)
 
-    def leases(self, parts: Parts, *, interval: timedelta = LEASE / 3) -> LeaseKeeper:
+    def leases(self, adapters: Adapters, *, interval: timedelta = LEASE / 3) -> LeaseKeeper:
         return LeaseKeeper(
-            table=parts.table,
-            queue=parts.queue,
-            at_once=2,
+            table=adapters.table,
+            queue=adapters.queue,
+            concurrency=2,
             duration=LEASE,
             interval=interval,
             clock=self.clock,
         )
 
-    def processor(self, parts: Parts) -> Processor:
+    def processor(self, adapters: Adapters) -> Processor:
         return Processor(
-            table=parts.table,
-            queue=parts.queue,
-            bucket=parts.bucket,
+            table=adapters.table,
+            queue=adapters.queue,
+            bucket=adapters.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,
-            leases=self.leases(parts),
+            leases=self.leases(adapters),
             policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF),
             scratch=self.scratch,
             clock=self.clock,
@@ -164,61 +165,67 @@ class World:
             new_lease_owner=lambda: next(self._names),
         )
 
-    def reconciler(self, parts: Parts) -> Reconciler:
+    def reconciler(self, adapters: Adapters) -> Reconciler:
         return Reconciler(
             name=next(self._names),
-            table=parts.table,
-            queue=parts.queue,
-            dead_letters=parts.dead_letters,
+            table=adapters.table,
+            queue=adapters.queue,
+            dead_letters=adapters.dead_letters,
             policy=ReconcilePolicy(lease=LEASE, longest_backoff=BACKOFF.cap, max_backlog=50),
             clock=self.clock,
             shuffle=lambda _: None,
         )
 
-    # ── Looking from outside ──────────────────────────────────────────────────────────────────
+    # ── Direct access ─────────────────────────────────────────────────────────────────────────
+
+    def write(self, row: Task) -> None:
+        self.cloud.dynamodb.put_item(TableName=self.cloud.resources.task_table, Item=to_item(row))
 
     def row(self, task_id: str) -> Task:
-        row = self.well.table.get(task_id)
+        row = self.healthy.table.get(task_id)
         assert row is not None
         return row
 
-    def rows(self) -> int:
-        """Tasks, without the counters of submissions that lie beside them."""
+    def count_tasks(self) -> int:
+        """Rows of tasks. The same table holds the counters of the submission limiter."""
         items = self.cloud.dynamodb.scan(TableName=self.cloud.resources.task_table)["Items"]
         return sum("status" in item for item in items)
 
-    def messages(self) -> int:
-        """In the queue, in any state."""
-        backlog = self.well.queue.backlog()
+    def count_messages(self) -> int:
+        """Messages in the queue, in any state."""
+        backlog = self.healthy.queue.backlog()
         return backlog.visible + backlog.in_flight + backlog.delayed
 
     def receive(self) -> Message:
-        [message] = self.well.queue.receive(limit=1, wait_s=0)
+        [message] = self.healthy.queue.receive(limit=1, wait_s=0)
         return message
 
     def stored(self, task: Task) -> bytes:
         """The result that the row names."""
         assert task.result is not None
-        answer = self.cloud.s3.get_object(
+        response = self.cloud.s3.get_object(
             Bucket=self.cloud.resources.result_bucket, Key=task.result.key
         )
-        return answer["Body"].read()
+        return response["Body"].read()
 
-    def work(self) -> None:
-        """An unhurt worker does what waits in the queue, until nothing does."""
-        while messages := self.well.queue.receive(limit=10, wait_s=0):
+    def process_queue(self) -> None:
+        """Process messages without faults until the queue has no visible ones."""
+        while messages := self.healthy.queue.receive(limit=10, wait_s=0):
             for message in messages:
-                self.processor(self.well).process(message)
+                self.processor(self.healthy).process(message)
 
     def finish(self, task_id: str, *, show: Callable[[], object] = lambda: None) -> Task:
-        """The trouble is over, leases end and looks fall due; `show` ends a visibility timeout."""
-        self.heal()
+        """Run worker and reconciler without faults, and let leases and checks come due.
+
+        `show` ends the visibility timeout of the task's message.
+        """
+        self.remove_fault()
         for _ in range(3):
             show()
-            self.work()
+            self.process_queue()
             row = self.row(task_id)
             if row.is_terminal():
                 break
             self.clock.advance(4 * POLICY.first_check)
-            self.reconciler(self.well).run()
+            self.reconciler(self.healthy).run()
         return self.row(task_id)

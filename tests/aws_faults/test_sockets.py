@@ -1,4 +1,4 @@
-"""The same trouble on real sockets: real timeouts, real resets, answers of real bytes."""
+"""The same faults on real sockets: real timeouts, connection resets and HTTP responses."""
 
 import re
 import threading
@@ -18,53 +18,53 @@ from services.common.task_table import TaskTable
 from testbed import fault_proxy
 from testbed.endpoints import Endpoints, LoopbackClients
 from testbed.fault_proxy import FaultProxy, Reply
-from tests.aws_trouble.faults import (
-    SILENT,
+from tests.aws_faults.faults import (
+    NO_RESPONSE,
     BotoCall,
-    ConnectionBroken,
-    Kind,
-    Refusal,
+    ConnectionReset,
+    ErrorResponse,
+    FaultKind,
+    FaultRule,
+    ResponseTimeout,
     Service,
-    TimedOut,
-    Trouble,
 )
 from tests.tasks import POLICY, new_task
 
-IMPATIENT = CallLimits(
+SHORT_TIMEOUTS = CallLimits(
     connect_timeout_s=5, read_timeout_s=0.5, transfer_timeout_s=0.5, max_attempts=2
 )
-"""For calls that are to fail, however long an answer takes."""
-PATIENT = replace(IMPATIENT, read_timeout_s=CallLimits().read_timeout_s)
-"""For a call that is to succeed, also on a machine that is busy with other things."""
+"""For calls that must fail."""
+NORMAL_TIMEOUTS = replace(SHORT_TIMEOUTS, read_timeout_s=CallLimits().read_timeout_s)
+"""For calls that must succeed, even on a busy machine."""
 
 
-class Wire:
-    """Says for each call on the wire what becomes of it: the proxy's `fault_for`."""
+class ProxyFaults:
+    """Applies a rule to the calls through the proxy, as its `fault_for`."""
 
     def __init__(self) -> None:
-        self.trouble: Trouble | None = None
-        self.over = threading.Event()
-        """Ends the waiting of calls that get no answer."""
+        self.rule: FaultRule | None = None
+        self.finished = threading.Event()
+        """Ends the calls that get no response."""
 
     def __call__(self, call: fault_proxy.AwsCall) -> fault_proxy.Fault:
         return self._fault
 
     def _fault(self, call: fault_proxy.AwsCall, forward: Callable[[], Reply]) -> Reply:
-        if self.trouble is None:
+        if self.rule is None:
             return forward()
         try:
-            outcome = self.trouble.befall(_judged(call), forward)
-        except ConnectionBroken as broken:
-            raise fault_proxy.ConnectionBroken from broken
-        except TimedOut as timed_out:
-            self.over.wait()
-            raise fault_proxy.ConnectionBroken from timed_out
-        if isinstance(outcome, Refusal):
-            return Reply(outcome.status, outcome.body, {"Content-Type": outcome.content_type})
-        return outcome
+            response = self.rule.apply(_to_boto_call(call), forward)
+        except ConnectionReset as reset:
+            raise fault_proxy.ConnectionBroken from reset
+        except ResponseTimeout as timeout:
+            self.finished.wait()
+            raise fault_proxy.ConnectionBroken from timeout
+        if isinstance(response, ErrorResponse):
+            return Reply(response.status, response.body, {"Content-Type": response.content_type})
+        return response
 
 
-def _judged(call: fault_proxy.AwsCall) -> BotoCall:
+def _to_boto_call(call: fault_proxy.AwsCall) -> BotoCall:
     scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", call.headers["Authorization"])
     assert scope is not None
     return BotoCall(Service(scope[1]), call.operation, call.headers["amz-sdk-invocation-id"])
@@ -78,13 +78,13 @@ def embedded() -> Iterator[EmbeddedAws]:
 
 @pytest.fixture(scope="module")
 def proxy(embedded: EmbeddedAws) -> Iterator[FaultProxy]:
-    with FaultProxy(embedded.endpoint_url, fault_for=Wire()) as proxy:
+    with FaultProxy(embedded.endpoint_url, fault_for=ProxyFaults()) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def session(proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> boto3.Session:
-    """Finds its endpoint where boto3 looks for it: in its configuration file."""
+    """A session that reads the proxy's endpoint from boto3's configuration file."""
     file = tmp_path_factory.mktemp("aws") / "config"
     file.write_text(f"[default]\nendpoint_url = {proxy.url}\n")
     core = botocore.session.Session()
@@ -107,44 +107,44 @@ def resources(embedded: EmbeddedAws) -> aws_resources.Resources:
 
 
 @pytest.fixture
-def wire(proxy: FaultProxy) -> Iterator[Wire]:
-    wire = Wire()
-    proxy.fault_for = wire
-    yield wire
-    wire.over.set()
+def faults(proxy: FaultProxy) -> Iterator[ProxyFaults]:
+    faults = ProxyFaults()
+    proxy.fault_for = faults
+    yield faults
+    faults.finished.set()
 
 
-@pytest.mark.parametrize("kind", SILENT)
-def test_a_write_that_got_no_answer_is_sent_again_and_recognised(
-    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
+@pytest.mark.parametrize("kind", NO_RESPONSE)
+def test_a_write_without_a_response_is_retried_and_succeeds(
+    session: boto3.Session, resources: aws_resources.Resources, faults: ProxyFaults, kind: FaultKind
 ) -> None:
-    aws = Aws(region=REGION, session=session, limits=PATIENT)
+    aws = Aws(region=REGION, session=session, limits=NORMAL_TIMEOUTS)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
     task = new_task(f"write-{kind}")
-    wire.trouble = Trouble(kind, Service.DYNAMODB, "PutItem", tries=1)
+    faults.rule = FaultRule(kind, Service.DYNAMODB, "PutItem", tries=1)
     assert table.create(task) == task
-    assert len(wire.trouble.struck) == 1
+    assert len(faults.rule.failed) == 1
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_table_that_stays_in_trouble_is_given_up_after_few_tries(
-    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_table_that_keeps_failing_is_unavailable_after_the_last_try(
+    session: boto3.Session, resources: aws_resources.Resources, faults: ProxyFaults, kind: FaultKind
 ) -> None:
-    aws = Aws(region=REGION, session=session, limits=IMPATIENT)
+    aws = Aws(region=REGION, session=session, limits=SHORT_TIMEOUTS)
     table = TaskTable(aws.dynamodb(), table=resources.task_table, retention=POLICY.retention)
-    wire.trouble = Trouble(kind, Service.DYNAMODB)
+    faults.rule = FaultRule(kind, Service.DYNAMODB)
     with pytest.raises(TableUnavailable):
-        table.get("nobody")
-    assert len(wire.trouble.struck) <= IMPATIENT.max_attempts
+        table.get("unknown")
+    assert len(faults.rule.failed) <= SHORT_TIMEOUTS.max_attempts
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_bucket_that_stays_in_trouble_is_given_up_after_few_tries(
-    session: boto3.Session, resources: aws_resources.Resources, wire: Wire, kind: Kind
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_bucket_that_keeps_failing_is_unavailable_after_the_last_try(
+    session: boto3.Session, resources: aws_resources.Resources, faults: ProxyFaults, kind: FaultKind
 ) -> None:
-    aws = Aws(region=REGION, session=session, limits=IMPATIENT)
+    aws = Aws(region=REGION, session=session, limits=SHORT_TIMEOUTS)
     bucket = ResultBucket(aws.s3(), bucket=resources.result_bucket)
-    wire.trouble = Trouble(kind, Service.S3)
+    faults.rule = FaultRule(kind, Service.S3)
     with pytest.raises(BucketUnavailable):
         bucket.put("key", b"bytes", content_type="image/png")
-    assert len(wire.trouble.struck) <= IMPATIENT.max_attempts
+    assert len(faults.rule.failed) <= SHORT_TIMEOUTS.max_attempts

@@ -1,0 +1,48 @@
+"""Stand-ins for the fetcher and the imaging pool."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from services.worker.imaging import ResultImage
+
+SOURCE_BYTES = b"what the source serves"
+RESULT_IMAGE = ResultImage(body=b"a gray image", content_type="image/png", width=4, height=3)
+
+
+@dataclass
+class StubFetcher:
+    """Writes ``SOURCE_BYTES``, or raises ``error``."""
+
+    error: Exception | None = None
+    urls: list[str] = field(default_factory=list)
+
+    def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
+        self.urls.append(url)
+        if self.error is not None:
+            raise self.error
+        return into.write(SOURCE_BYTES)
+
+
+@dataclass
+class StubImaging:
+    """Calls ``meanwhile``, then returns ``RESULT_IMAGE`` or raises ``error``."""
+
+    error: Exception | None = None
+    meanwhile: Callable[[], object] = lambda: None
+    sources: list[bytes] = field(default_factory=list)
+
+    def process(
+        self,
+        source: Path,
+        operations: Sequence[Mapping[str, Any]],
+        output: Mapping[str, Any] | None,
+        *,
+        timeout_s: float,
+    ) -> ResultImage:
+        self.sources.append(source.read_bytes())
+        self.meanwhile()
+        if self.error is not None:
+            raise self.error
+        return RESULT_IMAGE
