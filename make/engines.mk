@@ -1,10 +1,10 @@
-# Real engines instead of AWS: what runs on them. They need Java 17 (a JDK) and Maven.
+# Tests on DynamoDB Local, ElasticMQ and S3Proxy instead of AWS. They need Maven and a JDK 17.
 
 MVN ?= mvn
 ENGINES := dynamodb sqs s3
 TASKS ?= 300
 DRAINS ?= 100
-PROOF = $(SOAK_SEED:%=--seed %) $(RESULTS:%=--results %)
+SOAK_OPTIONS = $(SOAK_SEED:%=--seed %) $(RESULTS:%=--results %)
 
 .PHONY: engines
 engines: $(ENGINES:%=.local/engines/%.classpath)
@@ -16,13 +16,13 @@ engines: $(ENGINES:%=.local/engines/%.classpath)
 	@$(MVN) -q -B -Dstyle.color=never -f $< -P $* dependency:build-classpath -Dmdep.outputFile=$(abspath $@)
 
 .PHONY: test-engines
-test-engines: .venv/.synced engines ## The flow suite on DynamoDB Local, ElasticMQ and an S3 server
+test-engines: .venv/.synced engines ## Run the flow suite on DynamoDB Local, ElasticMQ and S3Proxy
 	@$(PY) -m pytest -m engines tests/flow
 
 .PHONY: soak
-soak: .venv/.synced engines ## Load while everything fails, on those engines (TASKS=300, SOAK_SEED=, RESULTS=file)
-	@$(PY) -m tests.soak --tasks $(TASKS) $(PROOF)
+soak: .venv/.synced engines ## Run tasks while processes and AWS calls fail (TASKS=300, SOAK_SEED=, RESULTS=file)
+	@$(PY) -m tests.soak --tasks $(TASKS) $(SOAK_OPTIONS)
 
 .PHONY: drain
-drain: .venv/.synced engines ## SIGTERM under load, on those engines (DRAINS=100, SOAK_SEED=, RESULTS=file)
-	@$(PY) -m tests.soak.drain --drains $(DRAINS) $(PROOF)
+drain: .venv/.synced engines ## Stop workers under load with SIGTERM (DRAINS=100, SOAK_SEED=, RESULTS=file)
+	@$(PY) -m tests.soak.drain --drains $(DRAINS) $(SOAK_OPTIONS)

@@ -1,13 +1,13 @@
-# The deploy rehearsal: what would be deployed, deployed to an emulated AWS and tried out.
+# Deploys to an emulated AWS, without an account.
 
 # auto, docker or processes
 ENGINE ?= auto
 
 .PHONY: rehearse
-rehearse: $(CDK_CLI) ## Deploy PROFILE= to an emulated AWS, prove that it works, destroy it (ENGINE=auto)
+rehearse: $(CDK_CLI) ## Deploy PROFILE= to an emulated AWS, test it as a client, destroy it (ENGINE=auto)
 	@$(PY) -m rehearsal --profile $(PROFILE) --engine $(ENGINE) \
 		$(addprefix --setting ,$(SETTINGS))
 
 .PHONY: test-rehearsal
-test-rehearsal: $(CDK_CLI) ## Show that the rehearsal catches what is broken on purpose (needs Docker)
+test-rehearsal: $(CDK_CLI) ## Check that the rehearsal reports defects in a deployment (needs Docker)
 	@$(PY) -m pytest -m "rehearsal or docker" tests/rehearsal

@@ -1,9 +1,9 @@
-# What looks longer at the promises than the fast suite can.
+# Proofs of the reliability promises that take longer than the fast suite.
 
 .PHONY: model
-model: .venv/.synced ## Let anything happen at any call, 2,000 times over, differently each time
+model: .venv/.synced ## Run the model test 2,000 times with random failures
 	@$(PY) -m pytest tests/model/test_model.py --hypothesis-profile=nightly
 
 .PHONY: mutants
-mutants: .venv/.synced ## Break each promise on purpose: a test must notice, or this fails
+mutants: .venv/.synced ## Break one promise at a time and check that a test fails
 	@$(PY) -m tests.mutants
