@@ -1,7 +1,7 @@
-"""What the services need of AWS, created without CloudFormation: for a laptop and for tests.
+"""Creates the AWS resources of the services without CloudFormation, for `make run` and for tests.
 
-The constants have the shape of the AWS API, which is also that of the CloudFormation properties, so
-a test can hold them against the deployed template.
+The constants have the shape of AWS API parameters. CloudFormation properties have the same shape,
+so a test compares the constants with the deployed template.
 """
 
 import json
@@ -51,12 +51,12 @@ DEAD_LETTER_QUEUE: Mapping["QueueAttributeNameType", int] = {"MessageRetentionPe
 MAX_RECEIVE_COUNT = 15
 
 NO_API_KEYS = "{}"
-"""The secret as it starts out."""
+"""Initial value of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The created resources, by what the services know them as."""
+    """The names and URLs by which the services find the resources."""
 
     task_table: str
     task_queue_url: str
@@ -65,6 +65,7 @@ class Resources:
     api_keys_secret_id: str
 
     def environment(self) -> dict[str, str]:
+        """Environment variables of the services."""
         return {
             "TASK_TABLE": self.task_table,
             "TASK_QUEUE_URL": self.task_queue_url,
@@ -82,7 +83,7 @@ def create(
     secretsmanager: "SecretsManagerClient",
     prefix: str = "taskfleet",
 ) -> Resources:
-    """Create everything, with names that begin with `prefix`; raises botocore's errors."""
+    """Create all resources. Names start with `prefix`. Raises botocore's errors."""
     dead_letter_queue_url, task_queue_url = _create_queues(sqs, prefix)
     return Resources(
         task_table=_create_table(dynamodb, f"{prefix}-tasks"),
@@ -102,7 +103,7 @@ def _create_table(client: "DynamoDBClient", name: str) -> str:
 
 def _create_queues(client: "SQSClient", prefix: str) -> tuple[str, str]:
     dead_letters = client.create_queue(
-        QueueName=f"{prefix}-dead-letters", Attributes=_as_text(DEAD_LETTER_QUEUE)
+        QueueName=f"{prefix}-dead-letters", Attributes=_as_strings(DEAD_LETTER_QUEUE)
     )["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
     redrive = {
@@ -111,7 +112,7 @@ def _create_queues(client: "SQSClient", prefix: str) -> tuple[str, str]:
     }
     queue = client.create_queue(
         QueueName=f"{prefix}-tasks",
-        Attributes={**_as_text(QUEUE), "RedrivePolicy": json.dumps(redrive)},
+        Attributes={**_as_strings(QUEUE), "RedrivePolicy": json.dumps(redrive)},
     )["QueueUrl"]
     return dead_letters, queue
 
@@ -126,7 +127,7 @@ def _create_secret(client: "SecretsManagerClient", name: str) -> str:
     return name
 
 
-def _as_text(
+def _as_strings(
     attributes: Mapping["QueueAttributeNameType", int],
 ) -> dict["QueueAttributeNameType", str]:
     return {name: str(value) for name, value in attributes.items()}

@@ -1,4 +1,4 @@
-"""What `make run` prints when everything is ready: lines to paste."""
+"""The text that `make run` prints when the system is ready, with commands to copy."""
 
 import shlex
 from urllib.parse import quote
@@ -15,19 +15,19 @@ def banner(*, port: int, key: str, image: str, aws_endpoint_url: str, resources:
     return f"""
 Taskfleet is ready.
 
-  API      {api}  (try it in the browser: {api}/docs)
+  API      {api}  (documentation: {api}/docs)
   samples  {samples}
   key      {key}
 
-Submit an image; the answer has a taskId:
+Submit an image. The response contains a taskId:
 
   curl -sS {authorization} -H 'Content-Type: application/json' -d {shlex.quote(body)} {api}/tasks
 
-See how it is doing; when COMPLETED, resultUrl opens the gray image:
+Get the task. When its status is COMPLETED, open its resultUrl to see the grayscale image:
 
   curl -sS {authorization} {api}/tasks/TASK_ID
 
-Another key:
+Create another API key:
 
   AWS_ENDPOINT_URL={aws_endpoint_url} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \\
     .venv/bin/python -m taskctl keys create --client me --region {REGION} \\

@@ -1,4 +1,4 @@
-"""An AWS of one's own: moto's server in this process, on a loopback port that nobody else uses."""
+"""An emulated AWS: moto's server in this process, on a free loopback port."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ REGION = "us-east-1"
 
 
 class EmbeddedAws:
-    """Runs inside a ``with``. What is stored belongs to the process: others in it see it too."""
+    """Runs inside a ``with`` block. All instances in a process share their data."""
 
     def __init__(self) -> None:
         app = _AtomicTables(DomainDispatcherApplication(create_backend_app))
@@ -42,10 +42,10 @@ class EmbeddedAws:
 
 
 class _AtomicTables:
-    """One call to DynamoDB at a time.
+    """Serializes calls to DynamoDB.
 
-    moto checks a condition and writes in two steps, and readers see halves of a write; DynamoDB
-    does each at once, and everything rests on that.
+    DynamoDB evaluates the condition and writes in one atomic step. moto does so in two, and readers
+    can see a partial write.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -62,13 +62,14 @@ class _AtomicTables:
 
 
 def isolated(environment: Mapping[str, str], *, endpoint_url: str) -> dict[str, str]:
-    """`environment` for processes that must use the AWS at `endpoint_url` and can reach no other.
+    """`environment` for processes that may only use the AWS at `endpoint_url`.
 
-    Nothing of the user's own AWS configuration is left: profile, credentials, endpoints, region.
+    Removes the user's AWS configuration: profile, credentials, endpoints and region.
     """
     kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
-    exceptions = [environment.get("NO_PROXY"), environment.get("no_proxy"), HOST]
-    never_proxied = ",".join(filter(None, exceptions))
+    no_proxy = ",".join(
+        filter(None, (environment.get("NO_PROXY"), environment.get("no_proxy"), HOST))
+    )
     return {
         **kept,
         "AWS_ENDPOINT_URL": endpoint_url,
@@ -78,6 +79,6 @@ def isolated(environment: Mapping[str, str], *, endpoint_url: str) -> dict[str, 
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": never_proxied,
-        "no_proxy": never_proxied,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
     }

@@ -1,4 +1,4 @@
-"""Child processes that leave nothing behind."""
+"""Child processes that leave no processes behind."""
 
 import asyncio
 import io
@@ -14,49 +14,50 @@ from local.terminal import Terminal
 from local.watchdog import Watchdog
 
 GRACE_S = 2.5
-"""From SIGTERM to SIGKILL: Ctrl-C has 5 s for everything."""
-LAST_LINES_S = 0.5
-"""For reading what the program said before it ended; all of that is in the pipe already."""
-LONGEST_LINE_BYTES = 1024**2
+"""Time from SIGTERM to SIGKILL. After Ctrl-C, everything must exit within 5 s."""
+DRAIN_TIMEOUT_S = 0.5
+"""Limit for reading the rest of a program's output, which is in the pipe when it exits."""
+MAX_LINE_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`name` is the prefix of its lines; `environment` is all that it gets."""
+    """`name` is the prefix of its output lines. `environment` is its complete environment."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
 
 
-class ProgramEnded(Exception):
-    """One that was meant to run for ever has ended by itself."""
+class ProgramExited(Exception):
+    """A program that should keep running has exited."""
 
     def __init__(self, name: str, exit_code: int) -> None:
-        super().__init__(f"The {name} ended by itself ({_meaning(exit_code)}).")
+        super().__init__(f"The {name} exited unexpectedly ({_describe(exit_code)}).")
 
 
 async def keep_running(program: Program, terminal: Terminal) -> None:
-    """Run until cancelled; raises ``ProgramEnded``."""
-    raise ProgramEnded(program.name, await run_once(program, terminal))
+    """Run until canceled. Raises ``ProgramExited``."""
+    raise ProgramExited(program.name, await run_once(program, terminal))
 
 
 async def run_every(interval_s: float, program: Program, terminal: Terminal) -> None:
-    """Run again and again, whatever each run ends with, until cancelled."""
+    """Run repeatedly until canceled, whatever the exit code of each run."""
     while True:
         await asyncio.sleep(interval_s)
         exit_code = await run_once(program, terminal)
         if exit_code != 0:
-            terminal.line(program.name, f"{_meaning(exit_code)}; again in {interval_s:g} s")
+            message = f"{_describe(exit_code)}; next run in {interval_s:g} s"
+            terminal.print_line(program.name, message)
 
 
 async def run_once(program: Program, terminal: Terminal) -> int:
-    """Run to the end and return the exit code; when cancelled, end it within ``GRACE_S``.
+    """Run the program and return its exit code. When canceled, terminate it within ``GRACE_S``.
 
-    Either way nothing that it started is left. What it prints goes to `terminal`.
+    In both cases, all processes that the program started are killed. Its output goes to `terminal`.
     """
-    # Not asyncio's own pipe: with that, wait() returns only when the pipe is closed, and whatever
-    # the process leaves behind holds it open.
+    # With asyncio's own pipe, wait() returns only when the pipe is closed, and surviving children
+    # of the program keep it open.
     reader, writer = os.pipe()
     with io.FileIO(reader) as output:
         process = await _start(program, output=writer)
@@ -68,12 +69,12 @@ async def run_once(program: Program, terminal: Terminal) -> int:
             finally:
                 await terminate(process)
                 watchdog.stop()
-                await asyncio.wait([printing], timeout=LAST_LINES_S)
+                await asyncio.wait([printing], timeout=DRAIN_TIMEOUT_S)
                 printing.cancel()
 
 
 async def _start(program: Program, *, output: int) -> asyncio.subprocess.Process:
-    """Hand `output` over to the program."""
+    """Start the program with `output` as its standard output, and close our copy."""
     with io.FileIO(output, "w"):
         return await asyncio.create_subprocess_exec(
             *program.command,
@@ -81,53 +82,53 @@ async def _start(program: Program, *, output: int) -> asyncio.subprocess.Process
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C reaches every process of the terminal's session; who ends when is decided here.
-            # And as a group it can be ended as a whole, even when its leader has died.
+            # Ctrl-C signals only the terminal's session, so this process decides when to terminate
+            # the program. Its process group can be killed even after its leader has exited.
             start_new_session=True,
         )
 
 
 async def _print_lines(output: io.FileIO, name: str, terminal: Terminal) -> None:
-    lines = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
+    lines = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), output
     )
     try:
         async for line in lines:
-            terminal.line(name, line.decode(errors="replace").rstrip())
+            terminal.print_line(name, line.decode(errors="replace").rstrip())
     finally:
         transport.close()
 
 
 async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = GRACE_S) -> None:
-    """SIGTERM, after `grace_s` SIGKILL; then nothing that it started is left either.
+    """Send SIGTERM, and SIGKILL after `grace_s`. Kill all processes that the process started.
 
-    For a process that was started in a session of its own.
+    The process must be the leader of its own session.
     """
-    elsewhere = _descendants(process.pid)
+    descendants = _descendants(process.pid)
     with suppress(ProcessLookupError):
         process.terminate()
     with suppress(TimeoutError):
         async with asyncio.timeout(grace_s):
             await process.wait()
-    # Nothing left to kill is the rule; macOS says PermissionError of a group of zombies.
+    # Usually the group is gone by now. macOS raises PermissionError for a group of zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    for descendant in elsewhere:
+    for descendant in descendants:
         with suppress(psutil.NoSuchProcess):
             descendant.kill()
     await process.wait()
 
 
 def _descendants(pid: int) -> Sequence[psutil.Process]:
-    """Also those that have left the group, as the worker's imaging children do."""
+    """Includes processes in other groups, such as the worker's imaging processes."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def _meaning(exit_code: int) -> str:
+def _describe(exit_code: int) -> str:
     if exit_code < 0:
         return f"killed by {signal.Signals(-exit_code).name}"
     return f"exit code {exit_code}"

@@ -1,7 +1,7 @@
-"""The programs of the system, as they are started on one machine.
+"""The programs of the system and their settings for one machine.
 
-They are those of the cloud; only their environment differs. What the user's own environment says of
-`_LIVELY` wins, so that any setting can be tried: ``LOG_FORMAT=json make run``.
+They run the same code as in the cloud with another environment. The user's environment overrides
+`_DEFAULTS`, so any setting can be tried: ``LOG_FORMAT=json make run``.
 """
 
 import sys
@@ -13,21 +13,21 @@ from local.processes import Program
 from services.common.config import WorkerConfig
 
 LOOPBACK = "127.0.0.0/8,::1/128"
-"""Both families: every address of a name must be allowed, and `localhost` has one of each."""
+"""`localhost` has an IPv4 and an IPv6 address, and all addresses of a name must be allowed."""
 
-_LIVELY = {
+_DEFAULTS = {
     "LOG_FORMAT": "console",
     "API_PROCESSES": "1",
-    # A key that taskctl makes or revokes is known at once.
+    # Created and revoked keys take effect within seconds.
     "API_KEYS_REFRESH_S": "2",
-    # Ctrl-C ends everything within seconds: no long poll to wait for, no long farewell.
+    # Ctrl-C stops everything within seconds: short polls and short stop timeouts.
     "RECEIVE_WAIT_S": "1",
     "API_STOP_TIMEOUT_S": "1",
     "STOP_TIMEOUT_S": "2",
 }
 
 HEALTH_CHECK = (sys.executable, "-m", "services.worker", "health")
-"""To be run with the worker's own environment."""
+"""Run it with the environment of the worker."""
 
 
 def api(environment: Mapping[str, str], *, port: int, scratch: Path) -> Program:
@@ -35,21 +35,21 @@ def api(environment: Mapping[str, str], *, port: int, scratch: Path) -> Program:
         "api",
         (
             *(sys.executable, "-m", "gunicorn", "--config", "services/api/server/gunicorn.conf.py"),
-            # The configured one is Linux's own.
+            # The configured folder, /dev/shm, exists only on Linux.
             *("--worker-tmp-dir", str(scratch)),
         ),
-        {**_LIVELY, **environment, "API_HOST": HOST, "API_PORT": str(port)},
+        {**_DEFAULTS, **environment, "API_HOST": HOST, "API_PORT": str(port)},
     )
 
 
 def worker(environment: Mapping[str, str], *, samples_port: int, health_file: Path) -> Program:
-    """Reaches what it would in the cloud, and the samples."""
+    """The worker may fetch from the samples server besides public addresses."""
     ports = (*WorkerConfig.model_fields["fetch_allowed_ports"].default, samples_port)
     return Program(
         "worker",
         (sys.executable, "-m", "services.worker", "run"),
         {
-            **_LIVELY,
+            **_DEFAULTS,
             **environment,
             "HEALTH_FILE": str(health_file),
             "FETCH_ALLOWED_NETWORKS": LOOPBACK,
@@ -62,5 +62,5 @@ def reconciler(environment: Mapping[str, str]) -> Program:
     return Program(
         "reconciler",
         (sys.executable, "-m", "services.worker", "reconcile"),
-        {**_LIVELY, **environment},
+        {**_DEFAULTS, **environment},
     )

@@ -1,13 +1,13 @@
-"""When the system can be used: the API says so itself, and the worker polls."""
+"""Waits until the API is ready and the worker polls the queue."""
 
 import asyncio
 from pathlib import Path
 
 from local.ports import HOST
 
-READY_WITHIN_S = 60
-"""Imports of a cold disk on a slow machine included."""
-ASK_EVERY_S = 0.05
+START_TIMEOUT_S = 60
+"""Allows for imports from a cold disk on a slow machine."""
+POLL_INTERVAL_S = 0.05
 
 
 class StartTimeout(Exception):
@@ -17,13 +17,13 @@ class StartTimeout(Exception):
 async def wait_until_ready(*, api_port: int, worker_health_file: Path) -> None:
     """Raises ``StartTimeout``."""
     try:
-        async with asyncio.timeout(READY_WITHIN_S):
-            # Other processes set no event of ours.
+        async with asyncio.timeout(START_TIMEOUT_S):
+            # Other processes cannot set an asyncio event.
             while not (await _api_is_ready(api_port) and worker_health_file.exists()):  # noqa: ASYNC110, ASYNC240
-                await asyncio.sleep(ASK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError:
         raise StartTimeout(
-            f"API and worker were not ready after {READY_WITHIN_S} s: see their lines above."
+            f"API and worker were not ready after {START_TIMEOUT_S} s. See their output above."
         ) from None
 
 

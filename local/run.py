@@ -1,7 +1,7 @@
-"""``make run``: the whole system on one machine, until Ctrl-C.
+"""``make run``: runs the whole system on one machine until Ctrl-C.
 
-An embedded AWS and the samples live in this process; the API, the worker and the reconciler are the
-programs of the cloud, started with another environment.
+The emulated AWS and the samples server run in this process. The API, the worker and the reconciler
+run in processes of their own, with the same code as in the cloud.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from services.common.aws import Aws
 from taskctl.key_store import KeyStore
 
 KEY_ID, KEY_SECRET = "local", "dev-key"
-RECONCILE_EVERY_S = 30
-"""More often than in the cloud, where each run is the start of a container."""
+RECONCILE_INTERVAL_S = 30
+"""Shorter than in the cloud, where each run starts a container."""
 
 
 def main() -> int:
@@ -39,16 +39,16 @@ def main() -> int:
     except OptionsError as error:
         print(error, file=sys.stderr)
         return 2
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request to AWS
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no log line per AWS request
     return asyncio.run(_run(options))
 
 
 async def _run(options: RunOptions) -> int:
-    """Run until a signal, or until a program ends by itself; the exit code."""
+    """Run until a signal arrives or a program exits. Returns the exit code."""
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signum is signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
-            continue  # nohup
+            continue  # started by nohup
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     with (
         EmbeddedAws() as aws,
@@ -56,7 +56,7 @@ async def _run(options: RunOptions) -> int:
         TemporaryDirectory(prefix="taskfleet-") as scratch,
     ):
         environment = isolated(os.environ, endpoint_url=aws.endpoint_url)
-        # From here on this process, too, knows no other AWS.
+        # This process must use the emulated AWS too.
         os.environ.clear()
         os.environ.update(environment)
         resources = _create_resources()
@@ -64,9 +64,9 @@ async def _run(options: RunOptions) -> int:
         health_file = Path(scratch) / "worker-health"
         terminal = Terminal(sys.stdout, names=("api", "worker", "reconciler"))
 
-        async def greet() -> None:
+        async def print_banner() -> None:
             await wait_until_ready(api_port=options.port, worker_health_file=health_file)
-            terminal.say(
+            terminal.print(
                 banner(
                     port=options.port,
                     key=f"{KEY_ID}.{KEY_SECRET}",
@@ -87,8 +87,8 @@ async def _run(options: RunOptions) -> int:
                     ),
                     terminal,
                 ),
-                run_every(RECONCILE_EVERY_S, programs.reconciler(environment), terminal),
-                greet(),
+                run_every(RECONCILE_INTERVAL_S, programs.reconciler(environment), terminal),
+                print_banner(),
             ),
             stop=stop,
             terminal=terminal,
@@ -96,7 +96,7 @@ async def _run(options: RunOptions) -> int:
 
 
 def _create_resources() -> Resources:
-    """The cloud's resources, and a key that everyone knows."""
+    """The resources of a deployment, and an API key with a fixed secret."""
     aws = Aws(region=REGION)
     resources = aws_resources.create(
         dynamodb=aws.dynamodb(),

@@ -1,4 +1,4 @@
-"""A folder of images, served on loopback: something to submit before one has an image online."""
+"""Serves a folder of images on the loopback interface, so that users can submit local images."""
 
 import threading
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ CONTENT_TYPES = {
     ".tiff": "image/tiff",
     ".bmp": "image/bmp",
 }
-"""By suffix. Files of other kinds are not served: the folder may hold more than images."""
+"""By suffix. Other files are not served, because the folder may contain private files."""
 
 
 def images_in(folder: Path) -> Sequence[str]:
-    """Names of the images that are served, in order."""
+    """Names of the served images, sorted."""
     return sorted(
         path.name
         for path in folder.iterdir()
@@ -49,7 +49,7 @@ def create_samples_app(folder: Path) -> Flask:
 
 
 class SamplesServer:
-    """Runs inside a ``with``."""
+    """Runs inside a ``with`` block."""
 
     def __init__(self, folder: Path, *, host: str, port: int) -> None:
         self._server = make_server(host, port, create_samples_app(folder), threaded=True)

@@ -1,4 +1,4 @@
-"""The one terminal on which all processes write."""
+"""The terminal that all processes share."""
 
 import os
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ import click
 COLORS = ("cyan", "green", "yellow", "magenta")
 
 
-class TerminalGone(Exception):
-    """Nobody reads any more: the window was closed, or the program behind a pipe has ended."""
+class TerminalClosed(Exception):
+    """The terminal window was closed, or the reader of the pipe has exited."""
 
 
 class Terminal:
-    """Writes each line after the name of who said it; in color when `stream` is a terminal."""
+    """Prefixes each line with the name of its program, in color if `stream` is a terminal."""
 
     def __init__(self, stream: TextIO, *, names: Sequence[str]) -> None:
         self._stream = stream
@@ -23,15 +23,15 @@ class Terminal:
             for name, color in zip(names, COLORS, strict=False)
         }
 
-    def line(self, name: str, text: str) -> None:
-        """Raises ``TerminalGone``."""
-        self.say(self._prefixes[name] + text)
+    def print_line(self, name: str, text: str) -> None:
+        """Print an output line of the program `name`. Raises ``TerminalClosed``."""
+        self.print(self._prefixes[name] + text)
 
-    def say(self, text: str) -> None:
-        """Something that the runner itself says; raises ``TerminalGone``."""
+    def print(self, text: str) -> None:
+        """Print text without a prefix. Raises ``TerminalClosed``."""
         try:
             click.echo(text, file=self._stream)
         except OSError as error:
-            # What is still buffered goes nowhere, or the interpreter would complain at its end.
+            # Discard buffered text. Otherwise the interpreter reports an error when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            raise TerminalGone from error
+            raise TerminalClosed from error

@@ -1,4 +1,4 @@
-"""The created resources, by what they do."""
+"""Behavior of the created resources."""
 
 from local import aws_resources
 from services.common.task_queue import TaskQueue
@@ -6,7 +6,7 @@ from services.common.task_table import OPEN_TASKS_INDEX
 from tests.conftest import Cloud
 
 
-def test_a_message_that_nobody_can_settle_ends_among_the_dead_letters(
+def test_a_message_moves_to_the_dead_letter_queue_after_the_last_receive(
     cloud: Cloud, queue: TaskQueue, dead_letters: TaskQueue
 ) -> None:
     queue.send("task", request_id="request")
@@ -17,19 +17,21 @@ def test_a_message_that_nobody_can_settle_ends_among_the_dead_letters(
     assert dead_letters.backlog().visible == 1
 
 
-def test_a_received_message_is_hidden_for_as_long_as_a_lease_lasts(cloud: Cloud) -> None:
+def test_the_visibility_timeout_equals_the_lease(cloud: Cloud) -> None:
     attributes = cloud.sqs.get_queue_attributes(
         QueueUrl=cloud.resources.task_queue_url, AttributeNames=["VisibilityTimeout"]
     )["Attributes"]
     assert attributes["VisibilityTimeout"] == "60"
 
 
-def test_only_open_tasks_are_in_the_index_of_open_tasks(cloud: Cloud) -> None:
-    put = {"taskId": {"S": "open"}, "openShard": {"N": "7"}, "checkAt": {"N": "1.5"}}
-    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=put)
-    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item={"taskId": {"S": "over"}})
-    answer = cloud.dynamodb.scan(TableName=cloud.resources.task_table, IndexName=OPEN_TASKS_INDEX)
-    assert answer["Items"] == [put]
+def test_the_index_contains_only_open_tasks(cloud: Cloud) -> None:
+    item = {"taskId": {"S": "open"}, "openShard": {"N": "7"}, "checkAt": {"N": "1.5"}}
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=item)
+    cloud.dynamodb.put_item(
+        TableName=cloud.resources.task_table, Item={"taskId": {"S": "finished"}}
+    )
+    response = cloud.dynamodb.scan(TableName=cloud.resources.task_table, IndexName=OPEN_TASKS_INDEX)
+    assert response["Items"] == [item]
 
 
 def test_rows_expire(cloud: Cloud) -> None:
@@ -40,12 +42,12 @@ def test_rows_expire(cloud: Cloud) -> None:
     }
 
 
-def test_the_keys_start_out_empty(cloud: Cloud) -> None:
-    answer = cloud.secretsmanager.get_secret_value(SecretId=cloud.resources.api_keys_secret_id)
-    assert answer["SecretString"] == "{}"
+def test_the_secret_initially_contains_no_keys(cloud: Cloud) -> None:
+    response = cloud.secretsmanager.get_secret_value(SecretId=cloud.resources.api_keys_secret_id)
+    assert response["SecretString"] == "{}"
 
 
-def test_several_clouds_fit_into_one_account(cloud: Cloud) -> None:
+def test_several_deployments_fit_into_one_account(cloud: Cloud) -> None:
     other = aws_resources.create(
         dynamodb=cloud.dynamodb,
         sqs=cloud.sqs,

@@ -1,4 +1,4 @@
-"""How the programs' settings differ from the cloud's."""
+"""Settings of the programs that differ from the cloud."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,11 +8,11 @@ from services.common.config import WorkerConfig
 from services.worker.fetching.addresses import AddressPolicy
 
 
-def worker_config(**of_the_user: str) -> WorkerConfig:
-    """As the worker reads it from the environment that it is given."""
-    needed = {"AWS_REGION": "r", "TASK_TABLE": "t", "TASK_QUEUE_URL": "q", "RESULT_BUCKET": "b"}
+def worker_config(**user: str) -> WorkerConfig:
+    """The worker's settings if the user's environment contains `user`."""
+    required = {"AWS_REGION": "r", "TASK_TABLE": "t", "TASK_QUEUE_URL": "q", "RESULT_BUCKET": "b"}
     environment = programs.worker(
-        {**needed, **of_the_user}, samples_port=9001, health_file=Path("health")
+        {**required, **user}, samples_port=9001, health_file=Path("health")
     ).environment
     fields = {name.lower(): value for name, value in environment.items()}
     return WorkerConfig.model_validate(
@@ -20,7 +20,7 @@ def worker_config(**of_the_user: str) -> WorkerConfig:
     )
 
 
-def test_the_worker_reaches_the_samples_by_every_name_of_this_machine_and_no_other_server() -> None:
+def test_the_worker_may_fetch_from_loopback_but_not_from_other_private_addresses() -> None:
     config = worker_config()
     policy = AddressPolicy(config.fetch_allowed_networks)
     assert all(policy.permits(ip_address(each)) for each in ("127.0.0.1", "::1"))
@@ -28,6 +28,6 @@ def test_the_worker_reaches_the_samples_by_every_name_of_this_machine_and_no_oth
     assert config.fetch_allowed_ports == (80, 443, 9001)
 
 
-def test_a_setting_of_the_user_s_wins() -> None:
+def test_the_user_s_settings_override_the_defaults() -> None:
     assert worker_config().log_format == "console"
     assert worker_config(LOG_FORMAT="json").log_format == "json"

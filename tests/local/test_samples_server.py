@@ -1,4 +1,4 @@
-"""The sample images as a browser and as the worker see them."""
+"""The samples server: its index page and the images."""
 
 import urllib.request
 from pathlib import Path
@@ -26,7 +26,7 @@ def browser(folder: Path) -> FlaskClient:
     return create_samples_app(folder).test_client()
 
 
-def test_the_index_lists_every_image_by_an_address_that_serves_it(browser: FlaskClient) -> None:
+def test_the_index_links_every_image(browser: FlaskClient) -> None:
     page = browser.get("/")
     assert page.content_type == "text/html; charset=utf-8"
     assert "http://localhost/one%20&amp;%20%3Cb%3E.PNG" in page.text
@@ -38,31 +38,31 @@ def test_the_index_lists_every_image_by_an_address_that_serves_it(browser: Flask
 @pytest.mark.parametrize(
     "path", ["/notes.txt", "/.env", "/more", "/none.png", "/../secret.png", "/%2e%2e/secret.png"]
 )
-def test_nothing_but_the_folder_s_images_is_served(
+def test_only_images_of_the_folder_are_served(
     browser: FlaskClient, folder: Path, path: str
 ) -> None:
     (folder.parent / "secret.png").write_bytes(b"private")
     assert browser.get(path).status_code == 404
 
 
-def test_an_image_that_is_added_later_appears(browser: FlaskClient, folder: Path) -> None:
+def test_an_image_added_later_is_served(browser: FlaskClient, folder: Path) -> None:
     Image.new("L", (2, 1)).save(folder / "later.jpg")
     assert "later.jpg" in browser.get("/").text
     with browser.get("/later.jpg") as image:
         assert image.content_type == "image/jpeg"
 
 
-def test_a_broken_link_or_a_folder_with_an_image_s_name_is_no_image(folder: Path) -> None:
+def test_broken_links_and_folders_are_not_images(folder: Path) -> None:
     (folder / "folder.png").mkdir()
-    (folder / "link.png").symlink_to(folder / "gone.png")
+    (folder / "link.png").symlink_to(folder / "missing.png")
     assert images_in(folder) == ["one & <b>.PNG"]
 
 
-def test_every_photograph_of_the_project_is_served_as_what_it_is() -> None:
+def test_every_sample_photograph_is_served_with_its_content_type() -> None:
     port = free_port_pair()
     with SamplesServer(SAMPLES, host=HOST, port=port):
         for name in images_in(SAMPLES):
-            with urllib.request.urlopen(f"http://{HOST}:{port}/{name}") as answer:
-                image = Image.open(answer)
-                assert answer.headers["Content-Type"] == image.get_format_mimetype()
+            with urllib.request.urlopen(f"http://{HOST}:{port}/{name}") as response:
+                image = Image.open(response)
+                assert response.headers["Content-Type"] == image.get_format_mimetype()
     assert len(images_in(SAMPLES)) >= 5

@@ -1,4 +1,4 @@
-"""Nothing that was started outlives who started it, even when that one is killed."""
+"""Started programs do not outlive the process that started them, even if it is killed."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from tests.local.process_exit import wait_for_exit
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 20
+TIMEOUT_S = 20
 
 CHILD = """
 import os, pathlib, sys, time
@@ -31,12 +31,12 @@ folder = sys.argv[1]
 code = "CHILD = " + repr({CHILD!r}) + {PROGRAM!r}
 program = Program("one", (sys.executable, "-c", code, folder), dict(os.environ))
 """
-FLEET = """
+WITH_TESTBED = """
 from testbed.process import Process
 process = Process(program, log=pathlib.Path(folder, "log"))
 time.sleep(600)
 """
-RUN = """
+WITH_RUN = """
 import asyncio
 from local.processes import run_once
 from local.terminal import Terminal
@@ -46,16 +46,16 @@ asyncio.run(run_once(program, Terminal(sys.stdout, names=("one",))))
 
 def pids_in(folder: Path) -> list[int]:
     files = [folder / "child", folder / "grandchild"]
-    deadline = monotonic() + WITHIN_S
+    deadline = monotonic() + TIMEOUT_S
     while not all(file.exists() for file in files) and monotonic() < deadline:
         sleep(0.01)
     return [int(file.read_text()) for file in files]
 
 
-@pytest.mark.parametrize("starting", [FLEET, RUN], ids=["fleet", "run"])
-def test_whoever_is_killed_takes_along_what_it_started(starting: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [WITH_TESTBED, WITH_RUN], ids=["testbed", "make run"])
+def test_killing_a_process_ends_the_programs_that_it_started(start: str, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HEADER + starting, str(tmp_path)],
+        [sys.executable, "-c", HEADER + start, str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     ) as parent:
