@@ -1,7 +1,7 @@
-"""The only creator of boto3 clients, and the boundary at which botocore's errors become ours.
+"""Creates every boto3 client, and wraps botocore's errors in ours.
 
-Region, endpoint and credentials come from where boto3 looks for them (``AWS_REGION``,
-``AWS_ENDPOINT_URL``, the container's role).
+boto3 finds region, endpoint and credentials by itself (``AWS_REGION``, ``AWS_ENDPOINT_URL``, the
+container's role).
 """
 
 from collections.abc import Iterator
@@ -26,52 +26,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """How long one call may take, in seconds, with all its retries.
+    """Timeouts of one call, in seconds, and its number of attempts.
 
-    Retries are those of botocore's ``standard`` mode: exponential backoff with full jitter, and a
-    quota for each client that ends them when most calls fail.
+    Retries use botocore's ``standard`` mode: exponential backoff with full jitter, and a quota for
+    each client that stops retries when most calls fail.
     """
 
     connect_timeout_s: float = 2
-    """For each address of the endpoint's name."""
+    """For each IP address of the endpoint."""
     read_timeout_s: float = 3
-    """DynamoDB, SQS and Secrets Manager answer in milliseconds: what takes this long is lost."""
+    """DynamoDB, SQS and Secrets Manager respond in milliseconds. A slower response is lost."""
     transfer_timeout_s: float = 10
-    """For S3: between two reads or writes of a transfer of some megabytes."""
+    """For S3: the longest pause in a transfer of several megabytes."""
     max_attempts: int = 3
 
     def max_call_s(self, *, wait_s: float = 0) -> float:
-        """The most that a call to DynamoDB, SQS or Secrets Manager takes; `wait_s` of a long poll.
+        """The longest that a call to DynamoDB, SQS or Secrets Manager takes.
 
-        Each try times out, and between them lies the longest pause that the service may ask for.
+        That is when every attempt times out and the service requests the longest pause between
+        them. `wait_s` is the wait time of a long poll.
         """
-        return self._longest_s(wait_s + self.read_timeout_s)
+        return self._max_s(wait_s + self.read_timeout_s)
 
     def max_transfer_s(self) -> float:
-        """The most that a call to S3 takes when nothing arrives."""
-        return self._longest_s(self.transfer_timeout_s)
+        """The longest that a call to S3 takes when no data is transferred."""
+        return self._max_s(self.transfer_timeout_s)
 
-    def _longest_s(self, timeout_s: float) -> float:
+    def _max_s(self, timeout_s: float) -> float:
         pauses_s: float = sum(
-            2.0**retry + MOST_ASKED_FOR_S for retry in range(self.max_attempts - 1)
+            2.0**retry + MAX_RETRY_AFTER_S for retry in range(self.max_attempts - 1)
         )
         return self.max_attempts * (self.connect_timeout_s + timeout_s) + pauses_s
 
 
-MOST_ASKED_FOR_S = 5
-"""A service may ask by ``x-amz-retry-after`` for this much more than the backoff, which is up to
-1 s · 2ⁿ when throttled (``ExponentialBackoff`` in botocore's ``retries/standard.py``)."""
+MAX_RETRY_AFTER_S = 5
+"""A service may lengthen the backoff by up to this much, with an ``x-amz-retry-after`` header. The
+backoff itself is up to 1 s · 2ⁿ when throttled (``ExponentialBackoff`` in botocore's
+``retries/standard.py``)."""
 
 USER_AGENT = f"Taskfleet/{VERSION} Boto3/{boto3.__version__}"
-"""What CloudTrail and S3's access logs show of us. botocore's own, of 170 characters about the
-machine, is composed anew for every call and takes 0.09 ms of the call's 0.9."""
+"""Identifies us in CloudTrail and in S3's access logs. botocore's default, 170 characters about the
+machine, is built for every call and takes 0.09 ms of the call's 0.9 ms."""
 
 
 class Aws:
-    """Makes the clients of one process; each is thread-safe and meant to be made once.
+    """Creates the clients of one process. Each is thread-safe; create it once.
 
-    `connections` is how many threads use a client at once; `region` is the deployment's.
-    `session` is for who brings credentials and an endpoint along.
+    `connections` is the number of threads that share a client. `region` is the deployment's. Pass a
+    `session` to use other credentials or another endpoint.
     """
 
     def __init__(
@@ -91,14 +93,15 @@ class Aws:
         return self._session.client("dynamodb", self._region, config=self._config())
 
     def sqs(self, *, receive_wait_s: float = 0) -> "SQSClient":
-        """A client whose read timeout outlasts a long poll of `receive_wait_s`.
+        """A client whose read timeout allows for a long poll of `receive_wait_s`.
 
-        It is as patient with every other call, so what must be quick takes another client.
+        The timeout applies to all of its calls. Use a client of its own for calls that must be
+        fast.
         """
         return self._session.client("sqs", self._region, config=self._config(wait_s=receive_wait_s))
 
     def s3(self) -> "S3Client":
-        # SigV4 and the virtual-hosted or path style that the endpoint asks for.
+        # botocore's default for presigned URLs is signature version 2.
         config = self._config().merge(
             Config(read_timeout=self._limits.transfer_timeout_s, signature_version="s3v4")
         )
@@ -120,17 +123,17 @@ class Aws:
 
 @contextmanager
 def wrap_errors(error: type[AwsError]) -> Iterator[None]:
-    """Raise `error` for whatever botocore raises, except a failed condition, which is an answer."""
+    """Raise `error` in place of any botocore error.
+
+    A failed condition is a regular result, not a failure: its ``ClientError`` passes through.
+    """
     try:
         yield
-    except ClientError as refused:
-        if refused.response["Error"]["Code"] == "ConditionalCheckFailedException":
+    except ClientError as rejected:
+        code = rejected.response["Error"]["Code"]
+        if code == "ConditionalCheckFailedException":
             raise
-        raise error(_sentence(refused)) from refused
+        raise error(f"{rejected.operation_name}: {code}") from rejected
     except (BotoCoreError, ResponseParserError) as failed:
-        # A ResponseParserError, which is no BotoCoreError, is an answer from something in between.
+        # A ResponseParserError is not a BotoCoreError. It means that a proxy responded, not AWS.
         raise error(type(failed).__name__) from failed
-
-
-def _sentence(refused: ClientError) -> str:
-    return f"{refused.operation_name}: {refused.response['Error']['Code']}"

@@ -1,9 +1,9 @@
-"""The clock that the services hand to whatever needs one."""
+"""The clock of the services."""
 
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Now, aware, UTC, in whole milliseconds: as precise as a row keeps it."""
+    """The current time, aware, in UTC, in whole milliseconds: the precision of a row."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

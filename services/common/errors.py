@@ -1,18 +1,24 @@
-"""Every error of ours, in one tree: a stable code, an HTTP status, and whether to try again.
+"""The error hierarchy of the services. Every error has a stable code and says if a retry may help.
 
     TaskfleetError
-    ├── AwsError                  a call to AWS failed after its retries; our fault, passing
+    ├── AwsError              a call to AWS failed after its retries
     │   ├── TableUnavailable
     │   ├── QueueUnavailable
     │   ├── BucketUnavailable
     │   └── SecretUnavailable
-    ├── LeaseLost                 the claim no longer holds: drop the work, write nothing
-    └── AttemptError              why an attempt at a task failed; `fault` says whose it is
-        ├── SourceError           fetching the image
-        └── ImageError          opening, changing or encoding it
+    ├── LeaseLost             the claim no longer holds: stop, and write nothing
+    ├── AttemptError          an attempt at a task failed; `fault` says whose fault it is
+    │   ├── SourceError       fetching the image failed
+    │   ├── ImageError        opening, processing or encoding the image failed
+    │   ├── StorageFailed
+    │   ├── InternalError
+    │   ├── AttemptsExhausted
+    │   └── DeadlinePassed
+    ├── TransitionRefused     the row does not allow a move (task_table.py)
+    └── ApiError              an error response of the HTTP API (services/api/errors.py)
 
-The code of an ``AttemptError`` is what a client reads as ``failureCode``; its message is the
-``failureReason``, a sentence for a person. Neither ever carries a URL's query string.
+Clients read the code of an ``AttemptError`` as ``failureCode`` and its message, a sentence, as
+``failureReason``. Neither contains the query string of a URL.
 """
 
 from collections.abc import Iterator
@@ -21,18 +27,18 @@ from typing import ClassVar
 
 
 class Fault(StrEnum):
-    """Who has to change something before the task can succeed."""
+    """Who must fix something before the task can succeed."""
 
     CLIENT = "client"
-    """The client, or what it pointed at: never retried."""
+    """The client, or the image it chose. Not retried."""
     SOURCE = "source"
-    """The image's server, in passing: retried; used up, the message is deleted."""
+    """The server of the image, temporarily. Retried; the message is deleted when the task fails."""
     OURS = "ours"
-    """Taskfleet or AWS: retried; used up, the message is left for the dead-letter queue."""
+    """Taskfleet or AWS. Retried; the message goes to the dead-letter queue when the task fails."""
 
 
 class TaskfleetError(Exception):
-    """The root. ``retryable``: the same call may succeed later without anyone's change."""
+    """The root. ``retryable`` means that the same call may succeed later without a change."""
 
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
@@ -63,7 +69,7 @@ class SecretUnavailable(AwsError):
 
 
 class LeaseLost(TaskfleetError):
-    """Another claim, a cancel or the reconciler took the task over."""
+    """Another claim, a cancellation or the reconciler has taken over the task."""
 
     code = "lease_lost"
 
@@ -72,7 +78,7 @@ class LeaseLost(TaskfleetError):
 
 
 class AttemptError(TaskfleetError):
-    """Why an attempt failed. Subclasses state a ``code`` and a ``fault``; the rest follows."""
+    """An attempt failed. Subclasses set ``code`` and ``fault``, which determines ``retryable``."""
 
     fault: ClassVar[Fault] = Fault.OURS
     retryable = True
@@ -95,7 +101,7 @@ class SourceUrlInvalid(SourceError):
 
 
 class SourceAddressBlocked(SourceError):
-    """The name or a redirect leads to an address that no task may reach."""
+    """The host or a redirect leads to an address that tasks must not reach."""
 
     code = "source_address_blocked"
     fault = Fault.CLIENT
@@ -107,7 +113,7 @@ class SourceNotFound(SourceError):
 
 
 class SourceRefused(SourceError):
-    """Any other 4xx that says the request itself is wrong."""
+    """The server answered with another 4xx that blames the request."""
 
     code = "source_refused"
     fault = Fault.CLIENT
@@ -124,7 +130,7 @@ class SourceTooManyRedirects(SourceError):
 
 
 class SourceUnreachable(SourceError):
-    """No address, no connection, no TLS, or the connection broke."""
+    """DNS, connection or TLS failed, or the connection broke."""
 
     code = "source_unreachable"
 
@@ -140,7 +146,7 @@ class SourceTimeout(SourceError):
 
 
 class ImageError(AttemptError):
-    """Opening, changing or encoding the image failed."""
+    """Opening, processing or encoding the image failed."""
 
     code = "image_error"
     fault = Fault.CLIENT
@@ -155,7 +161,7 @@ class ImageFormatNotSupported(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More pixels than the cap, by the header, before anything is decoded."""
+    """The header declares more pixels than allowed. Nothing has been decoded."""
 
     code = "image_too_large"
 
@@ -165,51 +171,51 @@ class ImageDamaged(ImageError):
 
 
 class ImageTooComplex(ImageError):
-    """The image needs more memory or CPU time than one task may use."""
+    """The image needs more memory or CPU time than a task may use."""
 
     code = "image_too_complex"
 
 
 class ResultTooLarge(ImageError):
-    """The result would exceed the cap on pixels, bytes, or what its encoder can do in time."""
+    """The result exceeds the limit on pixels or bytes, or the time its encoder may take."""
 
     code = "result_too_large"
 
 
 class OperationInvalid(ImageError):
-    """A stored operation that this worker does not know or whose parameters it refuses."""
+    """This worker does not know a stored operation, or rejects its parameters."""
 
     code = "operation_invalid"
 
 
 class ImagingCrashed(ImageError):
-    """The isolated child process died: a bug, or the machine short of memory."""
+    """The isolated child process died, by a bug or for lack of memory on the machine."""
 
     code = "imaging_crashed"
     fault = Fault.OURS
 
 
 class ImagingTimeout(ImageError):
-    """The child passed its wall clock without using up its CPU time: a machine too busy."""
+    """The child exceeded its wall-clock limit but not its CPU limit: the machine is overloaded."""
 
     code = "imaging_timeout"
     fault = Fault.OURS
 
 
 class StorageFailed(AttemptError):
-    """The result could not be put into the bucket."""
+    """The result could not be stored in the bucket."""
 
     code = "storage_failed"
 
 
 class InternalError(AttemptError):
-    """A bug of ours; the log of the attempt has its traceback."""
+    """A bug in Taskfleet. The log of the attempt has its traceback."""
 
     code = "internal_error"
 
 
 class AttemptsExhausted(AttemptError):
-    """Every attempt ended without a word, for instance because its worker was killed."""
+    """No attempt reported a result or a failure, for example because its worker was killed."""
 
     code = "attempts_exhausted"
 
@@ -228,5 +234,5 @@ _FAULTS = {cls.code: cls.fault for cls in _subclasses(AttemptError)}
 
 
 def fault_of(failure_code: str) -> Fault:
-    """Whose fault a row's ``failureCode`` is; a code that this version lacks counts as ours."""
+    """The fault behind a row's ``failureCode``. An unknown code counts as ours."""
     return _FAULTS.get(failure_code, Fault.OURS)

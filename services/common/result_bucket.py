@@ -1,4 +1,4 @@
-"""The bucket of results. A key contains the attempt, so a late loser overwrites nothing."""
+"""The results bucket. A key contains the attempt, so a late attempt cannot overwrite the winner."""
 
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ def result_key(claim: Task, content_type: str) -> str:
 
 
 class ResultBucket:
-    """Every method raises ``BucketUnavailable`` when S3 does not answer or refuses to serve."""
+    """Stores results and presigns their URLs. Every method raises ``BucketUnavailable``."""
 
     def __init__(self, client: "S3Client", *, bucket: str) -> None:
         self._client = client
@@ -40,8 +40,8 @@ class ResultBucket:
     def presign(self, key: str, *, content_type: str, ttl_s: int) -> str:
         """A URL that serves the result for `ttl_s` seconds.
 
-        It fixes type and disposition, so that whatever lies there is an image to pages and a file
-        to save to people, never a page itself.
+        It fixes the content type and sends the file as an attachment, so that a browser never
+        renders a result as a page.
         """
         name = key.removeprefix("results/").replace("/", "-")
         with wrap_errors(BucketUnavailable):

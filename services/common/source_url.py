@@ -1,7 +1,8 @@
-"""The URL of an image: one strict parser, for whoever accepts one and for whoever fetches it.
+"""The URL of an image, with one strict parser for the API and the fetcher.
 
-Two parsers that read one string differently are how a checked URL becomes another request, so
-what is parsed here is also what is connected to and sent; nobody parses the text a second time.
+If the check and the request parsed a URL differently, an attacker could pass the check with one URL
+and make us request another. So the parts parsed here are the ones that the fetcher connects to and
+sends; the text is never parsed a second time.
 """
 
 import re
@@ -14,15 +15,15 @@ from urllib.parse import quote, urljoin
 import idna
 
 MAX_LENGTH = 2_048
-"""Characters of a submitted URL; browsers and CDNs agree on little more."""
+"""Maximum length of a submitted URL, in characters. Not all browsers and CDNs support more."""
 MAX_REDIRECT_LENGTH = 8_000
-"""Octets of a redirect's target; RFC 9110 §4.1 recommends supporting at least this."""
+"""Maximum length of a redirect's target, in octets. RFC 9110 §4.1 recommends at least this."""
 MAX_HOST_LENGTH = 253
-"""RFC 1035 §2.3.4: 255 octets, of which one length octet and the root are not written."""
+"""255 octets (RFC 1035 §2.3.4), minus a length octet and the root, which are not written."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_URL = re.compile(  # RFC 3986 appendix B, for our two schemes and an authority that is not empty
+_URL = re.compile(  # RFC 3986 appendix B, limited to two schemes and a non-empty authority
     r"(?P<scheme>https?)://(?P<authority>[^/?#]+)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?",
     re.IGNORECASE | re.ASCII,
 )
@@ -30,7 +31,7 @@ _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
 _PORT = re.compile(r"[0-9]{0,5}")
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-"""The URL standard's test for an IPv4 address, which the system's resolver may share."""
+"""The URL standard treats such a host as an IPv4 address, and so may the system's resolver."""
 
 _BAD_HOST = (
     "The URL's host must be a domain name, an IPv4 address of four decimal numbers or an IPv6 "
@@ -40,23 +41,23 @@ _BAD_HOST = (
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """A parsed http or https URL. Its ``repr`` leaves out the target, which may hold secrets."""
+    """A parsed http or https URL. Its ``repr`` omits the target, which may contain secrets."""
 
     scheme: str
     host: str
-    """Lower case and ASCII, as the resolver, TLS and the Host header see it; IPv6 unbracketed."""
+    """In lower-case ASCII, as used for DNS, TLS and the Host header. IPv6 without brackets."""
     port: int
     target: str = field(repr=False)
-    """Path and query as they go into the request line."""
+    """Path and query, as sent in the request line."""
     address: IPv4Address | IPv6Address | None
-    """The host, when it is an address and not a name."""
+    """The host, if it is an IP address and not a name."""
 
     @classmethod
     def parse(cls, text: str, *, max_length: int = MAX_LENGTH) -> Self:
-        """Take a URL apart, or raise ValueError with one sentence that repeats none of it.
+        """Parse a URL. Raises ValueError with one sentence that repeats none of it.
 
-        Whether the port and the address may be reached is not asked here: that is the policy of
-        whoever connects.
+        This does not check whether the port and the address are allowed. The fetcher does, when it
+        connects.
         """
         if len(text) > max_length:
             raise ValueError(f"The URL must not be longer than {max_length:,} characters.")
@@ -81,9 +82,9 @@ class SourceUrl:
         )
 
     def join(self, reference: str) -> Self:
-        """The URL that a ``Location`` header means here; ValueError as in ``parse``.
+        """Resolve a ``Location`` header against this URL. Raises ValueError as ``parse`` does.
 
-        The header arrives as ISO 8859-1, so percent-encoding its characters one by one keeps the
+        Python decodes the header as ISO 8859-1. Percent-encoding each character therefore keeps the
         octets that the server sent, as browsers do.
         """
         encoded = quote(reference, safe=punctuation, encoding="latin-1")
@@ -92,12 +93,12 @@ class SourceUrl:
         try:
             joined = urljoin(f"{self.scheme}://{self.authority}{self.target}", encoded)
         except ValueError:
-            raise ValueError(_BAD_HOST) from None  # the cause would repeat the text
+            raise ValueError(_BAD_HOST) from None  # the cause would quote the URL
         return self.parse(joined, max_length=MAX_REDIRECT_LENGTH)
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them: without the port when it is the scheme's."""
+        """Host and port as in the Host header, which omits the scheme's default port."""
         host = f"[{self.host}]" if isinstance(self.address, IPv6Address) else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -125,10 +126,10 @@ def _read_host(host: str) -> tuple[str, IPv4Address | IPv6Address | None]:
         if not _DOMAIN.fullmatch(name) or len(name) > MAX_HOST_LENGTH:
             raise ValueError(_BAD_HOST)
         if _ENDS_IN_A_NUMBER.fullmatch(name):
-            # Also 127.1, 0x7f000001 and 017700000001, which inet_aton would take for addresses.
+            # Rejects 127.1, 0x7f000001 and 017700000001, which inet_aton accepts as addresses.
             return name, IPv4Address(name)
     except (AddressValueError, idna.IDNAError):
-        raise ValueError(_BAD_HOST) from None  # the cause would repeat the text
+        raise ValueError(_BAD_HOST) from None  # the cause would quote the URL
     return name, None
 
 
@@ -142,6 +143,6 @@ def _read_ipv6(text: str) -> IPv6Address:
 def _to_ascii(host: str) -> str:
     if host.isascii():
         return host.lower()
-    if len(host) > MAX_HOST_LENGTH:  # before the mapping, whose cost grows with the length
+    if len(host) > MAX_HOST_LENGTH:  # before the mapping, whose cost grows with length
         raise ValueError(_BAD_HOST)
     return idna.encode(host, uts46=True).decode("ascii").lower()

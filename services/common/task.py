@@ -1,7 +1,7 @@
 """The task as a pure state machine: no clock, no randomness, no AWS.
 
-A row's *status* is what a client sees. Its *phase* refines the status by the two facts that decide
-what may happen next, whether a failure will be retried and whether a lease still holds::
+Clients see a row's *status*. Its *phase* adds the two facts that decide what may happen next:
+whether a failure will be retried, and whether the lease is still valid::
 
     PENDING ──claim──▶ RUNNING ──complete──▶ COMPLETED
        ▲                │  ▲ └────fail─────▶ FAILED (willRetry) ──claim──▶ RUNNING
@@ -10,8 +10,8 @@ what may happen next, whether a failure will be retried and whether a lease stil
      retry              ▼                   │              RUNNING with an expired lease
        └──────────── CANCELED ◀─────────────┘ (retry starts from FAILED and CANCELED)
 
-``TRANSITIONS`` is the one statement of which moves are legal; `task_table` derives its conditional
-writes from it, so no process can make a move that is not here.
+``TRANSITIONS`` is the only definition of the legal moves. `task_table` derives the conditions of
+its writes from it, so no process can make any other move.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from services.common.errors import AttemptError, AttemptsExhausted, DeadlinePassed
 
 OPEN_SHARDS = 64
-"""Partitions of the index of open tasks: no single one is ever hot."""
+"""Partitions of the index of open tasks, enough that none of them gets hot."""
 CHECK_GAP_FACTOR = 4
-"""Each look of the reconciler at a task that stays open is this many times later than the last."""
+"""The gap between two checks of an open task by the reconciler grows by this factor each time."""
 
 
 class Status(StrEnum):
@@ -39,33 +39,33 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """The status, refined by what decides the legal moves."""
+    """The status, refined by the facts that decide which moves are legal."""
 
     PENDING = "PENDING"
     LEASED = "LEASED"
-    """RUNNING, and the lease holds."""
+    """RUNNING, with a valid lease."""
     ABANDONED = "ABANDONED"
-    """RUNNING, but the lease has expired."""
+    """RUNNING, with an expired lease."""
     RETRYING = "RETRYING"
-    """FAILED, and another attempt follows."""
+    """FAILED, with another attempt to follow."""
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
-    """FAILED for good."""
+    """FAILED, and final."""
     CANCELED = "CANCELED"
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
-"""Over for good, unless `will_retry` says otherwise of a FAILED one."""
+"""The final statuses, except that a FAILED task with `will_retry` is not final."""
 
 _CLAIMABLE = frozenset({Phase.PENDING, Phase.RETRYING, Phase.ABANDONED})
 _RUNNING = frozenset({Phase.LEASED, Phase.ABANDONED})
 
 
 class Requirement(Enum):
-    """What a move asks for beside the phase it starts from."""
+    """What a move requires in addition to its source phase."""
 
-    ATTEMPTS_AND_TIME_LEFT = "attempt < attemptLimit and now < deadlineAt"
-    ATTEMPTS_OR_TIME_SPENT = "attempt >= attemptLimit or now >= deadlineAt"
+    ATTEMPTS_AND_TIME_REMAIN = "attempt < attemptLimit and now < deadlineAt"
+    ATTEMPTS_OR_TIME_EXHAUSTED = "attempt >= attemptLimit or now >= deadlineAt"
     CLAIM_HOLDS = "attempt and leaseOwner are those of the claim"
 
 
@@ -88,16 +88,17 @@ class Transition:
 
 
 TRANSITIONS: Mapping[Move, Transition] = {
-    # A worker takes the task; raises `attempt`, the fencing token.
-    Move.CLAIM: Transition(_CLAIMABLE, Status.RUNNING, Requirement.ATTEMPTS_AND_TIME_LEFT),
-    # The worker whose claim holds. An expired lease that nobody took over still is its own.
+    # A worker claims the task, which increments `attempt`, the fencing token.
+    Move.CLAIM: Transition(_CLAIMABLE, Status.RUNNING, Requirement.ATTEMPTS_AND_TIME_REMAIN),
+    # The worker that holds the claim. Its claim survives the lease until another worker claims the
+    # task.
     Move.EXTEND: Transition(_RUNNING, Status.RUNNING, Requirement.CLAIM_HOLDS),
     Move.RELEASE: Transition(_RUNNING, Status.RUNNING, Requirement.CLAIM_HOLDS),
     Move.COMPLETE: Transition(_RUNNING, Status.COMPLETED, Requirement.CLAIM_HOLDS),
     Move.FAIL: Transition(_RUNNING, Status.FAILED, Requirement.CLAIM_HOLDS),
-    # Whoever finds that no attempt is left: a worker's claim or the reconciler.
-    Move.GIVE_UP: Transition(_CLAIMABLE, Status.FAILED, Requirement.ATTEMPTS_OR_TIME_SPENT),
-    # The API, for the client.
+    # A worker or the reconciler, when no further attempt is allowed.
+    Move.GIVE_UP: Transition(_CLAIMABLE, Status.FAILED, Requirement.ATTEMPTS_OR_TIME_EXHAUSTED),
+    # The API, for a client.
     Move.CANCEL: Transition(_CLAIMABLE | {Phase.LEASED}, Status.CANCELED),
     Move.RETRY: Transition(
         frozenset({Phase.FAILED, Phase.RETRYING, Phase.CANCELED}), Status.PENDING
@@ -119,13 +120,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One row. All instants are aware, UTC, whole milliseconds."""
+    """One row. All times are aware, in UTC, in whole milliseconds."""
 
     task_id: str
     owner: str
     request_hash: str
     request_id: str
-    """The X-Request-Id of the submission; the worker's logs carry it on."""
+    """The X-Request-Id of the submission. The worker's logs contain it, too."""
     input_image_url: str
     operations: Sequence[Mapping[str, Any]]
     output: Mapping[str, Any] | None = None
@@ -139,7 +140,7 @@ class Task:
 
     created_at: datetime
     queued_at: datetime
-    """Since when it may be claimed: its submission, or the last retry."""
+    """When the task was submitted or last retried by its client."""
     updated_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -153,14 +154,14 @@ class Task:
     open_shard: int | None = None
     check_at: datetime | None = None
     check_gap: timedelta | None = None
-    """How long before `check_at` the last look was; the next gap grows from it."""
+    """The time from the previous check to `check_at`. The next gap is a multiple of it."""
     checked_by: str | None = None
-    """Who moved `check_at` last: a move whose answer was lost is recognized as one's own."""
+    """Who wrote `check_at` last, so that a writer whose response was lost recognizes its write."""
 
     def phase(self, now: datetime) -> Phase:
         if self.status is Status.RUNNING:
-            lease_holds = self.lease_until is not None and now < self.lease_until
-            return Phase.LEASED if lease_holds else Phase.ABANDONED
+            lease_is_valid = self.lease_until is not None and now < self.lease_until
+            return Phase.LEASED if lease_is_valid else Phase.ABANDONED
         if self.status is Status.FAILED and self.will_retry:
             return Phase.RETRYING
         return Phase(self.status)
@@ -169,20 +170,20 @@ class Task:
         return self.status in TERMINAL and not self.will_retry
 
     def allows(self, move: Move, now: datetime) -> bool:
-        """Whether `move` is legal now, apart from who holds the claim."""
+        """Whether `move` is legal now, regardless of who holds the claim."""
         transition = TRANSITIONS[move]
         if self.phase(now) not in transition.sources:
             return False
         match transition.requires:
-            case Requirement.ATTEMPTS_AND_TIME_LEFT:
+            case Requirement.ATTEMPTS_AND_TIME_REMAIN:
                 return self.exhaustion(now) is None
-            case Requirement.ATTEMPTS_OR_TIME_SPENT:
+            case Requirement.ATTEMPTS_OR_TIME_EXHAUSTED:
                 return self.exhaustion(now) is not None
             case _:
                 return True
 
     def exhaustion(self, now: datetime) -> AttemptError | None:
-        """Why no further attempt may start, or None while one may."""
+        """Why no further attempt is allowed, or None if one is."""
         if now >= self.deadline_at:
             return DeadlinePassed("The task did not finish before its deadline.")
         if self.attempt >= self.attempt_limit:
@@ -193,12 +194,12 @@ class Task:
 
 
 def task_id_for(owner: str, idempotency_key: str) -> str:
-    """The task id that a repeated submission meets again: derived, so no look-up is needed."""
+    """The task id for an idempotency key. A repeated submission derives it without a lookup."""
     return str(uuid5(NAMESPACE_URL, f"taskfleet:{owner}\n{idempotency_key}"))
 
 
 def is_task_id(text: str) -> bool:
-    """Whether `text` is a UUID in the one form that we give out."""
+    """Whether `text` is a UUID in canonical form."""
     try:
         return str(UUID(text)) == text
     except ValueError:
@@ -206,13 +207,13 @@ def is_task_id(text: str) -> bool:
 
 
 def shard_of(task_id: str, shards: int) -> int:
-    """A stable, even spread of tasks over `shards` partitions."""
+    """The task's partition: stable, and even over all `shards`."""
     return int.from_bytes(hashlib.blake2b(task_id.encode(), digest_size=4).digest()) % shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionPolicy:
-    """What the API promises a new task."""
+    """The limits of a new task."""
 
     attempt_limit: int
     deadline: timedelta
@@ -232,7 +233,7 @@ def pending_task(
     policy: SubmissionPolicy,
     now: datetime,
 ) -> Task:
-    """The PENDING task of a submission."""
+    """The PENDING task for a new submission."""
     deadline_at = now + policy.deadline
     return Task(
         task_id=task_id,
@@ -263,15 +264,15 @@ class Backoff:
     cap: timedelta
 
     def delay(self, attempt: int, jitter: float) -> timedelta:
-        """Up to base · 2^(attempt - 1), at most `cap`; `jitter` is uniform in [0, 1)."""
-        # The exponent is bounded so that the product stays a timedelta; the cap rules long before.
+        """Up to base · 2^(attempt - 1), but at most `cap`. `jitter` is uniform in [0, 1)."""
+        # The bound on the exponent prevents an overflow of timedelta. `cap` is reached long before.
         ceiling = min(self.cap, self.base * float(2 ** min(attempt - 1, 16)))
         return ceiling * jitter
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a failed attempt writes: `retry_in` is None when it was the last one."""
+    """The outcome of a failed attempt. `retry_in` is None if it was the last one."""
 
     code: str
     reason: str
@@ -281,19 +282,20 @@ class Failure:
 def failure_of(
     task: Task, error: AttemptError, *, backoff: Backoff, jitter: float, now: datetime
 ) -> Failure:
-    """Judge a failed attempt: retried when that can help, an attempt is left, and time is left."""
+    """Decide if a failed attempt is retried: if a retry may help, and attempts and time remain."""
     retry_in = backoff.delay(task.attempt, jitter)
-    attempt_left = task.attempt < task.attempt_limit
-    time_left = now + retry_in < task.deadline_at
-    if error.retryable and attempt_left and time_left:
+    attempts_remain = task.attempt < task.attempt_limit
+    time_remains = now + retry_in < task.deadline_at
+    if error.retryable and attempts_remain and time_remains:
         return Failure(error.code, str(error), retry_in)
     return Failure(error.code, str(error))
 
 
 def next_check(task: Task, now: datetime) -> tuple[datetime, timedelta]:
-    """When the reconciler looks again at a task that stays open, and the gap until then.
+    """When the reconciler checks an open task next, and the gap until then.
 
-    Never later than the deadline, so that a task ends when it must.
+    A check before the deadline is followed by one at the deadline at the latest, so that every task
+    ends in time.
     """
     gap = (task.check_gap or timedelta()) * CHECK_GAP_FACTOR
     check_at = now + gap

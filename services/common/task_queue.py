@@ -1,4 +1,4 @@
-"""The task queue. A message carries only the task's id; the row holds everything else."""
+"""The task queue. A message names its task; the row has everything else."""
 
 import json
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 MAX_MESSAGES_PER_CALL = 10
-"""The most messages that one SQS call returns."""
+"""The limit of SQS on messages received or changed by one call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A received message. `task_id` is None when the body is not one of ours."""
+    """A received message. `task_id` is None if the body is not one of ours."""
 
     message_id: str
     receipt_handle: str
@@ -27,7 +27,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Approximate numbers of messages, as SQS counts them."""
+    """Approximate numbers of messages, as reported by SQS."""
 
     visible: int
     in_flight: int
@@ -35,7 +35,7 @@ class Backlog:
 
 
 class TaskQueue:
-    """Every method raises ``QueueUnavailable`` when SQS does not answer or refuses to serve."""
+    """Sends and receives messages. Every method raises ``QueueUnavailable``."""
 
     def __init__(self, client: "SQSClient", *, url: str) -> None:
         self._client = client
@@ -47,18 +47,18 @@ class TaskQueue:
             self._client.send_message(QueueUrl=self._url, MessageBody=body)
 
     def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
-        """Long-poll for up to `wait_s` seconds, for at most `limit` (1 to 10) messages."""
+        """Receive up to `limit` (1 to 10) messages, with a long poll of up to `wait_s` seconds."""
         with wrap_errors(QueueUnavailable):
-            answer = self._client.receive_message(
+            response = self._client.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=limit, WaitTimeSeconds=wait_s
             )
         return [
             Message(raw["MessageId"], raw["ReceiptHandle"], *parse_body(raw["Body"]))
-            for raw in answer.get("Messages", ())
+            for raw in response.get("Messages", ())
         ]
 
     def change_visibility(self, message: Message, *, timeout_s: float) -> None:
-        """Keep the message hidden for `timeout_s` from now; 0 shows it at once."""
+        """Hide the message for `timeout_s` from now. 0 makes it visible at once."""
         with wrap_errors(QueueUnavailable):
             self._client.change_message_visibility(
                 QueueUrl=self._url,
@@ -67,9 +67,9 @@ class TaskQueue:
             )
 
     def return_messages(self, messages: Sequence[Message]) -> None:
-        """Show up to ten messages again at once, with one call."""
+        """Make up to ten messages visible at once, with one call."""
         with wrap_errors(QueueUnavailable):
-            answer = self._client.change_message_visibility_batch(
+            response = self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {
@@ -80,7 +80,7 @@ class TaskQueue:
                     for position, message in enumerate(messages)
                 ],
             )
-        if failed := answer.get("Failed"):
+        if failed := response.get("Failed"):
             raise QueueUnavailable(f"ChangeMessageVisibilityBatch: {failed[0]['Code']}")
 
     def delete(self, message: Message) -> None:
@@ -89,7 +89,7 @@ class TaskQueue:
 
     def backlog(self) -> Backlog:
         with wrap_errors(QueueUnavailable):
-            answer = self._client.get_queue_attributes(
+            response = self._client.get_queue_attributes(
                 QueueUrl=self._url,
                 AttributeNames=[
                     "ApproximateNumberOfMessages",
@@ -97,18 +97,18 @@ class TaskQueue:
                     "ApproximateNumberOfMessagesDelayed",
                 ],
             )
-        numbers = answer["Attributes"]
+        attributes = response["Attributes"]
         return Backlog(
-            visible=int(numbers["ApproximateNumberOfMessages"]),
-            in_flight=int(numbers["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(numbers["ApproximateNumberOfMessagesDelayed"]),
+            visible=int(attributes["ApproximateNumberOfMessages"]),
+            in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
         )
 
 
 def parse_body(body: str) -> tuple[str | None, str | None]:
-    """The ids of task and request that a message names; None when it is not one of ours."""
+    """The task id and the request id in a message, or None for both if it is not one of ours."""
     try:
         content = json.loads(body)
         return str(content["taskId"]), str(content["requestId"])
-    except (ValueError, KeyError, TypeError, RecursionError):  # the last: nested without end
+    except (ValueError, KeyError, TypeError, RecursionError):  # RecursionError: deep nesting
         return None, None

@@ -1,7 +1,7 @@
-"""A task's form in the table: attribute names, and how each field is written and read.
+"""The row format of a task: attribute names, and how each field is written and read.
 
-Instants are RFC 3339 in UTC with milliseconds, so that they sort as text; the three that indexes
-and TTL compare as numbers (`leaseUntil`, `checkAt`, `expiresAt`) are epoch seconds.
+Times are RFC 3339 in UTC with milliseconds, so that they sort as text. `leaseUntil`, `checkAt` and
+`expiresAt` are compared as numbers, by conditions, the index and TTL. These are epoch seconds.
 """
 
 import json
@@ -18,25 +18,25 @@ type_serializer = TypeSerializer()
 type_deserializer = TypeDeserializer()
 
 
-def to_rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def to_rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_rfc3339(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def to_epoch(instant: datetime) -> Decimal:
-    """Epoch seconds with milliseconds; a Decimal, since the table takes no float."""
-    return Decimal(round(instant.timestamp() * 1000)) / 1000
+def to_epoch(time: datetime) -> Decimal:
+    """Epoch seconds with milliseconds. A Decimal, because boto3 rejects floats."""
+    return Decimal(round(time.timestamp() * 1000)) / 1000
 
 
 def from_epoch(seconds: Decimal) -> datetime:
     return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
 
 
-def to_seconds(span: timedelta) -> Decimal:
-    return Decimal(round(span.total_seconds() * 1000)) / 1000
+def to_seconds(duration: timedelta) -> Decimal:
+    return Decimal(round(duration.total_seconds() * 1000)) / 1000
 
 
 def from_seconds(seconds: Decimal) -> timedelta:
@@ -44,7 +44,7 @@ def from_seconds(seconds: Decimal) -> timedelta:
 
 
 def to_document(value: Any) -> Any:
-    """JSON data with every float as the Decimal that prints the same."""
+    """JSON data with every float as an equal Decimal."""
     return json.loads(json.dumps(value), parse_float=Decimal)
 
 
@@ -86,13 +86,13 @@ class Attribute(NamedTuple):
     read: Callable[[Any], Any]
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
-_TEXT = (_same, _same)
-_NUMBER = (_same, int)
-_INSTANT = (to_rfc3339, from_rfc3339)
+_TEXT = (_unchanged, _unchanged)
+_NUMBER = (_unchanged, int)
+_TIME = (to_rfc3339, from_rfc3339)
 _EPOCH = (to_epoch, from_epoch)
 _DOCUMENT = (to_document, from_document)
 
@@ -109,12 +109,12 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "attempt_limit": Attribute("attemptLimit", *_NUMBER),
     "lease_owner": Attribute("leaseOwner", *_TEXT),
     "lease_until": Attribute("leaseUntil", *_EPOCH),
-    "created_at": Attribute("createdAt", *_INSTANT),
-    "queued_at": Attribute("queuedAt", *_INSTANT),
-    "updated_at": Attribute("updatedAt", *_INSTANT),
-    "started_at": Attribute("startedAt", *_INSTANT),
-    "finished_at": Attribute("finishedAt", *_INSTANT),
-    "deadline_at": Attribute("deadlineAt", *_INSTANT),
+    "created_at": Attribute("createdAt", *_TIME),
+    "queued_at": Attribute("queuedAt", *_TIME),
+    "updated_at": Attribute("updatedAt", *_TIME),
+    "started_at": Attribute("startedAt", *_TIME),
+    "finished_at": Attribute("finishedAt", *_TIME),
+    "deadline_at": Attribute("deadlineAt", *_TIME),
     "expires_at": Attribute("expiresAt", *_EPOCH),
     "failure_code": Attribute("failureCode", *_TEXT),
     "failure_reason": Attribute("failureReason", *_TEXT),
@@ -124,11 +124,11 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
     "checked_by": Attribute("checkedBy", *_TEXT),
 }
-"""Fields that map one to one. `willRetry` is handled in `to_item` and `from_item`."""
+"""Fields with one attribute each. `to_item` and `from_item` handle `willRetry`."""
 
 
 def to_attribute(field: str, value: Any) -> dict[str, Any]:
-    """One field in the table's typed form, for instance ``{"S": "PENDING"}``."""
+    """The value of a field in DynamoDB's typed form, for example ``{"S": "PENDING"}``."""
     return dict(type_serializer.serialize(ATTRIBUTES[field].write(value)))
 
 

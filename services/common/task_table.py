@@ -1,8 +1,8 @@
-"""The table of tasks: every write is one conditional write, those of moves derived from
-``task.TRANSITIONS``.
+"""The task table. Every write is one conditional write.
 
-A write whose answer was lost is sent again by boto3 and then meets its own effect. Each move
-therefore says by what its own effect is recognized, and counts it as a success.
+The conditions of moves are derived from ``task.TRANSITIONS``. When the response to a write is lost,
+boto3 sends the write again, and its condition fails because of its own effect. Moves and scheduled
+checks therefore recognize their own effect in the row and report success.
 """
 
 import re
@@ -33,37 +33,37 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 OPEN_TASKS_INDEX = "OpenTasks"
-"""Sparse: only rows that are still owed something carry its key (`openShard`, `checkAt`)."""
+"""A sparse index: only open tasks have its key attributes, `openShard` and `checkAt`."""
 
-# ── What each phase and each requirement reads as a condition on the row ──────────────────────
-# One line for each rule of task.py; a test holds every line against `Task.phase` and `Task.allows`.
+# ── Every phase and every requirement as a condition on the row ───────────────────────────────
+# One line for each rule of task.py. A test compares them with `Task.phase` and `Task.allows`.
 
 _lease_expired = "leaseUntil <= :now"
-_another_attempt_follows = "willRetry = :true"
+_will_retry = "willRetry = :true"
 
 PHASE_CONDITIONS: Mapping[Phase, str] = {
     Phase.PENDING: "#status = :PENDING",
     Phase.LEASED: f"(#status = :RUNNING AND NOT {_lease_expired})",
     Phase.ABANDONED: f"(#status = :RUNNING AND {_lease_expired})",
-    Phase.RETRYING: f"(#status = :FAILED AND {_another_attempt_follows})",
-    Phase.FAILED: f"(#status = :FAILED AND NOT {_another_attempt_follows})",
+    Phase.RETRYING: f"(#status = :FAILED AND {_will_retry})",
+    Phase.FAILED: f"(#status = :FAILED AND NOT {_will_retry})",
     Phase.COMPLETED: "#status = :COMPLETED",
     Phase.CANCELED: "#status = :CANCELED",
 }
 
-_attempts_left = "attempt < attemptLimit"
-_time_left = "deadlineAt > :nowText"
+_attempts_remain = "attempt < attemptLimit"
+_time_remains = "deadlineAt > :nowText"
 _claim_holds = "attempt = :attempt AND leaseOwner = :leaseOwner"
 
 REQUIREMENT_CONDITIONS: Mapping[Requirement, str] = {
-    Requirement.ATTEMPTS_AND_TIME_LEFT: f"{_attempts_left} AND {_time_left}",
-    Requirement.ATTEMPTS_OR_TIME_SPENT: f"(NOT {_attempts_left} OR NOT {_time_left})",
+    Requirement.ATTEMPTS_AND_TIME_REMAIN: f"{_attempts_remain} AND {_time_remains}",
+    Requirement.ATTEMPTS_OR_TIME_EXHAUSTED: f"(NOT {_attempts_remain} OR NOT {_time_remains})",
     Requirement.CLAIM_HOLDS: _claim_holds,
 }
 
 
 def condition_of(move: Move) -> str:
-    """The condition under which the table lets `move` happen."""
+    """The condition expression under which the table accepts `move`."""
     transition = TRANSITIONS[move]
     sources = " OR ".join(PHASE_CONDITIONS[phase] for phase in sorted(transition.sources))
     if transition.requires is None:
@@ -72,7 +72,7 @@ def condition_of(move: Move) -> str:
 
 
 class TransitionRefused(TaskfleetError):
-    """The row does not allow the move. `task` is the row as it stands, None if there is none."""
+    """The row does not allow the move. `task` is the current row, or None if there is none."""
 
     def __init__(self, move: Move, task: Task | None) -> None:
         state = "there is no such task" if task is None else f"the task is {task.status}"
@@ -80,15 +80,15 @@ class TransitionRefused(TaskfleetError):
         self.task = task
 
 
-_END_LEASE = "leaseOwner, leaseUntil"
-_CLOSE = "openShard, checkAt, checkGapS, checkedBy"
-"""Leaves the index of open tasks."""
+_LEASE = "leaseOwner, leaseUntil"
+_OPEN_INDEX = "openShard, checkAt, checkGapS, checkedBy"
+"""Removing them takes the row out of the index of open tasks."""
 
 
 class TaskTable:
-    """Every method raises ``TableUnavailable`` when DynamoDB does not answer or refuses to serve.
+    """Reads and writes tasks. Every method raises ``TableUnavailable``.
 
-    `retention` is how long a row is kept after it ended.
+    `retention` is how long a row is kept after its task has ended.
     """
 
     def __init__(self, client: "DynamoDBClient", *, table: str, retention: timedelta) -> None:
@@ -96,20 +96,20 @@ class TaskTable:
         self._table = table
         self._retention = retention
 
-    # ── Reading ───────────────────────────────────────────────────────────────────────────────
+    # ── Reads ─────────────────────────────────────────────────────────────────────────────────
 
     def get(self, task_id: str) -> Task | None:
-        """The row as it stands now: consistent with every write before."""
+        """The current row, by a consistent read."""
         with wrap_errors(TableUnavailable):
-            answer = self._client.get_item(
+            response = self._client.get_item(
                 TableName=self._table, Key=_key(task_id), ConsistentRead=True
             )
-        return from_item(answer["Item"]) if "Item" in answer else None
+        return from_item(response["Item"]) if "Item" in response else None
 
     def due_task_ids(self, shard: int, now: datetime) -> Iterator[str]:
-        """Ids of tasks in one shard of the sparse index whose `checkAt` has passed, oldest first.
+        """Ids of tasks in one shard of the index whose `checkAt` has passed, oldest first.
 
-        The index lags behind the rows: it only nominates.
+        The index is eventually consistent. Read the row before acting on it.
         """
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
@@ -128,7 +128,7 @@ class TaskTable:
     # ── The API's writes ──────────────────────────────────────────────────────────────────────
 
     def create(self, task: Task) -> Task:
-        """Write a new row, and return the row that stands under its id.
+        """Write a new row, and return the row that now has its id.
 
         That is `task` itself, or the earlier submission that it repeats.
         """
@@ -141,23 +141,23 @@ class TaskTable:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except ClientError as condition_failed:
-            return from_item(_row_as_it_stands(condition_failed))
+            return from_item(_current_item(condition_failed))
         return task
 
     def cancel(self, task_id: str, *, now: datetime) -> Task:
-        """End the task at the client's wish; canceling it again is no error."""
+        """Cancel the task. Canceling it again is not an error."""
         return self._move(
             Move.CANCEL,
             task_id,
             now=now,
             sets="finishedAt = :nowText, expiresAt = :expiresAt",
-            removes=f"{_END_LEASE}, {_CLOSE}, willRetry, failureCode, failureReason",
+            removes=f"{_LEASE}, {_OPEN_INDEX}, willRetry, failureCode, failureReason",
             values={":expiresAt": to_attribute("expires_at", now + self._retention)},
-            achieved=lambda row: row.status is Status.CANCELED,
+            applied=lambda row: row.status is Status.CANCELED,
         )
 
     def retry(self, task_id: str, *, policy: SubmissionPolicy, now: datetime) -> Task:
-        """Give an ended task a new deadline and more attempts; `attempt` counts on."""
+        """Give a finished task a new deadline and more attempts. `attempt` is not reset."""
         deadline_at = now + policy.deadline
         return self._move(
             Move.RETRY,
@@ -175,8 +175,8 @@ class TaskTable:
                 ":checkAt": to_attribute("check_at", min(now + policy.first_check, deadline_at)),
                 ":checkGapS": to_attribute("check_gap", policy.first_check),
             },
-            # Not by its status: a worker may have claimed the task already.
-            achieved=lambda row: row.deadline_at == deadline_at and row.created_at < now,
+            # The status does not show it, because a worker may already have claimed the task.
+            applied=lambda row: row.deadline_at == deadline_at and row.created_at < now,
         )
 
     # ── The worker's writes ───────────────────────────────────────────────────────────────────
@@ -184,9 +184,9 @@ class TaskTable:
     def claim(
         self, task_id: str, *, lease_owner: str, lease_until: datetime, now: datetime
     ) -> Task:
-        """Take the task for one attempt. `lease_owner` is random, never used before.
+        """Claim the task for one attempt. `lease_owner` must be random and unique.
 
-        Raises ``TransitionRefused`` with the row that says why.
+        Raises ``TransitionRefused`` with the current row.
         """
         return self._move(
             Move.CLAIM,
@@ -200,11 +200,11 @@ class TaskTable:
                 ":leaseOwner": to_attribute("lease_owner", lease_owner),
                 ":leaseUntil": to_attribute("lease_until", lease_until),
             },
-            achieved=lambda row: row.lease_owner == lease_owner,
+            applied=lambda row: row.lease_owner == lease_owner,
         )
 
     def extend(self, claim: Task, *, lease_until: datetime, now: datetime) -> None:
-        """Prolong the lease; raises ``LeaseLost`` when the claim no longer holds."""
+        """Extend the lease. Raises ``LeaseLost`` if the claim no longer holds."""
         self._move_as_holder(
             Move.EXTEND,
             claim,
@@ -214,14 +214,14 @@ class TaskTable:
         )
 
     def release(self, claim: Task, *, now: datetime) -> None:
-        """End the lease so that another worker can claim at once; this claim writes no more."""
+        """End the lease and the claim, so that another worker can claim the task at once."""
         self._move_as_holder(
             Move.RELEASE,
             claim,
             now=now,
             sets="leaseUntil = :now",
             removes="leaseOwner",
-            achieved=lambda row: (
+            applied=lambda row: (
                 row.status is Status.RUNNING
                 and row.attempt == claim.attempt
                 and row.lease_owner is None
@@ -229,31 +229,31 @@ class TaskTable:
         )
 
     def complete(self, claim: Task, result: Result, *, now: datetime) -> None:
-        """Name the winning result; raises ``LeaseLost`` when the claim no longer holds."""
+        """Store the winning result. Raises ``LeaseLost`` if the claim no longer holds."""
         self._move_as_holder(
             Move.COMPLETE,
             claim,
             now=now,
             sets="#result = :result, finishedAt = :nowText, expiresAt = :expiresAt",
-            removes=f"{_END_LEASE}, {_CLOSE}",
+            removes=f"{_LEASE}, {_OPEN_INDEX}",
             values={
                 ":result": to_attribute("result", result),
                 ":expiresAt": to_attribute("expires_at", now + self._retention),
             },
-            achieved=lambda row: row.status is Status.COMPLETED and row.result == result,
+            applied=lambda row: row.status is Status.COMPLETED and row.result == result,
         )
 
     def fail(self, claim: Task, failure: Failure, *, now: datetime) -> None:
-        """Say at once why the attempt failed; raises ``LeaseLost`` when the claim does not hold."""
+        """Record why the attempt failed. Raises ``LeaseLost`` if the claim no longer holds."""
         values = {
             ":failureCode": to_attribute("failure_code", failure.code),
             ":failureReason": to_attribute("failure_reason", failure.reason),
         }
         if failure.retry_in is not None:
-            sets, removes = ", willRetry = :true", _END_LEASE
+            sets, removes = ", willRetry = :true", _LEASE
         else:
             sets = ", finishedAt = :nowText, expiresAt = :expiresAt"
-            removes = f"{_END_LEASE}, {_CLOSE}"
+            removes = f"{_LEASE}, {_OPEN_INDEX}"
             values[":expiresAt"] = to_attribute("expires_at", now + self._retention)
         self._move_as_holder(
             Move.FAIL,
@@ -262,7 +262,7 @@ class TaskTable:
             sets=f"failureCode = :failureCode, failureReason = :failureReason{sets}",
             removes=removes,
             values=values,
-            achieved=lambda row: (
+            applied=lambda row: (
                 row.status is Status.FAILED
                 and row.attempt == claim.attempt
                 and row.failure_code == failure.code
@@ -272,20 +272,20 @@ class TaskTable:
     # ── The reconciler's writes ───────────────────────────────────────────────────────────────
 
     def give_up(self, task_id: str, error: AttemptError, *, now: datetime) -> Task:
-        """Fail a task that may have no further attempt."""
+        """Fail a task that is allowed no further attempt."""
         return self._move(
             Move.GIVE_UP,
             task_id,
             now=now,
             sets="failureCode = :failureCode, failureReason = :failureReason, "
             "finishedAt = :nowText, expiresAt = :expiresAt",
-            removes=f"{_END_LEASE}, {_CLOSE}, willRetry",
+            removes=f"{_LEASE}, {_OPEN_INDEX}, willRetry",
             values={
                 ":failureCode": to_attribute("failure_code", error.code),
                 ":failureReason": to_attribute("failure_reason", str(error)),
                 ":expiresAt": to_attribute("expires_at", now + self._retention),
             },
-            achieved=lambda row: (
+            applied=lambda row: (
                 row.status is Status.FAILED
                 and row.failure_code == error.code
                 and row.updated_at == now
@@ -295,10 +295,10 @@ class TaskTable:
     def schedule_check(
         self, task: Task, *, check_at: datetime, gap: timedelta, checked_by: str
     ) -> bool:
-        """Move on when the reconciler looks at an open task next.
+        """Set when the reconciler checks an open task next.
 
-        False when the row has moved on since `task` was read, and so whenever another reconciler
-        was first. `checked_by` is a name that nobody else has.
+        Returns False if the row's `checkAt` has changed since `task` was read, for example because
+        another reconciler was faster. `checked_by` must be unique to the caller.
         """
         try:
             with wrap_errors(TableUnavailable):
@@ -317,7 +317,7 @@ class TaskTable:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except ClientError as condition_failed:
-            item = _row_as_it_stands(condition_failed)
+            item = _current_item(condition_failed)
             row = from_item(item) if item else None
             return row is not None and (row.check_at, row.checked_by) == (check_at, checked_by)
         return True
@@ -333,11 +333,11 @@ class TaskTable:
         sets: str,
         removes: str = "",
         values: Mapping[str, Any],
-        achieved: Callable[[Task], bool],
+        applied: Callable[[Task], bool],
     ) -> Task:
-        """Make `move` if the row allows it, and return the row after it.
+        """Make `move` if the row allows it, and return the new row.
 
-        `achieved` recognizes this very move's effect in a row that no longer allows it.
+        `applied` recognizes the effect of this move in a row that no longer allows it.
         """
         update = f"SET #status = :target, updatedAt = :nowText, {sets}"
         if removes:
@@ -354,7 +354,7 @@ class TaskTable:
         }
         try:
             with wrap_errors(TableUnavailable):
-                answer = self._client.update_item(
+                response = self._client.update_item(
                     TableName=self._table,
                     Key=_key(task_id),
                     UpdateExpression=update,
@@ -365,12 +365,12 @@ class TaskTable:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except ClientError as condition_failed:
-            item = _row_as_it_stands(condition_failed)
+            item = _current_item(condition_failed)
             row = from_item(item) if item else None
-            if row is not None and achieved(row):
+            if row is not None and applied(row):
                 return row
             raise TransitionRefused(move, row) from condition_failed
-        return from_item(answer["Attributes"])
+        return from_item(response["Attributes"])
 
     def _move_as_holder(
         self,
@@ -381,7 +381,7 @@ class TaskTable:
         sets: str,
         removes: str = "",
         values: Mapping[str, Any] | None = None,
-        achieved: Callable[[Task], bool] = lambda _: False,
+        applied: Callable[[Task], bool] = lambda _: False,
     ) -> None:
         fence = {
             ":attempt": to_attribute("attempt", claim.attempt),
@@ -395,7 +395,7 @@ class TaskTable:
                 sets=sets,
                 removes=removes,
                 values={**fence, **(values or {})},
-                achieved=achieved,
+                applied=applied,
             )
         except TransitionRefused as refused:
             raise LeaseLost(str(refused)) from refused
@@ -405,13 +405,13 @@ _RESERVED_NAMES = {"#status": "status", "#result": "result"}
 
 
 def _only_used(substitutions: Mapping[str, Any], expressions: str) -> dict[str, Any]:
-    """DynamoDB refuses a substitution that no expression uses."""
+    """The substitutions that occur in `expressions`. DynamoDB rejects a request with others."""
     used = set(re.findall(r"[:#]\w+", expressions))
     return {token: value for token, value in substitutions.items() if token in used}
 
 
-def _row_as_it_stands(condition_failed: ClientError) -> Mapping[str, Any]:
-    """The item that ``ReturnValuesOnConditionCheckFailure`` adds; empty when there is none."""
+def _current_item(condition_failed: ClientError) -> Mapping[str, Any]:
+    """The item returned by ``ReturnValuesOnConditionCheckFailure``, empty if there is none."""
     response: Mapping[str, Any] = condition_failed.response
     item: Mapping[str, Any] = response.get("Item", {})
     return item

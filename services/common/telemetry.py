@@ -1,9 +1,8 @@
-"""Structured logs and metrics on standard output: one line for each event.
+"""Structured logs and metrics on standard output, one line for each event.
 
-In production a line is JSON for CloudWatch Logs; a line that carries metrics is at the same time a
-document in CloudWatch's embedded metric format ("Specification: Embedded metric format" in the
-Amazon CloudWatch User Guide), so a metric costs no call and no agent. On a terminal a line is for
-people.
+In production, a line is JSON for CloudWatch Logs. A line with metrics is also a document in the
+embedded metric format ("Specification: Embedded metric format", Amazon CloudWatch User Guide), so
+metrics need no calls and no agent. The console format is for people.
 
     log = structlog.get_logger()
     log.info("attempt failed", failure_code=code, metrics={Metric.TASKS_FAILED: 1},
@@ -23,25 +22,25 @@ NAMESPACE = "Taskfleet"
 
 
 class Metric(Enum):
-    """Every metric of ours: its name, CloudWatch unit, and the sets of dimensions it appears under.
+    """Every metric: its name, its CloudWatch unit, and its sets of dimensions.
 
-    Each set comes on top of Service and Environment.
+    Every set also includes Service and Environment.
     """
 
     TASKS_SUBMITTED = ("TasksSubmitted", "Count", ((),))
     TASKS_COMPLETED = ("TasksCompleted", "Count", ((),))
     TASKS_FAILED = ("TasksFailed", "Count", ((), ("FailureCode",)))
-    """Failed for good."""
+    """Tasks that failed and will not be retried."""
     ATTEMPTS_FAILED = ("AttemptsFailed", "Count", ((), ("FailureCode",)))
-    """Every failed attempt, retried or not."""
+    """All failed attempts, retried or not."""
     FIRST_CLAIM_WAIT = ("FirstClaimWait", "Milliseconds", ((),))
-    """From submission or retry to the first claim: what the scaling promise is about."""
+    """From submission or retry to the first claim. The scaling promise bounds it."""
     STAGE_DURATION = ("StageDuration", "Milliseconds", (("Stage",),))
-    """Stages: fetch, image, store, and total for the whole attempt."""
+    """Stages: fetch, image and store, and total for the whole attempt."""
     RECONCILE_RUNS = ("ReconcileRuns", "Count", ((),))
     TASKS_RESENT = ("TasksResent", "Count", ((),))
     OPEN_TASKS_OVERDUE = ("OpenTasksOverdue", "Count", ((),))
-    """Open although their deadline has passed, after the reconciler did what it could."""
+    """Tasks still open after their deadline, at the end of a reconciler run."""
     BACKLOG = ("Backlog", "Count", ((),))
     DEAD_LETTERS = ("DeadLetters", "Count", ((),))
 
@@ -58,7 +57,7 @@ def configure(
     log_format: Literal["json", "console"],
     stream: TextIO = sys.stdout,
 ) -> None:
-    """Set up the logs of this process, ours and those of libraries (warnings and worse), once."""
+    """Set up logging for this process. Of libraries, it logs warnings and errors. Call it once."""
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -92,14 +91,14 @@ def configure(
 
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    # Plain tracebacks: the rich ones print local variables, and with them secrets.
+    # Rich tracebacks would print local variables, which may contain secrets.
     return structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback
     )
 
 
 class _EmbedMetrics:
-    """Turns the keys `metrics` and `dimensions` into the fields of the embedded metric format."""
+    """Converts the keys `metrics` and `dimensions` to the embedded metric format."""
 
     def __init__(self, *, service: str, environment: str) -> None:
         self._common = {"Service": service, "Environment": environment}

@@ -123,8 +123,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "drop a task from the index while it waits for a retry",
         TABLE,
-        'sets, removes = ", willRetry = :true", _END_LEASE\n',
-        'sets, removes = ", willRetry = :true", f"{_END_LEASE}, {_CLOSE}"\n',
+        'sets, removes = ", willRetry = :true", _LEASE\n',
+        'sets, removes = ", willRetry = :true", f"{_LEASE}, {_OPEN_INDEX}"\n',
         (MODEL,),
     ),
     Mutation(
@@ -184,8 +184,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "do not know one's own claim",
         TABLE,
-        "            achieved=lambda row: row.lease_owner == lease_owner,\n",
-        "            achieved=lambda _: False,\n",
+        "            applied=lambda row: row.lease_owner == lease_owner,\n",
+        "            applied=lambda _: False,\n",
         (ON_LOST_RESPONSES,),
     ),
     Mutation(

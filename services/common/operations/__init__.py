@@ -1,8 +1,8 @@
-"""What can be done to an image: the catalogue of operations, and how the result is written.
+"""The catalogue of image operations, and the format of the result.
 
-One file per operation: a frozen model of its parameters, and what it does. To add one, write its
-file, and add its class to ``AnyOperation`` below. The API validates submissions
-with these models and publishes their schemas; the worker reads stored rows with the same.
+Each operation has a file with a frozen model of its parameters and the code that applies it. To add
+one, write its file and add its class to ``AnyOperation`` below. The API validates submissions with
+these models and publishes their schemas. The worker parses stored rows with them.
 """
 
 from collections.abc import Sequence
@@ -54,41 +54,41 @@ OPERATIONS: Final[dict[str, type[ImageOperation]]] = {
 }
 
 DEFAULT_OPERATIONS: Final = (Grayscale(),)
-"""What a submission of nothing but a URL means."""
+"""The operations of a submission that names none."""
 
 MAX_OPERATIONS: Final = 10
 
 
 class Recipe(BaseModel):
-    """What to do to an image, in order, and how to write the result.
+    """The operations to apply to an image, in order, and the format of the result.
 
-    The API's submission extends this; the worker reads a stored row with it.
+    The API's submission extends this model. The worker parses stored rows with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     operations: Annotated[
         list[Operation],
-        Field(min_length=1, max_length=MAX_OPERATIONS, description="Done in this order."),
+        Field(min_length=1, max_length=MAX_OPERATIONS, description="Applied in this order."),
     ] = Field(default=list(DEFAULT_OPERATIONS))
-    output: Annotated[Output | None, Field(description="How the result is written.")] = None
+    output: Annotated[Output | None, Field(description="Format and quality of the result.")] = None
 
     @field_validator("operations")
     @classmethod
-    def _operations_name_one_format(cls, operations: list[AnyOperation]) -> list[AnyOperation]:
+    def _check_operations(cls, operations: list[AnyOperation]) -> list[AnyOperation]:
         result_format(operations)
         return operations
 
     @field_validator("output")
     @classmethod
-    def _output_agrees(cls, output: Output | None, info: ValidationInfo) -> Output | None:
-        asked = result_format(info.data.get("operations", ()), output)
-        has_quality = asked is None or asked in DEFAULT_QUALITY
+    def _check_output(cls, output: Output | None, info: ValidationInfo) -> Output | None:
+        requested = result_format(info.data.get("operations", ()), output)
+        has_quality = requested is None or requested in DEFAULT_QUALITY
         if output is not None and output.quality is not None and not has_quality:
             raise PydanticCustomError(
                 "quality_without_meaning",
                 "{format} is lossless and has no quality",
-                {"format": asked},
+                {"format": requested},
             )
         return output
 
@@ -96,24 +96,24 @@ class Recipe(BaseModel):
 def result_format(
     operations: Sequence[ImageOperation], output: Output | None = None
 ) -> Format | None:
-    """The format asked for, by ``convert`` or ``output``; ``None`` when neither names one.
+    """The format that ``convert`` or ``output`` requests, or ``None`` if neither does.
 
-    Raises a validation error when they name more than one.
+    Raises a validation error if they request more than one.
     """
-    asked = {operation.format for operation in operations if isinstance(operation, Convert)}
+    requested = {operation.format for operation in operations if isinstance(operation, Convert)}
     if output is not None and output.format is not None:
-        asked.add(output.format)
-    if len(asked) > 1:
+        requested.add(output.format)
+    if len(requested) > 1:
         raise PydanticCustomError(
             "conflicting_formats",
-            "the result can have one format only, but convert and output.format ask for {formats}",
-            {"formats": " and ".join(sorted(asked))},
+            "the result can have only one format, but convert and output.format request {formats}",
+            {"formats": " and ".join(sorted(requested))},
         )
-    return asked.pop() if asked else None
+    return requested.pop() if requested else None
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Every operation with its name, what it does, and the JSON schema of its parameters."""
+    """Name, description and JSON schema of every operation."""
     return [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""What every operation is: a name, parameters, and what they do to an image."""
+"""The base class of all operations."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,16 +13,16 @@ Size: TypeAlias = tuple[int, int]
 
 
 def _require_name(schema: dict[str, Any]) -> None:
-    """Optional in Python, where the class says it; never in JSON, where nothing else does."""
+    """Require ``name`` in JSON. In Python it is optional, because the class determines it."""
     schema["properties"]["name"].pop("default")
     schema["required"] = ["name", *schema.get("required", [])]
 
 
 class ImageOperation(BaseModel, ABC):
-    """One step of a task, as a client writes it: ``{"name": …, parameters}``.
+    """One step of a task, which a client writes as ``{"name": …, parameters}``.
 
-    A subclass makes ``name`` a literal and adds its parameters; its docstring is what the catalogue
-    tells clients. Pillow is imported inside methods only, because the API has none.
+    A subclass makes ``name`` a literal and adds its parameters. Its docstring is the description in
+    the catalogue. Methods import Pillow themselves, because the API's image does not contain it.
     """
 
     model_config = ConfigDict(
@@ -32,15 +32,17 @@ class ImageOperation(BaseModel, ABC):
     name: str
 
     def result_size(self, size: Size) -> Size:
-        """The size this makes of an image of ``size``; known before anything is decoded, so
-        that the caps on pixels can be checked first."""
+        """The size of the result for an image of ``size``.
+
+        It is known before decoding, so that the pixel limits can be checked first.
+        """
         return size
 
     @abstractmethod
     def apply(self, image: "Image", size: Size) -> "Image":
-        """The changed image; ``image`` itself when there is nothing to do.
+        """The changed image, or ``image`` itself if nothing changes.
 
-        ``image`` is upright, in sRGB, and of mode L, LA, RGB or RGBA, 8 bits a channel; so is
-        what is returned. ``size`` is what ``result_size`` made of the whole image's size:
-        ``image`` has fewer pixels when its decoder was told to leave some out.
+        ``image`` and the returned image are upright, in sRGB, and of mode L, LA, RGB or RGBA with 8
+        bits per channel. ``size`` is the ``result_size`` for the full size of the source.
+        ``image`` may have fewer pixels than the source, because decoders can scale down.
         """

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Convert(ImageOperation):
-    """Write the result in another format; the same as ``format`` in the task's ``output``."""
+    """Write the result in another format. The same as ``format`` in the task's ``output``."""
 
     name: Literal["convert"] = "convert"
     format: Annotated[Format, Field(description="Format of the result.")]
 
     def apply(self, image: "Image", size: Size) -> "Image":
-        return image  # only how it is encoded changes, at the very end
+        return image  # takes effect when the result is encoded

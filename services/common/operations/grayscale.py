@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 class Grayscale(ImageOperation):
-    """Make a true one-channel image. Transparent parts are laid on white first."""
+    """Convert to a one-channel image. Transparent parts become white."""
 
     name: Literal["grayscale"] = "grayscale"
 
     def apply(self, image: "Image", size: Size) -> "Image":
         if image.mode == "L":
             return image
-        return flatten(image).convert("L")  # luma of ITU-R BT.601, as in JPEG itself
+        return flatten(image).convert("L")  # luma of ITU-R BT.601, as in JPEG

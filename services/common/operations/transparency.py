@@ -4,11 +4,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BACKGROUND = "white"
-"""What transparent parts are laid on when the result cannot be transparent."""
+"""Replaces transparency where the result cannot be transparent."""
 
 
 def flatten(image: "Image") -> "Image":
-    """The image without its alpha channel, laid on ``BACKGROUND``."""
+    """The image without an alpha channel, on a ``BACKGROUND``."""
     from PIL import Image
 
     opaque_modes = {"LA": "L", "RGBA": "RGB"}
