@@ -1,5 +1,5 @@
-"""The whole system as real processes on one machine, to be watched and hurt from outside.
+"""Runs the whole system as real processes on one machine, for tests that make them fail.
 
-What ``make run`` starts for a user to try, this starts for the flow suite and the soak to attack:
-any number of API and worker processes over any AWS on loopback.
+The flow suite and the soak use it to start any number of API and worker processes on an AWS on
+loopback. ``make run`` starts the same programs for users.
 """

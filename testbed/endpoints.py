@@ -1,4 +1,4 @@
-"""Where the services of an AWS on loopback listen."""
+"""The endpoints of an AWS on loopback, and clients for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "loopback", "loopback-secret-access-key"
-"""What everybody signs with; an AWS on loopback that checks signatures must know them."""
+"""The credentials of all processes and clients. Engines that check signatures must know them."""
 
 _CONFIG = Config(
     signature_version="s3v4",
@@ -27,7 +27,7 @@ _CONFIG = Config(
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """One URL for each service."""
+    """One URL per service."""
 
     dynamodb: str
     s3: str
@@ -39,7 +39,7 @@ class Endpoints:
         return cls(dynamodb=url, s3=url, secretsmanager=url, sqs=url)
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """`base` for processes that use this AWS and can reach no other."""
+        """`base` plus the variables that make a process use this AWS and no other."""
         return {
             **isolated(base, endpoint_url=self.secretsmanager),
             "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
@@ -51,7 +51,7 @@ class Endpoints:
 
 
 class LoopbackClients:
-    """Clients of an AWS on loopback, for looking at it from outside the services."""
+    """Clients for tests that inspect the AWS on loopback."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         session = boto3.Session(

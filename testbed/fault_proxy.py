@@ -1,7 +1,7 @@
-"""A proxy in front of an AWS on loopback that lets its calls go wrong, as they do.
+"""A proxy in front of an AWS on loopback that injects faults into calls.
 
-It is told for each call what becomes of it. The call keeps its Host header, so signatures and
-presigned URLs stay valid.
+The caller chooses the fault of each call. Calls keep their Host header, so signatures and presigned
+URLs stay valid.
 """
 
 import socket
@@ -18,14 +18,14 @@ import urllib3
 
 from local.ports import HOST
 
-_HOP_BY_HOP = {"connection", "expect", "keep-alive", "transfer-encoding", "content-length"}
-_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER for 0 s: closing sends a reset (socket(7))."""
+_HOP_BY_HOP_HEADERS = {"connection", "expect", "keep-alive", "transfer-encoding", "content-length"}
+_LINGER_0_S = struct.pack("ii", 1, 0)
+"""A value of SO_LINGER with which closing a socket sends a reset (socket(7))."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwsCall:
-    """One request to AWS. `operation` is its name in the service's API, as far as we use it."""
+    """A request to AWS. `operation` is its name in the service's API, approximated for S3."""
 
     operation: str
     body: bytes
@@ -41,13 +41,12 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class ConnectionBroken(Exception):
-    """Raised by a fault: the caller's connection is reset instead of an answer."""
+class ResetConnection(Exception):
+    """Raised by a fault to reset the caller's connection instead of responding."""
 
 
 Fault = Callable[[AwsCall, Callable[[], Reply]], Reply]
-"""What becomes of a call. The function it is given lets AWS do it; its reply is what the caller
-gets."""
+"""Takes a call and a function that forwards it to AWS. Returns the reply that the caller gets."""
 
 
 def no_fault(call: AwsCall, forward: Callable[[], Reply]) -> Reply:  # noqa: ARG001 - a Fault
@@ -55,13 +54,13 @@ def no_fault(call: AwsCall, forward: Callable[[], Reply]) -> Reply:  # noqa: ARG
 
 
 class FaultProxy:
-    """Runs inside a ``with``. `fault_for` is asked for each call, from any thread."""
+    """Runs inside a ``with``. `fault_for` chooses the fault of each call, in any thread."""
 
     def __init__(self, upstream: str, *, fault_for: Callable[[AwsCall], Fault]) -> None:
         self.fault_for = fault_for
         self._http = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
         self._upstream = upstream
-        self._server = _Server(self.reply_to)
+        self._server = _ProxyServer(self.reply_to)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -83,7 +82,7 @@ class FaultProxy:
 
     def _forward(self, call: AwsCall) -> Reply:
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 call.method,
                 f"{self._upstream}{call.path}",
                 body=call.body,
@@ -91,28 +90,28 @@ class FaultProxy:
                 redirect=False,
                 decode_content=False,
             )
-        except urllib3.exceptions.HTTPError as failed:
-            raise ConnectionBroken from failed
-        return Reply(answer.status, answer.data, answer.headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise ResetConnection from error
+        return Reply(response.status, response.data, response.headers)
 
 
-class _Server(ThreadingHTTPServer):
+class _ProxyServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, reply_to: Callable[[AwsCall], Reply]) -> None:
-        super().__init__((HOST, 0), _Handler)
+        super().__init__((HOST, 0), _ProxyHandler)
         self.reply_to = reply_to
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Callers that hang up are part of the game."""
+        """Ignore errors: tests kill callers in the middle of calls."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ProxyHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    server: _Server
+    server: _ProxyServer
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65_537)
@@ -120,14 +119,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         try:
-            reply = self.server.reply_to(self._call())
-        except ConnectionBroken:
+            reply = self.server.reply_to(self._read_call())
+        except ResetConnection:
             self._reset()
             return
-        self._answer(reply)
+        self._send(reply)
 
     def handle_expect_100(self) -> bool:
-        """Answer at once, or a caller that asks before it sends a body waits for a second."""
+        """Flush the interim response, or the caller waits a second before it sends the body."""
         super().handle_expect_100()
         self.wfile.flush()
         return True
@@ -135,17 +134,20 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
 
-    def _call(self) -> AwsCall:
+    def _read_call(self) -> AwsCall:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
-        return AwsCall(
-            _operation(self.command, self.path, kept), body, self.command, self.path, kept
-        )
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in _HOP_BY_HOP_HEADERS
+        }
+        operation = _operation(self.command, self.path, headers)
+        return AwsCall(operation, body, self.command, self.path, headers)
 
-    def _answer(self, reply: Reply) -> None:
+    def _send(self, reply: Reply) -> None:
         self.send_response_only(reply.status)
         for name, value in reply.headers.items():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in _HOP_BY_HOP_HEADERS:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
@@ -156,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         self.close_connection = True
         with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0_S)
             self.connection.close()
 
 

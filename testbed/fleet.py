@@ -1,4 +1,4 @@
-"""One deployment on an AWS on loopback, and the processes that run it."""
+"""Creates the resources of one deployment on an AWS on loopback, and runs its processes."""
 
 import os
 import secrets
@@ -18,25 +18,25 @@ from taskctl.key_store import KeyStore
 from taskfleet.api_client import ApiClient
 from testbed.endpoints import Endpoints, LoopbackClients
 from testbed.process import Process
-from testbed.waiting import until
+from testbed.waiting import wait_until
 
 KEY_ID = "fleet"
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionedResources:
-    """Resources of our schema, and a key with every scope."""
+    """The resources of a deployment, and the secret of an API key with every scope."""
 
     resources: Resources
     key_secret: str
 
     @property
-    def key(self) -> str:
+    def api_key(self) -> str:
         return f"{KEY_ID}.{self.key_secret}"
 
 
 def provision(clients: LoopbackClients, *, prefix: str, lease_s: int) -> ProvisionedResources:
-    """Create everything under names that begin with `prefix`, for leases of `lease_s`."""
+    """Create the resources. Names start with `prefix`; `lease_s` is the visibility timeout."""
     resources = aws_resources.create(
         dynamodb=clients.dynamodb,
         sqs=clients.sqs,
@@ -63,10 +63,10 @@ class WorkerProcess(Process):
         return self.is_running() and self.health_file.exists()
 
     def wait_until_polling(self) -> None:
-        until(self.is_polling, f"{self.log.stem} polls")
+        wait_until(self.is_polling, f"{self.log.stem} polls")
 
     def is_healthy(self) -> bool:
-        """What the container's health check says: a process of its own in the same container."""
+        """Run the container's health check in the worker's environment."""
         check = subprocess.run(  # noqa: S603 - our own program
             programs.HEALTH_CHECK, env=dict(self._environment), capture_output=True, check=False
         )
@@ -74,29 +74,29 @@ class WorkerProcess(Process):
 
 
 class Fleet:
-    """Starts processes of one deployment, and kills those that are left at the end of its ``with``.
+    """Starts processes of one deployment. Leaving its ``with`` kills those that still run.
 
-    `settings` hold for all of them, by their environment names. Every process has a log of its own
-    in `folder`: ``api-1.log``, ``worker-1.log``, ``reconciler-1.log`` and so on.
+    `settings` are environment variables of all processes. Each process writes a log in `folder`:
+    ``api-1.log``, ``worker-1.log``, ``reconciler-1.log`` and so on.
     """
 
     def __init__(
         self,
-        deployment: ProvisionedResources,
+        provisioned: ProvisionedResources,
         endpoints: Endpoints,
         *,
         settings: Mapping[str, str],
         source_port: int,
         folder: Path,
     ) -> None:
-        self.deployment = deployment
+        self.provisioned = provisioned
         self.folder = folder
         self.api_port = free_port()
         self._endpoints = endpoints
         self._settings = settings
         self._source_port = source_port
         self._stack = ExitStack()
-        self._started = {"api": 0, "worker": 0, "reconciler": 0}
+        self._start_counts = {"api": 0, "worker": 0, "reconciler": 0}
         self._workers: list[WorkerProcess] = []
         self._api: Process | None = None
 
@@ -109,10 +109,10 @@ class Fleet:
 
     def client(self, *, connections: int = 10) -> ApiClient:
         url = f"http://{HOST}:{self.api_port}"
-        return ApiClient(url, key=self.deployment.key, connections=connections)
+        return ApiClient(url, key=self.provisioned.api_key, connections=connections)
 
     def start_api(self, *, endpoints: Endpoints | None = None, **settings: str) -> Process:
-        """Another API in the place of the one before, on the same port; not waited for."""
+        """Kill the running API and start another on the same port. Does not wait for it."""
         if self._api is not None:
             self._api.kill()
         environment = self._environment(endpoints, settings)
@@ -121,7 +121,7 @@ class Fleet:
         return self._api
 
     def start_worker(self, *, endpoints: Endpoints | None = None, **settings: str) -> WorkerProcess:
-        """Another worker; not waited for."""
+        """Start another worker. Does not wait for it."""
         environment = self._environment(endpoints, settings)
         log = self._log("worker")
         health_file = log.with_suffix(".health")
@@ -137,20 +137,20 @@ class Fleet:
             worker.kill()
 
     def start_reconciler(self, *, endpoints: Endpoints | None = None, **settings: str) -> Process:
-        """One run of the reconciler; not waited for."""
+        """Start one run of the reconciler. Does not wait for it."""
         program = programs.reconciler(self._environment(endpoints, settings))
         return self._stack.enter_context(Process(program, log=self._log("reconciler")))
 
     def wait_until_ready(self) -> None:
-        """Until the API says so."""
-        until(self.client().is_ready, "the API is ready")
+        """Wait until the API is ready."""
+        wait_until(self.client().is_ready, "the API is ready")
 
     def _environment(
         self, endpoints: Endpoints | None, settings: Mapping[str, str]
     ) -> dict[str, str]:
         return {
             **(endpoints or self._endpoints).environment(os.environ),
-            **self.deployment.resources.environment(),
+            **self.provisioned.resources.environment(),
             "LOG_FORMAT": "json",
             "TMPDIR": str(self.folder),
             **self._settings,
@@ -158,5 +158,5 @@ class Fleet:
         }
 
     def _log(self, name: str) -> Path:
-        self._started[name] += 1
-        return self.folder / f"{name}-{self._started[name]}.log"
+        self._start_counts[name] += 1
+        return self.folder / f"{name}-{self._start_counts[name]}.log"

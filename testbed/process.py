@@ -1,4 +1,4 @@
-"""A program in the background, its output in a file, that can be hurt as a container can."""
+"""A background process that a test can stop, kill and freeze. Its output goes to a file."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ import psutil
 
 from local.processes import Program
 from local.watchdog import Watchdog
-from testbed.waiting import PATIENCE_S
+from testbed.waiting import DEFAULT_TIMEOUT_S
 
 
 class Process:
-    """Starts at once. Leaving its ``with`` kills what is still there of it."""
+    """Starts immediately. Leaving its ``with`` kills it and its descendants."""
 
     def __init__(self, program: Program, *, log: Path) -> None:
         self.log = log
@@ -26,7 +26,8 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches whoever started us, who then decides
+                # Ctrl-C must reach only the test, which then stops its processes.
+                start_new_session=True,
             )
         self._watchdog = Watchdog(self.pid)
 
@@ -37,33 +38,35 @@ class Process:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def printed(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     def terminate(self) -> None:
-        """SIGTERM to the first process, as ECS sends it."""
+        """Send SIGTERM to the process itself, as ECS does."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it and all that it started without a word, as when a container is killed."""
+        """Send SIGKILL to the process and its descendants, as when a container is killed."""
         if self.is_running():
-            self._signal_all(signal.SIGKILL)
-            # Also those whose parent has died before. The number is still ours: it was not reaped.
+            self._signal_tree(signal.SIGKILL)
+            # Kills descendants whose parent has exited, too. The group ID cannot belong to another
+            # program, since the process has not been reaped.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
         self._watchdog.stop()
 
     def freeze(self) -> None:
-        """Stop it and all that it started, as when its machine is paused."""
-        self._signal_all(signal.SIGSTOP)
+        """Send SIGSTOP to the process and its descendants, as when their machine is paused."""
+        self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self._signal_all(signal.SIGCONT)
+        """Send SIGCONT to the process and its descendants."""
+        self._signal_tree(signal.SIGCONT)
 
-    def exit_code(self, *, within_s: float = PATIENCE_S) -> int:
-        """Wait for the end; raises ``subprocess.TimeoutExpired``."""
-        exit_code = self._process.wait(within_s)
+    def wait_for_exit(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> int:
+        """Wait for the exit code. Raises ``subprocess.TimeoutExpired``."""
+        exit_code = self._process.wait(timeout_s)
         self._watchdog.stop()
         return exit_code
 
@@ -73,8 +76,8 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def _signal_all(self, signum: signal.Signals) -> None:
-        """To it and its descendants, also those in other process groups."""
+    def _signal_tree(self, signum: signal.Signals) -> None:
+        """Signal the process and its descendants, including those in other process groups."""
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             for each in (process, *process.children(recursive=True)):

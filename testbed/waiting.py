@@ -1,4 +1,4 @@
-"""Waiting for what other processes do, which set no event of ours."""
+"""Polling for changes in other processes, which send no notification."""
 
 import time
 from collections.abc import Callable
@@ -6,20 +6,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S = 60.0
-"""For what takes seconds on an idle machine."""
-ASK_EVERY_S = 0.02
+DEFAULT_TIMEOUT_S = 60.0
+"""For conditions that become true within seconds on an idle machine."""
+POLL_INTERVAL_S = 0.02
 
 
-class TookTooLong(AssertionError):
-    pass
+class WaitTimeout(AssertionError):
+    """A condition did not become true in time."""
 
 
-def until(condition: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S) -> T:
-    """What `condition` gives as soon as that is true; raises ``TookTooLong``."""
-    end = time.monotonic() + within_s
-    while not (answer := condition()):
-        if time.monotonic() > end:
-            raise TookTooLong(f"not within {within_s:g} s: {what}")
-        time.sleep(ASK_EVERY_S)
-    return answer
+def wait_until(
+    condition: Callable[[], T | None], description: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> T:
+    """Wait until `condition` returns a true value, and return it. Raises ``WaitTimeout``."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise WaitTimeout(f"Not within {timeout_s:g} s: {description}")
+        time.sleep(POLL_INTERVAL_S)
+    return value

@@ -5,7 +5,7 @@ import org.eclipse.jetty.server.ServerConnector;
 import software.amazon.dynamodb.services.local.main.ServerRunner;
 import software.amazon.dynamodb.services.local.server.DynamoDBProxyServer;
 
-/** DynamoDB Local with its own options, but not open to the network, for which it has no option. */
+/** Starts DynamoDB Local on loopback only, for which it has no option. Takes its other options. */
 final class DynamoDbOnLoopback {
   public static void main(String[] options) throws Exception {
     DynamoDBProxyServer proxy = ServerRunner.createServerFromCommandLineArgs(options);

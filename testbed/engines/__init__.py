@@ -1,7 +1,6 @@
-"""Real engines in the place of AWS: DynamoDB Local, ElasticMQ and S3Proxy, on loopback.
+"""DynamoDB Local, ElasticMQ and S3Proxy as stand-ins for AWS on loopback.
 
-moto keeps everything in one Python process, answers in no particular order of events, and slows
-down with the square of a queue's length. These are servers of their own with real concurrency:
-what the flow suite finds on them, and what the soak counts, is about our conditions and leases.
-They store in memory, so what was stored is forgotten when they stop.
+Unlike moto, which runs in one Python process and slows down with the square of a queue's length,
+they are servers with real concurrency. So the flow suite and the soak test our conditional writes
+and leases. The engines store everything in memory.
 """

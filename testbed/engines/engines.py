@@ -1,4 +1,4 @@
-"""Starting and stopping the engines."""
+"""Starts and stops the engines."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from local.ports import HOST, free_port
 from local.processes import Program
 from testbed.endpoints import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Endpoints
 from testbed.process import Process
-from testbed.waiting import until
+from testbed.waiting import wait_until
 
 HERE: Final = Path(__file__).parent
 CLASS_PATHS: Final = Path(".local/engines")
@@ -21,21 +21,21 @@ CLASS_PATHS: Final = Path(".local/engines")
 
 JVM_OPTIONS: Final = (
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # hot after seconds: an engine lives for minutes, on few cores
+    "-XX:TieredStopAtLevel=1",  # compile quickly: an engine runs for minutes on few cores
     "-Xmx512m",
     f"-Dlogback.configurationFile={HERE / 'logback.xml'}",
 )
 
 
-class EnginesMissing(Exception):
-    """A sentence that says what to do."""
+class EnginesNotInstalled(Exception):
+    """The message says how to install the engines."""
 
 
 class Engines:
-    """Run inside a ``with``, on ports of their own; their logs are in `folder`.
+    """Run inside a ``with``, on free ports. Their logs are written to `folder`.
 
-    API keys are in moto: there is no Secrets Manager to install, and nothing but reading one
-    secret is asked of it.
+    moto serves Secrets Manager, for which there is no engine and of which the services only read
+    one secret.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +59,9 @@ class Engines:
             self._start(stack, "dynamodb", self._dynamodb())
             self._start(stack, "sqs", self._sqs(), PORT=str(self._ports["sqs"]))
             self._start(stack, "s3", self._s3())
-            until(lambda: all(map(_answers, map(self._url, self._ports))), "the engines answer")
+            wait_until(
+                lambda: all(map(_responds, map(self._url, self._ports))), "the engines respond"
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -87,15 +89,15 @@ class Engines:
             "jclouds.identity": "unused",
             "jclouds.credential": "unused",
         }
-        file = self._folder / "s3proxy.properties"
-        file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        return ("org.gaul.s3proxy.Main", "--properties", str(file))
+        path = self._folder / "s3proxy.properties"
+        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        return ("org.gaul.s3proxy.Main", "--properties", str(path))
 
     def _start(
         self, stack: ExitStack, name: str, arguments: Sequence[str], **environment: str
     ) -> None:
         command = ("java", *JVM_OPTIONS, "-cp", _class_path(name), *arguments)
-        program = Program(name, command, {**_plain(os.environ), **environment})
+        program = Program(name, command, {**_without_aws(os.environ), **environment})
         stack.enter_context(Process(program, log=self._folder / f"{name}.log"))
 
     def _url(self, name: str) -> str:
@@ -106,16 +108,16 @@ def _class_path(name: str) -> str:
     try:
         return (CLASS_PATHS / f"{name}.classpath").read_text().strip()
     except FileNotFoundError:
-        raise EnginesMissing("The engines are not installed: run `make engines`.") from None
+        raise EnginesNotInstalled("The engines are not installed. Run `make engines`.") from None
 
 
-def _plain(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what would let an engine find another AWS than itself."""
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without variables that could make an engine use another AWS."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 
-def _answers(url: str) -> bool:
-    """Whatever it says to a request without a signature."""
+def _responds(url: str) -> bool:
+    """Whether the engine responds to an unsigned request, with any status."""
     try:
         urllib3.request("GET", url, retries=False, timeout=1)
     except urllib3.exceptions.HTTPError:

@@ -7,7 +7,7 @@ import pytest
 from services.api.key_ring import KeyRefresher, KeyRing
 from services.common.errors import SecretUnavailable
 from services.common.task import Phase, Status
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.api.conftest import KEYS, URL
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
@@ -124,10 +124,10 @@ def test_the_key_refresher_survives_every_kind_of_fault(system: FaultySystem) ->
     try:
         for kind in FaultKind:
             rule = system.inject(kind, Service.SECRETS_MANAGER)
-            until(lambda rule=rule: len(rule.failed) > 2, f"calls have failed: {kind}")  # type: ignore[misc]
+            wait_until(lambda rule=rule: len(rule.failed) > 2, f"calls have failed: {kind}")  # type: ignore[misc]
         system.remove_fault()
         write_keys(system, KEYS)
-        until(lambda: ring.find("alice-1") is not None, "the keys have been read")
+        wait_until(lambda: ring.find("alice-1") is not None, "the keys have been read")
     finally:
         refresher.stop()
 

@@ -55,10 +55,10 @@ class ProxyFaults:
         try:
             response = self.rule.apply(_to_boto_call(call), forward)
         except ConnectionReset as reset:
-            raise fault_proxy.ConnectionBroken from reset
+            raise fault_proxy.ResetConnection from reset
         except ResponseTimeout as timeout:
             self.finished.wait()
-            raise fault_proxy.ConnectionBroken from timeout
+            raise fault_proxy.ResetConnection from timeout
         if isinstance(response, ErrorResponse):
             return Reply(response.status, response.body, {"Content-Type": response.content_type})
         return response

@@ -12,7 +12,7 @@ from services.common.task import Status, Task
 from services.common.task_queue import Message
 from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
-from testbed.waiting import PATIENCE_S, until
+from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
 from tests.conftest import Clock
@@ -176,13 +176,13 @@ def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem, tmp_pa
     try:
         for kind in FaultKind:
             rule = system.inject(kind, Service.SQS)
-            until(lambda rule=rule: len(rule.failed) > 4, f"calls have failed: {kind}")  # type: ignore[misc]
+            wait_until(lambda rule=rule: len(rule.failed) > 4, f"calls have failed: {kind}")  # type: ignore[misc]
         system.remove_fault()
         system.healthy.queue.send("task", request_id="r")
-        until(lambda: len(processed) == 1, "the message has been processed")
+        wait_until(lambda: len(processed) == 1, "the message has been processed")
     finally:
         consumer.stop()
-        loop.join(PATIENCE_S)
+        loop.join(DEFAULT_TIMEOUT_S)
     assert not loop.is_alive()
 
 
@@ -199,10 +199,10 @@ def test_heartbeats_continue_after_every_kind_of_fault(
             for kind in FaultKind:
                 for service in (Service.DYNAMODB, Service.SQS):
                     rule = system.inject(kind, service)
-                    until(lambda rule=rule: bool(rule.failed), f"a call has failed: {kind}")  # type: ignore[misc]
+                    wait_until(lambda rule=rule: bool(rule.failed), f"a call has failed: {kind}")  # type: ignore[misc]
             system.remove_fault()
             later = system.clock.advance(LEASE / 2)
-            until(
+            wait_until(
                 lambda: system.row(task.task_id).lease_until == later + LEASE,
                 "the lease has been extended",
             )

@@ -11,7 +11,7 @@ from services.common.task_queue import Backlog, TaskQueue
 from taskfleet.api_client import Response, Task, is_final
 from testbed.endpoints import LoopbackClients
 from testbed.fleet import Fleet
-from testbed.waiting import until
+from testbed.waiting import wait_until
 
 
 class Flow:
@@ -20,7 +20,7 @@ class Flow:
     def __init__(self, fleet: Fleet, clients: LoopbackClients) -> None:
         self.fleet = fleet
         self.client = fleet.client()
-        self._resources = fleet.deployment.resources
+        self._resources = fleet.provisioned.resources
         self._clients = clients
 
     # ── As the user ───────────────────────────────────────────────────────────────────────────
@@ -43,7 +43,7 @@ class Flow:
             task = self.task(task_id)
             return task if true_of(task) else None
 
-        return until(look, f"{what}: {task_id}")
+        return wait_until(look, f"{what}: {task_id}")
 
     def when_over(self, task_id: str) -> Task:
         return self.when(task_id, is_final, "the task is over")
@@ -95,7 +95,7 @@ class Flow:
         return _all(self._backlog_of(self._resources.dead_letter_queue_url))
 
     def when_queue_is_empty(self) -> None:
-        until(lambda: self.messages() == 0, "no message is left")
+        wait_until(lambda: self.messages() == 0, "no message is left")
 
     def _backlog_of(self, url: str) -> Backlog:
         return TaskQueue(self._clients.sqs, url=url).backlog()

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple, Self
 
 from testbed.endpoints import Endpoints
-from testbed.fault_proxy import AwsCall, ConnectionBroken, Fault, FaultProxy, Reply, no_fault
-from testbed.waiting import PATIENCE_S
+from testbed.fault_proxy import AwsCall, Fault, FaultProxy, Reply, ResetConnection, no_fault
+from testbed.waiting import DEFAULT_TIMEOUT_S
 
 
 class Which(NamedTuple):
@@ -56,7 +56,7 @@ class HeldCall:
         self._proxy.__exit__()
 
     def wait_until_held(self) -> None:
-        assert self._held.wait(PATIENCE_S), f"no {self._which.operation} came"
+        assert self._held.wait(DEFAULT_TIMEOUT_S), f"no {self._which.operation} came"
 
     def let_go(self) -> None:
         self._go_on.set()
@@ -78,6 +78,6 @@ class HeldCall:
 
     def _wait(self) -> None:
         self._held.set()
-        self._go_on.wait(PATIENCE_S)
+        self._go_on.wait(DEFAULT_TIMEOUT_S)
         if self._broken_off:
-            raise ConnectionBroken
+            raise ResetConnection

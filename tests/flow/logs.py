@@ -12,7 +12,7 @@ PRESIGNED = ("X-Amz-Signature", "X-Amz-Credential")
 
 def leaks(fleet: Fleet) -> Sequence[str]:
     """Where a log shows a secret, a presigned URL or the query string of a source."""
-    private = (fleet.deployment.key_secret, SECRET_ACCESS_KEY, TOKEN, *PRESIGNED)
+    private = (fleet.provisioned.key_secret, SECRET_ACCESS_KEY, TOKEN, *PRESIGNED)
     return [
         f"{log.name}:{number} shows {text}"
         for log in sorted(fleet.folder.glob("*.log"))

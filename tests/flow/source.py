@@ -15,7 +15,7 @@ from typing import Self
 from PIL import Image
 
 from local.ports import HOST
-from testbed.waiting import PATIENCE_S
+from testbed.waiting import DEFAULT_TIMEOUT_S
 from tests.worker.fetching.loopback_source import Responder, response_head
 
 TOKEN = "source-query-string-5d1c"
@@ -90,11 +90,11 @@ class Held:
 
     def __call__(self, connection: socket) -> None:
         self._arrived.set()
-        self._go_on.wait(PATIENCE_S)
+        self._go_on.wait(DEFAULT_TIMEOUT_S)
         connection.sendall(self._answer)
 
     def wait_until_asked(self) -> None:
-        assert self._arrived.wait(PATIENCE_S), "nobody fetched the image"
+        assert self._arrived.wait(DEFAULT_TIMEOUT_S), "nobody fetched the image"
 
     def let_go(self) -> None:
         self._go_on.set()

@@ -3,7 +3,7 @@
 import pytest
 
 from taskfleet.api_client import Task
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.flow.conftest import Engine
 from tests.flow.flow import Flow
 from tests.flow.held_call import CLAIM, COMPLETE, DELETE, PUT, HeldCall, Which
@@ -62,10 +62,12 @@ def test_a_frozen_worker_that_wakes_up_after_its_lease_changes_nothing(
     completed = bare.when_over(task_id)
     assert completed["attempt"] == 2
     other.terminate()  # so that what happens from here on is the sleeper's doing
-    assert other.exit_code() == 0
+    assert other.wait_for_exit() == 0
     fetch.let_go()
     sleeper.thaw()
-    until(lambda: "attempt discarded" in sleeper.printed(), "the sleeper has discarded its attempt")
+    wait_until(
+        lambda: "attempt discarded" in sleeper.output(), "the sleeper has discarded its attempt"
+    )
     assert lasting(bare.task(task_id)) == lasting(completed)
     assert is_made_from(SECOND, bare, task_id)
 
@@ -85,8 +87,8 @@ def test_a_completion_that_arrives_after_the_lease_was_lost_changes_nothing(
         assert completed["attempt"] == 2
         late.thaw()
         call.let_go()
-        until(
-            lambda: "attempt discarded" in late.printed(),
+        wait_until(
+            lambda: "attempt discarded" in late.output(),
             "the late worker has discarded its attempt",
         )
     assert len(bare.stored_results(task_id)) == 2
@@ -100,9 +102,9 @@ def test_sigterm_lets_a_task_finish(bare: Flow, source: Source) -> None:
     worker = bare.fleet.start_worker(STOP_TIMEOUT_S="60")
     fetch.wait_until_asked()
     worker.terminate()
-    until(lambda: "worker draining" in worker.printed(), "the worker drains")
+    wait_until(lambda: "worker draining" in worker.output(), "the worker drains")
     fetch.let_go()
-    assert worker.exit_code() == 0
+    assert worker.wait_for_exit() == 0
     task = bare.task(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 1)
     assert bare.messages() == 0
@@ -112,9 +114,9 @@ def test_sigterm_puts_a_task_back_that_cannot_finish(bare: Flow, source: Source)
     task_id = bare.submit(source.url(Held(ok(FIRST)), ok(SECOND)))
     # A lease so long that who had to wait for its end would be noticed.
     worker = bare.fleet.start_worker(STOP_TIMEOUT_S="1", LEASE_S="600")
-    until(lambda: bare.task(task_id)["status"] == "RUNNING", "the task is under way")
+    wait_until(lambda: bare.task(task_id)["status"] == "RUNNING", "the task is under way")
     worker.terminate()
-    assert worker.exit_code() == 0
+    assert worker.wait_for_exit() == 0
     queued = bare.queued()
     assert (queued.visible, queued.in_flight) == (1, 0)
     bare.fleet.start_worker()

@@ -1,7 +1,7 @@
 """The container's health check on workers that do well: idle or busy, they are healthy."""
 
 from testbed.fleet import WorkerProcess
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.flow.flow import Flow
 from tests.flow.source import Held, Source, png
 from tests.worker.fetching.loopback_source import ok
@@ -44,4 +44,4 @@ def wait_for_rounds(worker: WorkerProcess, count: int) -> None:
         seen.add(worker.health_file.read_text())
         return len(seen) > count
 
-    until(all_seen, f"{count} rounds of the poll loop")
+    wait_until(all_seen, f"{count} rounds of the poll loop")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.flow.flow import Flow
 from tests.flow.logs import leaks
 from tests.flow.source import TOKEN, UNAVAILABLE, Source, png
@@ -61,7 +61,7 @@ def test_a_source_that_repeats_the_query_does_not_get_it_into_a_log(
 
 
 def test_what_a_client_puts_in_the_wrong_place_is_in_no_log(steady: Flow, source: Source) -> None:
-    client, key = steady.client, f"local.{steady.fleet.deployment.key_secret}"
+    client, key = steady.client, f"local.{steady.fleet.provisioned.key_secret}"
     body = json.dumps({"inputImageUrl": source.url(ok(png()))}).encode()
     for header in ("X-Request-Id", "X-Api-Key", "Idempotency-Key", "Cookie", "traceparent"):
         client.request("POST", "/tasks", body=body, headers={header: key})
@@ -99,4 +99,4 @@ def lines_when_said(flow: Flow, task_id: str, message: str, *, times: int = 1) -
         lines = [json.loads(line) for line in whole_lines if task_id in line]
         return lines if [line["message"] for line in lines].count(message) == times else []
 
-    return until(said, f"'{message}' was logged: {task_id}")
+    return wait_until(said, f"'{message}' was logged: {task_id}")

@@ -13,7 +13,7 @@ from services.common.clock import utc_now
 from services.common.task_record import from_rfc3339
 from testbed.endpoints import Endpoints
 from testbed.fault_proxy import AwsCall, FaultProxy, Reply
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.flow.conftest import FIRST_CHECK, Engine, flowing
 from tests.flow.flow import Flow
 from tests.flow.held_call import SEND, HeldCall
@@ -87,12 +87,12 @@ def test_a_backlog_is_never_multiplied(engine: Engine, source: Source, tmp_path:
 def when_due(flow: Flow, task_id: str) -> None:
     """Wait until the reconciler may look at the task for the first time."""
     due_at = from_rfc3339(flow.task(task_id)["updatedAt"]) + FIRST_CHECK
-    until(lambda: utc_now() > due_at, "the task is due")
+    wait_until(lambda: utc_now() > due_at, "the task is due")
 
 
 def reconcile(flow: Flow, *, at_once: int = 1) -> None:
     runs = [flow.fleet.start_reconciler() for _ in range(at_once)]
-    assert [run.exit_code() for run in runs] == [0] * at_once
+    assert [run.wait_for_exit() for run in runs] == [0] * at_once
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.endpoints import LoopbackClients
-from testbed.engines.engines import Engines, EnginesMissing
+from testbed.engines.engines import Engines, EnginesNotInstalled
 from testbed.fleet import Fleet, provision
 from tests.soak.aws_faults import AwsFaults
 from tests.soak.chaos import Blow, Chaos
@@ -62,7 +62,7 @@ def main() -> int:
     print(f"seed {options.seed}, {options.tasks} tasks", flush=True)
     try:
         figures, wrong = soak(tasks=options.tasks, seed=options.seed)
-    except EnginesMissing as missing:
+    except EnginesNotInstalled as missing:
         print(missing, file=sys.stderr)
         return 2
     for sentence in wrong:
@@ -158,7 +158,7 @@ def _percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def _reconcile(fleet: Fleet) -> None:
-    fleet.start_reconciler().exit_code()
+    fleet.start_reconciler().wait_for_exit()
 
 
 def _tell(driver: Driver, chaos: Chaos, began: float) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, Self
 
 from testbed.endpoints import Endpoints
-from testbed.fault_proxy import AwsCall, ConnectionBroken, Fault, FaultProxy, Reply, no_fault
+from testbed.fault_proxy import AwsCall, Fault, FaultProxy, Reply, ResetConnection, no_fault
 
 SERVICES: Final = ("dynamodb", "sqs", "s3")
 
@@ -123,6 +123,6 @@ def _fault(kind: str, service: str, slow_s: float) -> Fault:
             forward()
         if kind.startswith("timeout"):
             time.sleep(HANG_S)
-        raise ConnectionBroken
+        raise ResetConnection
 
     return happen

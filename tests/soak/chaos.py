@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from services.common.clock import utc_now
 from testbed.fleet import Fleet, WorkerProcess
-from testbed.waiting import until
+from testbed.waiting import wait_until
 
 
 class Blow(Enum):
@@ -123,13 +123,13 @@ class Chaos:
         self._give_back(worker)
 
     def _see_end(self, worker: WorkerProcess) -> None:
-        code = worker.exit_code(within_s=STOPS_WITHIN_S)
+        code = worker.wait_for_exit(timeout_s=STOPS_WITHIN_S)
         if code != 0:
             self.complaints.append(f"{worker.log.stem} ended with {code} after SIGTERM")
 
     def _take_worker(self) -> WorkerProcess:
         """One that polls: what has just been started has nothing to lose yet."""
-        return until(self._polling_worker, "a worker polls")
+        return wait_until(self._polling_worker, "a worker polls")
 
     def _polling_worker(self) -> WorkerProcess | None:
         self._complain_of_the_dead()

@@ -27,9 +27,9 @@ from local.ports import HOST
 from services.common.task_queue import TaskQueue
 from taskfleet.api_client import ApiClient, Task, is_final
 from testbed.endpoints import LoopbackClients
-from testbed.engines.engines import Engines, EnginesMissing
+from testbed.engines.engines import Engines, EnginesNotInstalled
 from testbed.fleet import Fleet, WorkerProcess, provision
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.soak import serial_image
 
 FOLDER: Final = Path(".local/drain")
@@ -77,7 +77,7 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
         lanes = _drain(options.drains, seed=options.seed)
-    except EnginesMissing as missing:
+    except EnginesNotInstalled as missing:
         print(missing, file=sys.stderr)
         return 2
     waits = [wait for lane in lanes for wait in lane.seconds_to_exit]
@@ -125,7 +125,7 @@ def _drain(drains: int, *, seed: int) -> Sequence[Figures]:
 class _Lane:
     def __init__(self, fleet: Fleet, clients: LoopbackClients, source: str, seed: str) -> None:
         self._fleet = fleet
-        self._queue = TaskQueue(clients.sqs, url=fleet.deployment.resources.task_queue_url)
+        self._queue = TaskQueue(clients.sqs, url=fleet.provisioned.resources.task_queue_url)
         self._source = source
         self._random = random.Random(seed)
         self._task_ids: list[str] = []
@@ -163,12 +163,12 @@ class _Lane:
 
     def _drain_once(self) -> None:
         worker = self._fleet.start_worker()
-        until(lambda: "task claimed" in worker.printed(), "the worker has a task")
+        wait_until(lambda: "task claimed" in worker.output(), "the worker has a task")
         time.sleep(STOPS_WITHIN_S * self._random.random())
         completed_before = _count(worker, "task completed")
         told_at = time.monotonic()
         worker.terminate()
-        code = worker.exit_code()
+        code = worker.wait_for_exit()
         hidden = self._queue.backlog().in_flight
 
         figures = self._figures
@@ -196,11 +196,11 @@ def _end(client: ApiClient, task_id: str) -> Task:
         task: Task = client.get_task(task_id).body
         return task if is_final(task) else None
 
-    return until(look, f"the task is over: {task_id}")
+    return wait_until(look, f"the task is over: {task_id}")
 
 
 def _count(worker: WorkerProcess, message: str) -> int:
-    return worker.printed().count(message)
+    return worker.output().count(message)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from services.common.errors import QueueUnavailable
 from services.common.task_queue import Message, TaskQueue
 from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
-from testbed.waiting import PATIENCE_S, until
+from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.conftest import Cloud
 
 
@@ -26,13 +26,13 @@ class BlockingProcessor:
 
     def __call__(self, message: Message) -> None:
         self.started.append(message)
-        self.proceed.wait(PATIENCE_S)
+        self.proceed.wait(DEFAULT_TIMEOUT_S)
         if self.error is not None:
             raise self.error
         self.queue.delete(message)
 
     def wait_until_started(self, count: int) -> None:
-        until(lambda: len(self.started) == count, f"{count} messages have been started")
+        wait_until(lambda: len(self.started) == count, f"{count} messages have been started")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ class ConsumerThread:
 
     def stop(self) -> None:
         self.consumer.stop()
-        self.thread.join(PATIENCE_S)
+        self.thread.join(DEFAULT_TIMEOUT_S)
         assert not self.thread.is_alive()
 
 
@@ -113,7 +113,7 @@ def test_running_tasks_finish_after_stop_and_no_task_starts(
     running.stop()
     assert not running.consumer.wait_until_idle(0)
     processor.proceed.set()
-    assert running.consumer.wait_until_idle(PATIENCE_S)
+    assert running.consumer.wait_until_idle(DEFAULT_TIMEOUT_S)
     assert len(processor.started) == 2
     assert queue.backlog().visible == 2
 
@@ -149,7 +149,7 @@ def test_a_message_whose_processing_fails_frees_its_slot_and_stays_in_the_queue(
     processor.proceed.set()
     send(queue, 5)
     processor.wait_until_started(5)
-    assert running.consumer.wait_until_idle(PATIENCE_S)
+    assert running.consumer.wait_until_idle(DEFAULT_TIMEOUT_S)
     assert queue.backlog().in_flight == 5
 
 
@@ -180,7 +180,7 @@ def wait_until_touched(health: HealthFile) -> None:
         age_s = health.age_s()
         return age_s is not None and age_s < time.monotonic() - since
 
-    until(is_touched, "the health file has been touched")
+    wait_until(is_touched, "the health file has been touched")
 
 
 def test_an_idle_worker_keeps_touching_its_health_file(
@@ -204,7 +204,7 @@ def test_a_worker_with_a_stuck_task_does_not_touch_its_health_file(
     running = ConsumerThread(make_consumer(queue, processor, health, max_task_s=0))
     send(queue, 2)
     processor.wait_until_started(2)
-    until(lambda: (health.age_s() or 0) > 1.5, "the health file is old")
+    wait_until(lambda: (health.age_s() or 0) > 1.5, "the health file is old")
     processor.proceed.set()
     wait_until_touched(health)
     running.stop()

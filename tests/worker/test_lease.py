@@ -12,7 +12,7 @@ from services.common.task import Status, Task
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, NOW, new_task
 
@@ -183,5 +183,5 @@ def test_a_thread_sends_heartbeats_until_stopped(
     clock.advance(LEASE / 3)
     keeper.start()
     with keeper.hold(claim, message):
-        until(lambda: lease_end(table, claim) != NOW + LEASE, "the lease has been extended")
+        wait_until(lambda: lease_end(table, claim) != NOW + LEASE, "the lease has been extended")
     keeper.stop()

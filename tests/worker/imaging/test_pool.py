@@ -29,7 +29,7 @@ from services.common.errors import (
     NotAnImage,
 )
 from services.worker.imaging import ImagingLimits, ImagingPool, ResultImage, sandbox
-from testbed.waiting import PATIENCE_S, until
+from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.worker.imaging.sample_images import PHOTOGRAPHS, SAMPLES, bombs, file_of, opened
 
 GRAYSCALE = [{"name": "grayscale"}]
@@ -82,7 +82,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield callers
 
 
-def grayscale(pool: ImagingPool, source: Path, timeout_s: float = PATIENCE_S) -> ResultImage:
+def grayscale(pool: ImagingPool, source: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> ResultImage:
     return pool.process(source, GRAYSCALE, None, timeout_s=timeout_s)
 
 
@@ -100,7 +100,7 @@ class SlowSource:
         future = callers.submit(grayscale, pool, self.path)
         self._pipe = self.path.open("wb", buffering=0)
         self._pipe.write(self._content[:20_000])
-        until(self._is_read, "a child has read the first half of the image")
+        wait_until(self._is_read, "a child has read the first half of the image")
         return future
 
     def finish(self) -> None:
@@ -131,7 +131,7 @@ def test_a_photograph_becomes_gray(pool: ImagingPool) -> None:
 
 def test_operations_and_output_reach_the_child(pool: ImagingPool) -> None:
     resize = {"name": "resize", "width": 64}
-    result = pool.process(PHOTOGRAPH, [resize], {"format": "png"}, timeout_s=PATIENCE_S)
+    result = pool.process(PHOTOGRAPH, [resize], {"format": "png"}, timeout_s=DEFAULT_TIMEOUT_S)
     assert (result.content_type, result.width, result.height) == ("image/png", 64, 43)
 
 
@@ -319,4 +319,4 @@ def test_a_child_does_not_outlive_its_parent() -> None:
         assert parent.stdout.readline() == b"started\n"
         [orphan] = children(parent.pid)
         parent.kill()
-    until(lambda: not psutil.pid_exists(orphan), "the child has exited")
+    wait_until(lambda: not psutil.pid_exists(orphan), "the child has exited")
