@@ -19,7 +19,7 @@ from local.embedded_aws import EmbeddedAws, isolated
 from local.ports import HOST
 from services.common.api_key import Scope
 from taskctl.cli import cli
-from testbed.waiting import until
+from testbed.waiting import wait_until
 from tests.api.server.gunicorn_process import gunicorn
 
 pytestmark = [
@@ -77,7 +77,7 @@ def run(command: str, **variables: str) -> Mapping[str, Any]:
         response: Mapping[str, Any] = json.loads(output)
         return None if response.get("status") == HTTPStatus.UNAUTHORIZED else response
 
-    return until(body, "the API accepts the key")
+    return wait_until(body, "the API accepts the key")
 
 
 @pytest.mark.parametrize("scopes", SCOPES, ids=" ".join)
