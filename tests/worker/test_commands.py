@@ -1,18 +1,21 @@
 """The exit codes and the output of the worker image's commands."""
 
+import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from local.embedded_aws import EmbeddedAws, isolated
 from services.common.clock import utc_now
-from services.common.config import ReconcilerConfig, WorkerConfig
+from services.common.config import WorkerConfig
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.__main__ import main
 from services.worker.commands.health import health
-from services.worker.commands.reconcile import reconcile
 from services.worker.health import HealthFile, max_healthy_age_s
 from tests.conftest import Cloud
 from tests.tasks import POLICY, new_task
@@ -20,36 +23,54 @@ from tests.tasks import POLICY, new_task
 RECEIVE_WAIT_S = 20
 
 
-@pytest.fixture
-def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPatch:
-    """The environment of a container."""
-    environment = {
-        **cloud.resources.environment(),
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return monkeypatch
+def reconcile(aws: EmbeddedAws, cloud: Cloud, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, because its log settings are global."""
+    return subprocess.run(
+        [sys.executable, "-m", "services.worker", "reconcile"],
+        env={
+            **isolated(os.environ, endpoint_url=aws.endpoint_url),
+            **cloud.resources.environment(),
+            **changes,
+        },
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
 
 
 def test_reconcile_sends_an_unsent_task_and_exits_with_0(
-    container: pytest.MonkeyPatch, table: TaskTable, queue: TaskQueue
+    embedded_aws: EmbeddedAws, embedded_cloud: Cloud
 ) -> None:
+    resources = embedded_cloud.resources
+    table = TaskTable(
+        embedded_cloud.dynamodb, table=resources.task_table, retention=POLICY.retention
+    )
     now = utc_now()
     due = now - timedelta(milliseconds=1)
     task = table.create(
         new_task(created_at=now, updated_at=now, deadline_at=now + POLICY.deadline, check_at=due)
     )
-    assert reconcile(ReconcilerConfig()) == 0
+    assert reconcile(embedded_aws, embedded_cloud).returncode == 0
+    queue = TaskQueue(embedded_cloud.sqs, url=resources.task_queue_url)
     [message] = queue.receive(limit=10, wait_s=0)
     assert message.task_id == task.task_id
 
 
-def test_reconcile_exits_with_1_after_an_aws_error(container: pytest.MonkeyPatch) -> None:
-    container.setenv("TASK_TABLE", "no-such-table")
-    assert reconcile(ReconcilerConfig()) == 1
+def test_reconcile_exits_with_1_after_an_aws_error(
+    embedded_aws: EmbeddedAws, embedded_cloud: Cloud
+) -> None:
+    finished = reconcile(embedded_aws, embedded_cloud, TASK_TABLE="no-such-table")
+    assert finished.returncode == 1
+    assert "reconciliation failed" in finished.stdout
+
+
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPatch:
+    """The environment of a container."""
+    for name, value in {**cloud.resources.environment(), "AWS_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 import structlog
 
-from local.embedded_aws import EmbeddedAws
 from services.common.errors import QueueUnavailable
 from services.common.task import Phase, Status, Task
 from services.common.task_queue import TaskQueue
@@ -82,23 +79,10 @@ def test_a_task_is_not_checked_before_it_is_due(
     assert cloud.messages()["queue"] == 0
 
 
-@pytest.fixture
-def atomic_cloud(session: boto3.Session) -> Iterator[Cloud]:
-    """For concurrent threads: its table evaluates a condition and writes in one step."""
-    with EmbeddedAws() as aws:
-        yield Cloud(
-            dynamodb=session.client("dynamodb", endpoint_url=aws.endpoint_url),
-            sqs=session.client("sqs", endpoint_url=aws.endpoint_url),
-            s3=session.client("s3", endpoint_url=aws.endpoint_url),
-            secretsmanager=session.client("secretsmanager", endpoint_url=aws.endpoint_url),
-            prefix="concurrent",
-        )
-
-
 def test_concurrent_reconcilers_send_one_message_for_each_task(
-    atomic_cloud: Cloud, clock: Clock
+    embedded_cloud: Cloud, clock: Clock
 ) -> None:
-    cloud, resources = atomic_cloud, atomic_cloud.resources
+    cloud, resources = embedded_cloud, embedded_cloud.resources
     table = TaskTable(cloud.dynamodb, table=resources.task_table, retention=POLICY.retention)
     queue = TaskQueue(cloud.sqs, url=resources.task_queue_url)
     dead_letters = TaskQueue(cloud.sqs, url=resources.dead_letter_queue_url)
