@@ -24,7 +24,7 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image.
         (ok(bomb()), "image_too_large", "pixels"),
         (endless, "source_too_large", "larger than"),
         (drip, "source_timeout", "too long"),
-        (response_head(200, "Content-Length: 999"), "source_unreachable", "broke off"),
+        (response_head(200, "Content-Length: 999"), "source_unreachable", "closed the connection"),
         (UNAVAILABLE, "source_unavailable", "unavailable"),
     ],
     ids=[

@@ -1,4 +1,4 @@
-"""Small images of every kind that the accepted formats have, to be damaged; and the largest."""
+"""Small images with the features of all supported formats, and the largest images allowed."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -73,11 +73,11 @@ LARGEST: Final[dict[Format, str]] = {
     "tiff": "CMYK",
     "bmp": "1",
 }
-"""The mode that takes the most memory, of formats that are quick to write and hold one so large."""
+"""The mode that takes the most memory, for formats that can hold 50 megapixels and encode fast."""
 
 
 def largest() -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Images with as many pixels as are allowed, and the output that they are to get."""
+    """Images with the maximum number of pixels, each with the output to request."""
     side = isqrt(ImagingLimits().max_pixels)
     for file_format, mode in LARGEST.items():
         options = {"compression": "tiff_lzw"} if file_format == "tiff" else {}

@@ -1,7 +1,7 @@
-"""Damaged images, bombs and the largest images allowed, through the whole imaging pool.
+"""Process damaged images, bombs and the largest images in the imaging pool: `make fuzz`.
 
-`make fuzz` prints one JSON object. No image may end a child or hang it; one that does is kept in
-the folder `--keep`, and the exit code is 1. The same seed damages the same images alike.
+Prints one JSON object. The exit code is 1 if an image crashes a child process or makes it hang. The
+folder `--keep` receives such images. The same seed damages the same images in the same way.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from tests.worker.imaging.sample_images import bombs, jpeg_with_scans, png_with_
 
 DEADLINE_S = 60
 BATCH = 500
-"""Images in memory at once."""
+"""Maximum number of images in memory."""
 BOMB_ROUNDS = 3
-"""The quickest of them counts: what else the machine does only makes it slower."""
+"""The fastest round counts, because other load on the machine only makes rounds slower."""
 
 GRAYSCALE = [{"name": "grayscale"}]
 ROTATE = [{"name": "rotate", "degrees": 90}]
-FAILURES_OF_OURS = {ImagingCrashed.code, ImagingTimeout.code}
+FUZZ_FAILURES = {ImagingCrashed.code, ImagingTimeout.code}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Case:
 class Bomb:
     name: str
     bytes_in: int
-    refused_in_s: float
+    rejected_in_s: float
 
 
 @dataclass(frozen=True)
@@ -58,33 +58,33 @@ class Fuzzer:
     seed: int
     keep: Path | None
     outcomes: Counter[str] = field(default_factory=Counter)
-    """``completed`` or the code of the failure."""
+    """``completed`` or the failure code."""
 
-    def damaged_images(self, count: int, *, at_once: int) -> None:
+    def damaged_images(self, count: int, *, concurrency: int) -> None:
         cases = enumerate(_damaged(count, random.Random(self.seed)))
-        with ThreadPoolExecutor(max_workers=at_once) as callers:
+        with ThreadPoolExecutor(max_workers=concurrency) as callers:
             while batch := list(islice(cases, BATCH)):
                 self.outcomes.update(callers.map(lambda numbered: self._outcome(*numbered), batch))
 
     def largest_images(self) -> int:
-        """How many there are; each has to be done."""
-        done = 0
+        """Process the largest images, which must all complete, and return their number."""
+        count = 0
         for content, output in largest():
-            outcome = self._outcome(done, Case(content, ROTATE, output))
+            outcome = self._outcome(count, Case(content, ROTATE, output))
             assert outcome == "completed", outcome
-            done += 1
-        return done
+            count += 1
+        return count
 
     def bombs(self) -> list[Bomb]:
-        """Each has to be refused."""
+        """Process the bombs, which must all be rejected."""
         return [
-            Bomb(name, len(content), min(self._refused_in_s(content) for _ in range(BOMB_ROUNDS)))
+            Bomb(name, len(content), min(self._rejected_in_s(content) for _ in range(BOMB_ROUNDS)))
             for name, content in _bombs()
         ]
 
-    def _refused_in_s(self, content: bytes) -> float:
+    def _rejected_in_s(self, content: bytes) -> float:
         start = time.monotonic()
-        assert self._outcome(0, Case(content, GRAYSCALE)) not in {"completed", *FAILURES_OF_OURS}
+        assert self._outcome(0, Case(content, GRAYSCALE)) not in {"completed", *FUZZ_FAILURES}
         return time.monotonic() - start
 
     def _outcome(self, number: int, case: Case) -> str:
@@ -93,7 +93,7 @@ class Fuzzer:
         try:
             self.pool.process(source, case.operations, case.output, timeout_s=DEADLINE_S)
         except ImageError as error:
-            if error.code in FAILURES_OF_OURS and self.keep:
+            if error.code in FUZZ_FAILURES and self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)
                 (self.keep / f"{self.seed}-{number}").write_bytes(case.content)
                 print(error, *getattr(error, "__notes__", ()), case.operations, file=sys.stderr)
@@ -108,8 +108,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="folder for images that end or hang a child")
-    parser.add_argument("--largest", action="store_true", help="also those just below the caps")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for images that crash a child process or make it hang"
+    )
+    parser.add_argument(
+        "--largest", action="store_true", help="also process the largest images allowed"
+    )
     arguments = parser.parse_args(argv)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -118,9 +122,9 @@ def main(argv: list[str]) -> int:
     ):
         fuzzer = Fuzzer(pool, Path(folder), arguments.seed, arguments.keep)
         bombs = fuzzer.bombs()
-        fuzzer.damaged_images(arguments.images, at_once=2 * arguments.processes)
+        fuzzer.damaged_images(arguments.images, concurrency=2 * arguments.processes)
         largest_tried = fuzzer.largest_images() if arguments.largest else 0
-    worst = max(bombs, key=lambda bomb: bomb.refused_in_s)
+    worst = max(bombs, key=lambda bomb: bomb.rejected_in_s)
     outcomes = fuzzer.outcomes
     figures = {
         "malformed_images_tried": arguments.images,
@@ -133,17 +137,17 @@ def main(argv: list[str]) -> int:
         "bombs_tried": len(bombs),
         "worst_bomb": worst.name,
         "worst_bomb_bytes_in": worst.bytes_in,
-        "worst_bomb_refused_in_ms": round(worst.refused_in_s * 1000, 1),
+        "worst_bomb_refused_in_ms": round(worst.rejected_in_s * 1000, 1),
     }
     print(json.dumps(figures))
-    return 1 if FAILURES_OF_OURS & outcomes.keys() else 0
+    return 1 if FUZZ_FAILURES & outcomes.keys() else 0
 
 
 def _damaged(count: int, chance: random.Random) -> Iterator[Case]:
-    whole = corpus()
+    images = corpus()
     for _ in range(count):
         output = {"format": chance.choice(FORMATS)} if chance.random() < 0.3 else None
-        yield Case(mutated(chance.choice(whole), chance), _operations(chance), output)
+        yield Case(mutated(chance.choice(images), chance), _operations(chance), output)
 
 
 def _operations(chance: random.Random) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The most memory that any child process of this one has held."""
+"""The peak memory of the child processes of this process."""
 
 import threading
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ INTERVAL_S = 0.02
 
 
 class PeakMemory:
-    """Reads the kernel's own high-water marks (``VmHWM``), while the children live.
+    """Reads the kernel's peak (``VmHWM``) of each child while the child lives.
 
-    What it reports of children that have ended will not do: a process that was started by vfork has
-    its parent's peak in it.
+    The peak that the kernel reports of an exited child is useless: after vfork, it includes the
+    parent's.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
         self._own_command = Path("/proc/self/cmdline").read_bytes()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         for child in psutil.Process().children():
             try:
                 process = Path(f"/proc/{child.pid}")
                 if (process / "cmdline").read_bytes() == self._own_command:
-                    continue  # still in this one's memory: vfork has begun, exec is to come
+                    continue  # between vfork and exec, it shares this process's memory
                 status = (process / "status").read_text()
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended
+                continue  # it has exited
             for line in status.splitlines():
                 if line.startswith("VmHWM:"):
                     self.bytes = max(self.bytes, int(line.split()[1]) * 1024)
@@ -37,17 +37,17 @@ class PeakMemory:
 
 @contextmanager
 def peak_memory_of_children() -> Iterator[PeakMemory]:
-    """Look again and again for as long as the ``with`` lasts."""
-    peak, over = PeakMemory(), threading.Event()
+    """Sample the peak memory during the ``with`` block."""
+    peak, stop = PeakMemory(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(INTERVAL_S):
-            peak.look()
+        while not stop.wait(INTERVAL_S):
+            peak.sample()
 
-    watching = threading.Thread(target=watch)
-    watching.start()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     try:
         yield peak
     finally:
-        over.set()
-        watching.join()
+        stop.set()
+        watcher.join()

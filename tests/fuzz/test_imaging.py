@@ -1,4 +1,4 @@
-"""A short run of the fuzz target, so that it works when a long one is wanted."""
+"""A short run of `make fuzz`."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.imaging import main
 
 
-def test_damaged_images_end_no_child(capfd: pytest.CaptureFixture[str]) -> None:
+def test_damaged_images_crash_no_child_process(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--images", "300", "--seed", "7"]) == 0
     figures = json.loads(capfd.readouterr().out)
     assert figures["malformed_images_tried"] == sum(figures["outcomes"].values()) == 300

@@ -1,7 +1,8 @@
-"""Attack everything once more, and make the figures that docs/security.md shows: `make security`.
+"""Attack the fetcher, the imaging pool and the API: `make security`.
 
-Prints a table and one JSON object, and writes that to `--results`. The exit code is 1 when one of
-the figures that have to be 0 is not. The same seed and lengths try the same things.
+Prints a table and one JSON object, and writes the object to `--results`. docs/security.md shows its
+figures. The exit code is 1 if a figure that must be 0 is not. The same seed and counts repeat the
+same attacks.
 """
 
 import argparse
@@ -25,11 +26,15 @@ from tests.security.addresses import try_addresses
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.security", description=__doc__)
-    parser.add_argument("--wrapped", type=int, default=1_000, help="addresses at random")
-    parser.add_argument("--images", type=int, default=20_000, help="damaged images")
-    parser.add_argument("--examples", type=int, default=400, help="requests a route and kind")
+    parser.add_argument(
+        "--wrapped", type=int, default=1_000, help="number of random private addresses"
+    )
+    parser.add_argument("--images", type=int, default=20_000, help="number of damaged images")
+    parser.add_argument(
+        "--examples", type=int, default=400, help="number of requests per route and kind"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, help="where to write the figures")
+    parser.add_argument("--results", type=Path, help="file for the figures")
     arguments = parser.parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     figures = {
@@ -48,40 +53,40 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _addresses(*, wrapped: int, seed: int) -> Mapping[str, Any]:
-    found = try_addresses(wrapped=wrapped, seed=seed)
-    _complain(found.reached + found.public_refused)
+    figures = try_addresses(wrapped=wrapped, seed=seed)
+    _print_breaches(figures.reached + figures.public_refused)
     return {
-        "address_forms_tried": found.tried,
-        "address_forms_reached": len(found.reached),
-        "public_forms_tried": found.public_tried,
-        "public_forms_refused": len(found.public_refused),
+        "address_forms_tried": figures.tried,
+        "address_forms_reached": len(figures.reached),
+        "public_forms_tried": figures.public_tried,
+        "public_forms_refused": len(figures.public_refused),
     }
 
 
 def _images(*, count: int, seed: int) -> Mapping[str, Any]:
-    """In a process of its own, whose children are imaging children and nothing else."""
-    lengths = ("--images", str(count), "--seed", str(seed), "--largest")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.imaging", *lengths, "--keep", ".local/fuzz"],
+    """Run in a process of its own, whose only children are those of the imaging pool."""
+    options = ("--images", str(count), "--seed", str(seed), "--largest")
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.imaging", *options, "--keep", ".local/fuzz"],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
     )
-    figures: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    figures: Mapping[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return figures
 
 
 def _requests(*, examples: int) -> Mapping[str, Any]:
     with cloud_in_memory(new_session()) as cloud:
         found = conformance(build_api(cloud, Clock()), cloud, examples=examples)
-    _complain(found.failures)
+    _print_breaches(found.failures)
     return {
         "schemathesis_cases": found.statuses.total(),
         "schemathesis_failures": len(found.failures),
     }
 
 
-def _complain(breaches: Sequence[str]) -> None:
+def _print_breaches(breaches: Sequence[str]) -> None:
     for breach in breaches:
         print(breach, file=sys.stderr)
 

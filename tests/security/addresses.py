@@ -1,6 +1,7 @@
-"""Every way of writing an address, tried on the guarded fetch: where would it have connected?
+"""All notations of addresses, tried on the guarded fetcher to see where it would connect.
 
-Nothing is connected to but a server of ours on loopback, which redirects to the form that is tried.
+The fetcher connects only to a redirecting server on loopback. All other connections are recorded
+and refused.
 """
 
 import io
@@ -19,28 +20,28 @@ from services.worker.fetching.addresses import IPAddress, IPNetwork
 from services.worker.fetching.connection import connect_tcp
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 from tests.worker.fetching.address_forms import (
+    BLOCKED_ADDRESSES,
     EMBEDDINGS,
     HOSTILE_HOSTS,
     HOSTILE_URLS,
     NOT_PUBLIC,
     PERMITTED_ADDRESSES,
     PUBLIC_URLS,
-    REFUSED_ADDRESSES,
-    words,
+    forms_of,
 )
 from tests.worker.fetching.loopback_source import redirect, serving
 
 REDIRECTOR = ip_address("127.66.0.1")
-"""Where our own server is: an address on loopback that is among no forms."""
-INSIDE, OUTSIDE = ip_address("127.0.0.1"), ip_address("93.184.216.34")
-REDIRECTORS_NETWORK = ip_network(f"{REDIRECTOR}/32")
-NAMED = "http://photos.example/"
-TLS = ssl.create_default_context()  # which takes 50 ms
+"""The address of the redirecting server, which is none of the tried ones."""
+PRIVATE, PUBLIC = ip_address("127.0.0.1"), ip_address("93.184.216.34")
+REDIRECTOR_NETWORK = ip_network(f"{REDIRECTOR}/32")
+NAMED_URL = "http://photos.example/"
+TLS = ssl.create_default_context()  # shared, because creating it takes 50 ms
 
 
 @dataclass
 class AddressFigures:
-    """How many forms were tried, and those that were let through or refused by mistake."""
+    """How many forms were tried, which private ones were reached, which public ones refused."""
 
     tried: int = 0
     reached: list[str] = field(default_factory=list)
@@ -48,108 +49,112 @@ class AddressFigures:
     public_refused: list[str] = field(default_factory=list)
 
 
-class Connections:
-    """Where a fetch wanted to connect to, which it is told is down."""
+class ConnectionRecorder:
+    """Records the addresses that a fetch connects to, and refuses the connections."""
 
     def __init__(self) -> None:
-        self.wanted: list[IPAddress] = []
+        self.addresses: list[IPAddress] = []
 
     def __call__(self, address: IPAddress, port: int, timeout_s: float) -> socket.socket:
         if address == REDIRECTOR:
             return connect_tcp(address, port, timeout_s)
-        self.wanted.append(address)
+        self.addresses.append(address)
         raise ConnectionRefusedError
 
 
 def try_addresses(
-    *, wrapped: int, seed: int, networks: Sequence[IPNetwork] = (REDIRECTORS_NETWORK,)
+    *, wrapped: int, seed: int, networks: Sequence[IPNetwork] = (REDIRECTOR_NETWORK,)
 ) -> AddressFigures:
-    """All forms of the tests, and `wrapped` addresses at random that are not public, in every
-    wrapping that IPv6 has for IPv4. `networks` are allowed although they are not public."""
-    found = AddressFigures()
-    wanted = partial(_wanted, networks)
-    wanted_after_redirect = partial(_wanted_after_redirect, networks)
-    for url, answer in _hostile(wrapped, random.Random(seed)):
-        found.tried += 1
-        if wanted(url, answer):
-            found.reached.append(f"{url} ({answer})")
+    """Try all forms of the tests, and `wrapped` random private IPv4 addresses in each embedding.
+
+    `networks` are allowed although they are not public.
+    """
+    figures = AddressFigures()
+    connections = partial(_connections, networks)
+    connections_after_redirect = partial(_connections_after_redirect, networks)
+    for url, resolved in _hostile(wrapped, random.Random(seed)):
+        figures.tried += 1
+        if connections(url, resolved):
+            figures.reached.append(f"{url} ({resolved})")
     for url in _hostile_urls():
-        found.tried += 1
-        if wanted_after_redirect(url, INSIDE):
-            found.reached.append(f"redirect to {url}")
-    for url, answer in _public():
-        found.public_tried += 1
-        if wanted(url, answer) != [answer]:
-            found.public_refused.append(f"{url} ({answer})")
+        figures.tried += 1
+        if connections_after_redirect(url, PRIVATE):
+            figures.reached.append(f"redirect to {url}")
+    for url, address in _public():
+        figures.public_tried += 1
+        if connections(url, address) != [address]:
+            figures.public_refused.append(f"{url} ({address})")
         if not url.isascii():
-            continue  # no form for a header (RFC 9110 §10.2.2)
-        found.public_tried += 1
-        if wanted_after_redirect(url, answer) != [answer]:
-            found.public_refused.append(f"redirect to {url} ({answer})")
-    return found
+            continue  # a Location header must be ASCII (RFC 9110 §10.2.2)
+        figures.public_tried += 1
+        if connections_after_redirect(url, address) != [address]:
+            figures.public_refused.append(f"redirect to {url} ({address})")
+    return figures
 
 
 def _hostile(wrapped: int, chance: random.Random) -> Iterator[tuple[str, IPAddress]]:
-    """URLs, and what a name in them resolves to."""
+    """URLs, each with the address that its host name resolves to."""
     for url in _hostile_urls():
-        yield url, INSIDE
-    for text in words(REFUSED_ADDRESSES):
-        yield NAMED, ip_address(text)
+        yield url, PRIVATE
+    for text in forms_of(BLOCKED_ADDRESSES):
+        yield NAMED_URL, ip_address(text)
     for _ in range(wrapped):
         network = chance.choice(NOT_PUBLIC)
         ipv4 = int(network[chance.randrange(network.num_addresses)])
         for embed in EMBEDDINGS.values():
             address = IPv6Address(embed(ipv4))
-            yield NAMED, address
-            yield _url_of(str(address)), INSIDE
+            yield NAMED_URL, address
+            yield _url_of(str(address)), PRIVATE
 
 
 def _hostile_urls() -> Iterator[str]:
     yield from HOSTILE_URLS
-    for host in words(HOSTILE_HOSTS):
+    for host in forms_of(HOSTILE_HOSTS):
         yield f"http://{host}/"
-    for address in words(REFUSED_ADDRESSES):
+    for address in forms_of(BLOCKED_ADDRESSES):
         yield _url_of(address)
 
 
 def _public() -> Iterator[tuple[str, IPAddress]]:
-    """URLs, and the address that has to be connected to."""
-    for text in words(PERMITTED_ADDRESSES):
+    """URLs, each with the address that must be connected to."""
+    for text in forms_of(PERMITTED_ADDRESSES):
         yield _url_of(text), ip_address(text)
-        yield NAMED, ip_address(text)
+        yield NAMED_URL, ip_address(text)
     for url in PUBLIC_URLS:
-        yield url, SourceUrl.parse(url).address or OUTSIDE
+        yield url, SourceUrl.parse(url).address or PUBLIC
 
 
 def _url_of(address: str) -> str:
     return f"http://[{address}]/" if ":" in address else f"http://{address}/"
 
 
-def _wanted(networks: Sequence[IPNetwork], url: str, answer: IPAddress) -> Sequence[IPAddress]:
-    """Where a fetch connects to, when a name in `url` resolves to `answer`."""
-    connections = Connections()
+def _connections(
+    networks: Sequence[IPNetwork], url: str, resolved: IPAddress
+) -> Sequence[IPAddress]:
+    """The addresses that a fetch connects to, if a name in `url` resolves to `resolved`."""
+    recorder = ConnectionRecorder()
     fetcher = GuardedFetcher(
-        policy=_policy(networks), resolve=lambda _: [answer], connect=connections, tls=TLS
+        policy=_policy(networks), resolve=lambda _: [resolved], connect=recorder, tls=TLS
     )
     with suppress(SourceError):
         fetcher.fetch(url, into=io.BytesIO(), timeout_s=20)
-    return connections.wanted
+    return recorder.addresses
 
 
-def _wanted_after_redirect(
-    networks: Sequence[IPNetwork], url: str, answer: IPAddress
+def _connections_after_redirect(
+    networks: Sequence[IPNetwork], url: str, resolved: IPAddress
 ) -> Sequence[IPAddress]:
-    connections = Connections()
+    recorder = ConnectionRecorder()
     with serving(redirect(url), host=str(REDIRECTOR)) as source:
         fetcher = GuardedFetcher(
             policy=_policy(networks, source.port),
-            resolve=lambda _: [answer],
-            connect=connections,
+            resolve=lambda _: [resolved],
+            connect=recorder,
             tls=TLS,
         )
         with suppress(SourceError):
             fetcher.fetch(source.url(host=str(REDIRECTOR)), into=io.BytesIO(), timeout_s=20)
-    return connections.wanted
+    return recorder.addresses
 
 
 def _policy(networks: Sequence[IPNetwork], *redirector_ports: int) -> FetchPolicy:

@@ -1,22 +1,22 @@
-"""A short run of what `make security` does with addresses, and that it would notice."""
+"""A short run of the addresses of `make security`, and proof that it detects a hole."""
 
 from ipaddress import ip_network
 
-from tests.security.addresses import REDIRECTORS_NETWORK, try_addresses
+from tests.security.addresses import REDIRECTOR_NETWORK, try_addresses
 
 
-def test_no_form_is_reached_and_no_public_one_refused() -> None:
-    found = try_addresses(wrapped=10, seed=7)
+def test_no_private_address_is_reached_and_no_public_one_is_refused() -> None:
+    figures = try_addresses(wrapped=10, seed=7)
 
-    assert found.tried > 800
-    assert found.public_tried > 200
-    assert found.reached == found.public_refused == []
+    assert figures.tried > 800
+    assert figures.public_tried > 200
+    assert figures.reached == figures.public_refused == []
 
 
-def test_an_address_that_is_let_through_would_be_noticed() -> None:
+def test_a_permitted_private_address_is_reported() -> None:
     hole = ip_network("169.254.170.0/24")
-    found = try_addresses(wrapped=0, seed=7, networks=(REDIRECTORS_NETWORK, hole))
+    figures = try_addresses(wrapped=0, seed=7, networks=(REDIRECTOR_NETWORK, hole))
 
-    assert "http://169.254.170.2/ (127.0.0.1)" in found.reached
-    assert "http://photos.example/ (169.254.170.2)" in found.reached
-    assert "redirect to http://169.254.170.2/" in found.reached
+    assert "http://169.254.170.2/ (127.0.0.1)" in figures.reached
+    assert "http://photos.example/ (169.254.170.2)" in figures.reached
+    assert "redirect to http://169.254.170.2/" in figures.reached

@@ -1,4 +1,4 @@
-"""The bills of materials: valid CycloneDX, and exactly what the images install."""
+"""The SBOMs are valid CycloneDX and list exactly what the images install."""
 
 import json
 import re
@@ -21,27 +21,25 @@ services = pytest.mark.parametrize("service", SERVICES)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sbom")
     make = shutil.which("make") or "make"
-    set_up_already = ("--old-file", ".venv/.synced")
-    subprocess.run([make, *set_up_already, "sbom", f"SBOM_FOLDER={folder}"], cwd=ROOT, check=True)
+    skip_sync = ("--old-file", ".venv/.synced")
+    subprocess.run([make, *skip_sync, "sbom", f"SBOM_FOLDER={folder}"], cwd=ROOT, check=True)
     return folder
 
 
 def components(folder: Path, service: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((folder / f"{service}.cdx.json").read_text())[
-        "components"
-    ]
-    return found
+    sbom: dict[str, list[dict[str, Any]]] = json.loads((folder / f"{service}.cdx.json").read_text())
+    return sbom["components"]
 
 
 @services
-def test_it_is_valid(folder: Path, service: str) -> None:
+def test_the_sbom_is_valid(folder: Path, service: str) -> None:
     text = (folder / f"{service}.cdx.json").read_text()
 
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
 
 
 @services
-def test_it_lists_what_the_image_installs(folder: Path, service: str) -> None:
+def test_the_sbom_lists_exactly_what_the_image_installs(folder: Path, service: str) -> None:
     requirements = (ROOT / "services" / service / "requirements.txt").read_text()
     installed = set(re.findall(r"^(\S+)==(\S+)", requirements, re.MULTILINE))
 
@@ -49,7 +47,7 @@ def test_it_lists_what_the_image_installs(folder: Path, service: str) -> None:
 
 
 @services
-def test_every_component_can_be_looked_up_and_recognised(folder: Path, service: str) -> None:
+def test_every_component_has_a_package_url_and_hashes(folder: Path, service: str) -> None:
     for component in components(folder, service):
         assert component["purl"] == f"pkg:pypi/{component['name']}@{component['version']}"
         hashes = [

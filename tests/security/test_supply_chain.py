@@ -1,4 +1,4 @@
-"""Everything that is downloaded is what it was when it was chosen: each by its hash."""
+"""Every download is pinned by its hash."""
 
 import json
 import re
@@ -7,14 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_uv_itself_is_installed_by_hash() -> None:
+def test_uv_is_pinned_by_hash() -> None:
     requirements = (ROOT / "make/uv.txt").read_text()
 
     assert re.search(r"^uv==\S+ \\\n    --hash=sha256:", requirements, re.MULTILINE)
     assert "--require-hashes --requirement make/uv.txt" in (ROOT / "Makefile").read_text()
 
 
-def test_every_package_of_the_lock_has_hashes_and_comes_from_pypi() -> None:
+def test_every_locked_package_has_hashes_and_comes_from_pypi() -> None:
     packages = (ROOT / "uv.lock").read_text().split("[[package]]")[1:]
     sources = {re.findall(r"^source = (.*)$", package, re.MULTILINE)[0] for package in packages}
     files = [
@@ -28,7 +28,7 @@ def test_every_package_of_the_lock_has_hashes_and_comes_from_pypi() -> None:
     assert all('hash = "sha256:' in line for line in files)
 
 
-def test_the_cdk_command_line_is_installed_by_hash() -> None:
+def test_the_cdk_cli_is_pinned_by_hash() -> None:
     packages = json.loads((ROOT / "cdk/cli/package-lock.json").read_text())["packages"]
 
     assert all(

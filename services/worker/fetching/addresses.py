@@ -1,8 +1,8 @@
-"""Which IP addresses a stranger's URL may lead us to. Pure: no name is looked up here.
+"""The IP addresses that an untrusted URL may lead to. This module looks up no names.
 
-The table is ssrfguard's, made from IANA's special-purpose registries; it also unwraps
-IPv4-mapped and IPv4-compatible addresses, NAT64, 6to4 and Teredo, because the question is not
-whether an address is routable but where its packets end up. Added here is what it lets through.
+The table is ssrfguard's, which follows IANA's special-purpose registries. It also unwraps
+IPv4-mapped and IPv4-compatible addresses, NAT64, 6to4 and Teredo, because packets to such an
+address may end up at the IPv4 address inside it. This module blocks what ssrfguard still permits.
 """
 
 from dataclasses import dataclass
@@ -14,38 +14,38 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 _OUR_BLOCKS = (
-    # IANA has given out global unicast addresses from 2000::/3 only, so everything else that no
-    # more specific row decides is refused: SIIT's ::ffff:0:a.b.c.d (RFC 2765) among the rest.
+    # IANA allocates global unicast addresses from 2000::/3 only. All others are blocked unless a
+    # more specific row permits them. This includes SIIT's ::ffff:0:a.b.c.d (RFC 2765).
     Block(IPv6Network("::/0"), "Not global unicast", "RFC 4291", Reach.DENIED),
     Block(IPv6Network("2000::/3"), "Global unicast", "RFC 4291", Reach.PERMITTED),
-    # A public address that answers from inside: Azure's host, to any virtual machine on it.
+    # A public address that leads inside: virtual machines on Azure reach their host by it.
     Block(IPv4Network("168.63.129.16/32"), "Azure WireServer", "Microsoft", Reach.DENIED),
 )
 
 _TABLE = AddressTable(
     (
-        # The registries' exceptions are services of the network one is in (PCP and TURN anycast)
-        # or identifiers (ORCHIDv2, DETs). No image is served there, so the block around decides.
+        # The registries' exceptions are services of the local network (PCP and TURN anycast) or
+        # identifiers (ORCHIDv2, DETs). They serve no images, so the surrounding block applies.
         *(block for block in DEFAULT_DENIED.blocks if block.reach is not Reach.PERMITTED),
         *_OUR_BLOCKS,
     )
 )
 
 _ISATAP_INTERFACE = 0x0000_5EFE
-"""RFC 5214 §6.1: the upper half of the interface identifier, under any prefix; the lower half is
+"""The upper half of the interface identifier under any prefix (RFC 5214 §6.1). The lower half is
 the IPv4 address."""
 _UNIVERSAL_BIT = 0x0200_0000
-"""Set in it when that IPv4 address is held to be globally unique."""
+"""Set in the upper half if the IPv4 address is globally unique."""
 
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Public addresses, and those of ``allowed_networks``, which only local tools fill."""
+    """Permits public addresses and ``allowed_networks``, which only local tools set."""
 
     allowed_networks: tuple[IPNetwork, ...] = ()
 
     def permits(self, address: IPAddress) -> bool:
-        """Whether a connection to the address may be opened."""
+        """Whether a fetch may connect to the address."""
         return any(address in network for network in self.allowed_networks) or _is_public(address)
 
 

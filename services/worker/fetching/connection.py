@@ -1,9 +1,9 @@
-"""Connections to where a stranger's URL points: checked, pinned and bounded.
+"""Connections to the host of an untrusted URL, with checked addresses and bounded responses.
 
-The name is looked up once and every answer has to be permitted. The socket then connects to one
-of the very addresses that were checked, and its real peer is compared once it is up. A
-connection serves a single exchange and cannot reconnect, so no request ever travels on a socket
-that was checked for another. No proxy, cookie or netrc file is consulted.
+The name is looked up once, and all of its addresses must be permitted. The socket connects to one
+of the checked addresses, and its actual peer is compared with that address. A connection serves one
+request and cannot reconnect, so no request uses a socket that was checked for another one. Proxies,
+cookies and netrc files are ignored.
 """
 
 import io
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 Connect = Callable[[IPAddress, int, float], socket.socket]
-"""A TCP connection to an address and port within so many seconds, or OSError."""
+"""Opens a TCP connection to an address and a port within a timeout in seconds. Raises OSError."""
 
-MAX_ATTEMPTS = 4
-"""Addresses of one name that are tried: enough for a second protocol family and a dead host."""
+MAX_ADDRESSES = 4
+"""How many addresses of a name are tried: enough for two protocol families and a dead host."""
 
 
 class ConnectionNotAllowed(Exception):
-    """The policy forbids the port or the address. The message is a sentence for a person."""
+    """The policy forbids the port or the address. The message is a sentence for the client."""
 
 
-class AnswerTooLarge(Exception):
-    """The other side sent more bytes, headers and framing included, than it may."""
+class ResponseTooLarge(Exception):
+    """The server sent more bytes than allowed, including headers and framing."""
 
 
 def connect_tcp(address: IPAddress, port: int, timeout_s: float) -> socket.socket:
-    """Open a socket as the system does it."""
+    """Open a plain TCP connection."""
     return socket.create_connection((str(address), port), timeout=timeout_s)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedConnector:
-    """Opens connections that the policy permits; shared by threads, as it keeps no state."""
+    """Opens connections that the policy permits. Stateless, so threads may share it."""
 
     addresses: AddressPolicy
     ports: Sequence[int]
@@ -56,69 +56,69 @@ class GuardedConnector:
     tls: ssl.SSLContext
 
     def open(
-        self, url: SourceUrl, *, deadline: Deadline, max_answer_bytes: int
+        self, url: SourceUrl, *, deadline: Deadline, max_response_bytes: int
     ) -> "GuardedConnection":
-        """A connection for one exchange, which the deadline and the byte limit keep bounding.
+        """Open a connection for one request. The deadline and the byte limit also bound its use.
 
         Raises ConnectionNotAllowed, TimeoutError, ssl.SSLError, socket.gaierror or another
-        OSError. What the connection raises later is HTTPException, AnswerTooLarge or OSError.
+        OSError. The connection itself raises HTTPException, ResponseTooLarge or OSError.
         """
         if url.port not in self.ports:
             allowed = ", ".join(map(str, self.ports))
-            raise ConnectionNotAllowed(f"The URL's port is not allowed; allowed are: {allowed}.")
+            raise ConnectionNotAllowed(
+                f"The URL's port is not allowed. The allowed ports are: {allowed}."
+            )
         addresses = self._permitted_addresses(url, deadline)
-        with ExitStack() as unless_opened:
-            sock = unless_opened.enter_context(self._connect_to_one(addresses, url.port, deadline))
+        with ExitStack() as on_error:
+            sock = on_error.enter_context(self._connect_to_any(addresses, url.port, deadline))
             if url.scheme == "https":
-                sock.settimeout(deadline.remaining_s())  # bounds the handshake as a whole
-                sock = unless_opened.enter_context(
-                    self.tls.wrap_socket(sock, server_hostname=url.host)
-                )
-            unless_opened.pop_all()
-        return GuardedConnection(url, BoundedSocket(sock, deadline, max_answer_bytes))
+                sock.settimeout(deadline.remaining_s())  # applies to the whole handshake
+                sock = on_error.enter_context(self.tls.wrap_socket(sock, server_hostname=url.host))
+            on_error.pop_all()
+        return GuardedConnection(url, BoundedSocket(sock, deadline, max_response_bytes))
 
     def _permitted_addresses(self, url: SourceUrl, deadline: Deadline) -> Sequence[IPAddress]:
         if url.address is not None:
             addresses: Sequence[IPAddress] = (url.address,)
         else:
             addresses = look_up(url.host, resolve=self.resolve, deadline=deadline)
-        # A name with public and private addresses is an attempt at rebinding or a mistake.
+        # A name with public and private addresses is a DNS rebinding attack or a mistake.
         if not all(map(self.addresses.permits, addresses)):
             raise ConnectionNotAllowed("The URL leads to an address that is not public.")
         return addresses
 
-    def _connect_to_one(
+    def _connect_to_any(
         self, addresses: Sequence[IPAddress], port: int, deadline: Deadline
     ) -> socket.socket:
-        failure = OSError("The name has no address.")
-        attempts = addresses[:MAX_ATTEMPTS]
-        for already_tried, address in enumerate(attempts):
-            share_s = deadline.remaining_s() / (len(attempts) - already_tried)
+        last_error = OSError("The name has no address.")
+        candidates = addresses[:MAX_ADDRESSES]
+        for already_tried, address in enumerate(candidates):
+            timeout_s = deadline.remaining_s() / (len(candidates) - already_tried)
             try:
-                return self._connect_to(address, port, share_s)
+                return self._connect_to(address, port, timeout_s)
             except OSError as error:
-                failure = error
-        raise failure
+                last_error = error
+        raise last_error
 
     def _connect_to(self, address: IPAddress, port: int, timeout_s: float) -> socket.socket:
-        with ExitStack() as unless_verified:
-            sock = unless_verified.enter_context(self.connect(address, port, timeout_s))
+        with ExitStack() as on_error:
+            sock = on_error.enter_context(self.connect(address, port, timeout_s))
             _verify_peer(sock, address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            unless_verified.pop_all()
+            on_error.pop_all()
         return sock
 
 
 def _verify_peer(sock: socket.socket, address: IPAddress) -> None:
-    """What lies between us and the network may redirect a connection; believe the socket."""
+    """Compare the peer with the checked address, in case something redirects connections."""
     if ip_address(sock.getpeername()[0]) != address:
-        raise ConnectionNotAllowed("The connection led to another address than the one checked.")
+        raise ConnectionNotAllowed("The connection leads to another address than the checked one.")
 
 
 class _FinalResponse(HTTPResponse):
-    """Passes over all interim answers, 103 (Early Hints) for instance.
+    """Skips all interim responses, such as 103 (Early Hints).
 
-    RFC 9110 §15.2 asks for it; http.client by itself knows only 100.
+    RFC 9110 §15.2 requires this, but http.client skips only 100.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -130,21 +130,21 @@ class _FinalResponse(HTTPResponse):
 
 
 class GuardedConnection(HTTPConnection):
-    """HTTP on a socket that was checked. Once that is closed, it does not open another."""
+    """HTTP on a checked socket. It does not reconnect after the socket is closed."""
 
     auto_open = 0
     response_class = _FinalResponse
 
     def __init__(self, url: SourceUrl, sock: "BoundedSocket") -> None:
         super().__init__(url.host, url.port)
-        self.default_port = DEFAULT_PORTS[url.scheme]  # which the Host header leaves out
+        self.default_port = DEFAULT_PORTS[url.scheme]  # omitted in the Host header
         self.sock = cast("socket.socket", sock)
 
 
 class BoundedSocket:
-    """What http.client needs of a socket, with a deadline for all of it and not for each read.
+    """The part of a socket that http.client uses, with one deadline for all reads and writes.
 
-    A timeout per read never ends a peer that sends one byte a second.
+    A timeout for each read would never stop a peer that sends one byte per second.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline, max_received_bytes: int) -> None:
@@ -170,8 +170,8 @@ class _BoundedReader(io.RawIOBase):
         super().__init__()
         self._sock = sock
         self._deadline = deadline
-        self._bytes_left = max_bytes
-        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed
+        self._remaining_bytes = max_bytes
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until closed itself
 
     def readable(self) -> bool:
         return True
@@ -179,9 +179,9 @@ class _BoundedReader(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
         self._sock.settimeout(self._deadline.remaining_s())
         received = self._raw.readinto(buffer)
-        self._bytes_left -= received or 0
-        if self._bytes_left < 0:
-            raise AnswerTooLarge
+        self._remaining_bytes -= received or 0
+        if self._remaining_bytes < 0:
+            raise ResponseTooLarge
         return received
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Fetching an image from where a stranger's URL points, safely and in bounded time and space."""
+"""Fetching an image from an untrusted URL, within limits on addresses, time and size."""
 
 import socket
 import ssl
@@ -28,11 +28,11 @@ from services.common.errors import (
 from services.common.source_url import SourceUrl
 from services.worker.fetching.addresses import AddressPolicy, IPNetwork
 from services.worker.fetching.connection import (
-    AnswerTooLarge,
     Connect,
     ConnectionNotAllowed,
     GuardedConnection,
     GuardedConnector,
+    ResponseTooLarge,
     connect_tcp,
 )
 from services.worker.fetching.deadline import Deadline
@@ -44,33 +44,33 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
-"""All that a source learns of us, beside the Host header."""
+"""All headers of a request, except Host."""
 
 _CHUNK_BYTES = 65_536
 _FRAMING_BYTES = 1_000_000
-"""Received beyond ``max_bytes``: headers, interim answers (1xx), chunk sizes and trailers."""
+"""Allowed in addition to ``max_bytes``: headers, interim responses (1xx), chunk sizes, trailers."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
-_GONE = {404, 410}
-_PASSING = {408, 425, 429}
+_NOT_FOUND = {404, 410}
+_TEMPORARY = {408, 425, 429}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchPolicy:
-    """What one fetch may do; ``services.common.config`` has the defaults."""
+    """The limits of one fetch. ``services.common.config`` has the defaults."""
 
     max_bytes: int
-    """Of the body, after its content encoding is undone."""
+    """Size of the body, after its content encoding is decoded."""
     timeout_s: float
-    """All of it: look-ups, connections, redirects, body."""
+    """For the whole fetch: lookups, connections, redirects and body."""
     max_redirects: int
     allowed_ports: Sequence[int]
     allowed_networks: Sequence[IPNetwork]
-    """Reachable although not public; for local tools."""
+    """Networks that are reachable although they are not public. Only local tools set them."""
 
 
 class GuardedFetcher:
-    """Fetches under a policy. Threads may share one: it keeps no state between fetches."""
+    """Fetches under a policy. Stateless, so threads may share it."""
 
     def __init__(
         self,
@@ -92,19 +92,19 @@ class GuardedFetcher:
         )
 
     def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
-        """Write the body of ``url`` into a file and return the bytes written.
+        """Write the body of ``url`` to a file and return the number of bytes.
 
-        ``timeout_s`` bounds this fetch when it is below the policy's. Raises SourceError, whose
-        message is a sentence for a person without any part of the URL or any address, and what
-        ``into`` raises. After an error the file may hold a part of the body.
+        ``timeout_s`` applies if it is shorter than the policy's timeout. Raises SourceError, whose
+        message is a sentence for the client that contains no part of the URL and no address, or any
+        error of ``into``. After an error, the file may contain a part of the body.
         """
         deadline = Deadline(min(timeout_s, self._policy.timeout_s), clock=self._clock)
         source = _parse(url)
         for _ in range(1 + self._policy.max_redirects):
-            with self._get(source, deadline) as answer:
-                if answer.status not in _REDIRECTS:
-                    return self._store(answer, into)
-                source = _redirect_target(source, answer)
+            with self._get(source, deadline) as response:
+                if response.status not in _REDIRECTS:
+                    return self._store(response, into)
+                source = _redirect_target(source, response)
         raise SourceTooManyRedirects(
             f"The image's server redirected more than {self._policy.max_redirects} times."
         )
@@ -115,26 +115,28 @@ class GuardedFetcher:
             connection = self._connector.open(
                 url,
                 deadline=deadline,
-                max_answer_bytes=self._policy.max_bytes + _FRAMING_BYTES,
+                max_response_bytes=self._policy.max_bytes + _FRAMING_BYTES,
             )
         with closing(connection):
             with _as_source_errors():
-                answer = _exchange(connection, url)
-            with closing(answer):
-                yield answer
+                response = _send_request(connection, url)
+            with closing(response):
+                yield response
 
-    def _store(self, answer: HTTPResponse, into: BinaryIO) -> int:
-        if answer.status != HTTPStatus.OK:
-            raise _status_error(answer.status)
-        self._check_size(answer.length_remaining or 0)  # as announced by Content-Length
+    def _store(self, response: HTTPResponse, into: BinaryIO) -> int:
+        if response.status != HTTPStatus.OK:
+            raise _status_error(response.status)
+        self._check_size(response.length_remaining or 0)  # from Content-Length
         written = 0
-        for chunk in _body(answer):
+        for chunk in _body(response):
             written += len(chunk)
             self._check_size(written)
             into.write(chunk)
-        if not written and answer.length_remaining is None:
-            # To http.client, headers that are cut short are complete, and a body may be missing.
-            raise SourceUnreachable("The image's server broke off before the image began.")
+        if not written and response.length_remaining is None:
+            # http.client accepts truncated headers as complete, so the body may be missing.
+            raise SourceUnreachable(
+                "The image's server closed the connection before it sent the image."
+            )
         return written
 
     def _check_size(self, size: int) -> None:
@@ -151,62 +153,64 @@ def _parse(url: str) -> SourceUrl:
         raise SourceUrlInvalid(str(error)) from error
 
 
-def _redirect_target(url: SourceUrl, answer: HTTPResponse) -> SourceUrl:
-    location = answer.headers.get("location")
+def _redirect_target(url: SourceUrl, response: HTTPResponse) -> SourceUrl:
+    location = response.headers.get("location")
     if location is None:
-        raise SourceRefused("The image's server redirected without saying where to.")
+        raise SourceRefused("The image's server sent a redirect without a target.")
     try:
         return url.join(location)
     except ValueError as error:
         raise SourceUrlInvalid(
-            "The image's server redirected to something that is not an http or https URL."
+            "The image's server redirected to something that is not a valid http or https URL."
         ) from error
 
 
-def _exchange(connection: GuardedConnection, url: SourceUrl) -> HTTPResponse:
+def _send_request(connection: GuardedConnection, url: SourceUrl) -> HTTPResponse:
     connection.request("GET", url.target, headers=_HEADERS)
-    answer = connection.getresponse()
-    return HTTPResponse(  # which undoes content encodings in bounded memory
-        body=answer,
-        headers=HTTPHeaderDict(answer.headers.items()),
-        status=answer.status,
-        original_response=answer,
+    response = connection.getresponse()
+    return HTTPResponse(  # decodes content encodings in bounded memory
+        body=response,
+        headers=HTTPHeaderDict(response.headers.items()),
+        status=response.status,
+        original_response=response,
         preload_content=False,
     )
 
 
-def _body(answer: HTTPResponse) -> Iterator[bytes]:
+def _body(response: HTTPResponse) -> Iterator[bytes]:
     with _as_source_errors():
-        yield from answer.stream(_CHUNK_BYTES, decode_content=True)
+        yield from response.stream(_CHUNK_BYTES, decode_content=True)
 
 
 def _status_error(status: int) -> SourceError:
-    if status in _GONE:
+    if status in _NOT_FOUND:
         return SourceNotFound(f"The image's server has no such image (status {status}).")
-    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SourceUnavailable(f"The image's server is unavailable (status {status}).")
     return SourceRefused(f"The image's server did not deliver the image (status {status}).")
 
 
 @contextmanager
 def _as_source_errors() -> Iterator[None]:
-    """Give what goes wrong on the network its place in our error tree."""
+    """Translate network errors to SourceError."""
     try:
         yield
     except ConnectionNotAllowed as error:
         raise SourceAddressBlocked(str(error)) from error
-    except AnswerTooLarge as error:
+    except ResponseTooLarge as error:
         raise SourceTooLarge("The image's server sent more bytes than allowed.") from error
     except (TimeoutError, ReadTimeoutError) as error:
-        raise SourceTimeout("The image's server took too long to deliver it.") from error
+        raise SourceTimeout("The image's server took too long to deliver the image.") from error
     except socket.gaierror as error:
-        raise SourceUnreachable("The image's server has no address in the DNS.") from error
+        raise SourceUnreachable("The name of the image's server has no address in DNS.") from error
     except ssl.SSLCertVerificationError as error:
         raise SourceUnreachable("The image's server has no valid certificate.") from error
     except (HTTPException, HTTPError, ValueError) as error:  # ValueError: a chunk of size -5
-        broken = SourceUnreachable("The image's server broke off or broke HTTP's rules.")
-        # Only its name: it quotes what the server sent, which may be the URL's own query.
-        broken.add_note(f"It was a {type(error).__name__}.")
-        raise broken from None
+        unreachable = SourceUnreachable(
+            "The image's server closed the connection early or sent an invalid HTTP response."
+        )
+        # Without the message, which quotes the response and thereby perhaps the URL's query.
+        unreachable.add_note(f"Caused by {type(error).__name__}.")
+        raise unreachable from None
     except OSError as error:
         raise SourceUnreachable("The image's server could not be reached.") from error

@@ -1,17 +1,17 @@
-"""What an attacker writes to reach inside, and what must not be mistaken for it.
+"""Notations of private addresses in hosts and URLs, and public ones that must stay permitted.
 
-Data for more than one test, and for the figures in the docs.
+Several tests and the figures in the docs use this data.
 """
 # ruff: noqa: RUF001 - characters that look alike are the point
 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address
 
-REFUSED_ADDRESSES = {
+BLOCKED_ADDRESSES = {
     "loopback": "127.0.0.1 127.0.0.2 127.255.255.254 ::1",
     "unspecified and this network": "0.0.0.0 0.0.0.1 0.255.255.255 ::",
     "private use": "10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1 192.168.255.255",
-    "link-local, with every cloud's metadata": (
+    "link-local, with the metadata services of most clouds": (
         "169.254.0.1 169.254.169.254 169.254.170.2 169.254.170.23 169.254.169.253 169.254.169.123 "
         "fe80::1 fe80::1%eth0 febf:ffff::1 fe80::a9fe:a9fe"
     ),
@@ -28,16 +28,16 @@ REFUSED_ADDRESSES = {
     "unique-local, with AWS's services": "fc00::1 fd00::1 fd00:ec2::254 fd00:ec2::253 fdff::1",
     "site-local": "fec0::1 feff:ffff::1",
     "discard, dummy and segment routing": "100::1 100:0:0:1::1 5f00::1",
-    "never given out": "200::1 400::1 1000::1 4000::1 6000::1 8000::1 c000::1 fe00::1",
+    "never allocated": "200::1 400::1 1000::1 4000::1 6000::1 8000::1 c000::1 fe00::1",
     "IPv4-mapped": "::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.170.2 ::ffff:0.0.0.0",
     "IPv4-compatible": "::127.0.0.1 ::169.254.170.2 ::10.0.0.1",
     "SIIT": "::ffff:0:127.0.0.1 ::ffff:0:169.254.170.2 ::ffff:0:8.8.8.8",
     "NAT64": "64:ff9b::127.0.0.1 64:ff9b::169.254.170.2 64:ff9b::10.0.0.1",
-    "NAT64 of local use": (
+    "local-use NAT64": (
         "64:ff9b:1::127.0.0.1 64:ff9b:1::169.254.170.2 64:ff9b:1:a9fe:aa:200:: 64:ff9b:1::8.8.8.8"
     ),
     "6to4": "2002:7f00:1:: 2002:a9fe:aa02::1 2002:a00:1::1 2002:c0a8:1::1",
-    "Teredo": (  # the client is stored inverted; of the last, the server is the private one
+    "Teredo": (  # stores the client inverted; in the last one, the server is private
         "2001:0:808:808::80ff:fffe 2001:0:808:808::5601:55fd 2001:0:a9fe:aa02::f7f7:f7f7"
     ),
     "ISATAP": (
@@ -57,11 +57,11 @@ PERMITTED_ADDRESSES = {
         "2001:4860:4860::8888 2606:4700:4700::1111 2a00:1450:4001:81b::200e 2600:9000::1 "
         "2001:200::1 2001:db7:ffff::1 2001:db9::1 2400:cb00::1 2c0f:fb50::1 2003::1 3ffe:831f::1"
     ),
-    "IPv4 inside, by mapping": "::ffff:8.8.8.8 ::ffff:93.184.216.34",
-    "IPv4 inside, by an IPv6-only network's NAT64": "64:ff9b::8.8.8.8 64:ff9b::93.184.216.34",
-    "IPv4 inside, by 6to4 and Teredo": "2002:808:808::1 2001:0:808:808::f7f7:f7f7",
-    "ISATAP over the internet": "2001:4860:4860::200:5efe:8.8.8.8",
-    "looks like ISATAP, is not": "2001:4860:4860::5eff:127.0.0.1 2001:4860:4860::1:5efe:127.0.0.1",
+    "IPv4-mapped": "::ffff:8.8.8.8 ::ffff:93.184.216.34",
+    "NAT64 of an IPv6-only network": "64:ff9b::8.8.8.8 64:ff9b::93.184.216.34",
+    "6to4 and Teredo": "2002:808:808::1 2001:0:808:808::f7f7:f7f7",
+    "ISATAP": "2001:4860:4860::200:5efe:8.8.8.8",
+    "similar to ISATAP": "2001:4860:4860::5eff:127.0.0.1 2001:4860:4860::1:5efe:127.0.0.1",
 }
 
 _NOT_PUBLIC = """
@@ -70,15 +70,15 @@ _NOT_PUBLIC = """
     224.0.0.0/4 240.0.0.0/4 168.63.129.16/32
 """
 NOT_PUBLIC = [IPv4Network(network) for network in _NOT_PUBLIC.split()]
-"""Every IPv4 network that IANA gave another purpose, and one public address that is no host."""
+"""IANA's special-purpose IPv4 networks, and the public address of Azure's hosts."""
 
 EMBEDDINGS: dict[str, Callable[[int], int]] = {
     "IPv4-compatible": lambda ipv4: ipv4,
     "IPv4-mapped": lambda ipv4: 0xFFFF << 32 | ipv4,
     "SIIT": lambda ipv4: 0xFFFF << 48 | ipv4,
     "NAT64": lambda ipv4: int(IPv6Address("64:ff9b::")) | ipv4,
-    "NAT64 of local use, /96": lambda ipv4: int(IPv6Address("64:ff9b:1::")) | ipv4,
-    "NAT64 of local use, /48": lambda ipv4: (
+    "local-use NAT64, /96": lambda ipv4: int(IPv6Address("64:ff9b:1::")) | ipv4,
+    "local-use NAT64, /48": lambda ipv4: (
         int(IPv6Address("64:ff9b:1::")) | (ipv4 >> 16) << 64 | (ipv4 & 0xFFFF) << 40
     ),
     "6to4": lambda ipv4: 0x2002 << 112 | ipv4 << 80 | 1,
@@ -87,7 +87,7 @@ EMBEDDINGS: dict[str, Callable[[int], int]] = {
     "ISATAP": lambda ipv4: int(IPv6Address("2001:4860:4860::5efe:0:0")) | ipv4,
     "ISATAP, universal": lambda ipv4: int(IPv6Address("2001:4860:4860::200:5efe:0:0")) | ipv4,
 }
-"""How an IPv4 address, as a number, is written as an IPv6 address."""
+"""Functions that embed an IPv4 address in an IPv6 address, both as numbers."""
 
 HOSTILE_HOSTS = {
     "plain": "127.0.0.1 127.0.0.2 0.0.0.0 10.0.0.1 192.168.1.1 172.16.0.1 169.254.170.2",
@@ -127,7 +127,7 @@ HOSTILE_HOSTS = {
     "invisible": "127.0.0.1\u200b l\u00adocalhost local\u2060host \ufefflocalhost 127.0.0.1\u202e",
     "empty": ". .. -. .127.0.0.1",
 }
-"""Each leads, in one parser or another, to an address inside or on this machine."""
+"""Hosts that some parser reads as a private address or as this machine."""
 
 HOSTILE_URLS = (
     "http://127.0.0.1\t:80/",
@@ -164,7 +164,7 @@ HOSTILE_URLS = (
     "view-source:http://127.0.0.1/",
     "ｈttp://127.0.0.1/",
 )
-"""Whole URLs, none of which may be fetched."""
+"""URLs that must never be fetched."""
 
 PUBLIC_URLS = (
     "http://example.com",
@@ -204,9 +204,9 @@ PUBLIC_URLS = (
     "http://[::ffff:8.8.8.8]/",
     "http://[64:ff9b::808:808]/",
 )
-"""Each names an image on the internet; none may be refused before it is looked up."""
+"""URLs of public images, which must not be rejected before the lookup."""
 
 
-def words(classes: dict[str, str]) -> list[str]:
-    """All forms of all classes."""
+def forms_of(classes: dict[str, str]) -> list[str]:
+    """The notations of all classes in one list."""
     return [form for forms in classes.values() for form in forms.split()]

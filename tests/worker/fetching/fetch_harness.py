@@ -1,8 +1,9 @@
-"""A fetcher for a test, and what becomes of a fetch."""
+"""Fetchers for tests, and the result or the error of a fetch."""
 
 import io
 import re
 import ssl
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
@@ -17,7 +18,7 @@ from tests.worker.fetching.loopback_source import LoopbackSource
 
 IMAGE = bytes(range(256)) * 400
 LOOPBACK = "127.0.0.1/32"
-TLS = ssl.create_default_context()  # which takes 50 ms
+TLS = ssl.create_default_context()  # shared, because creating it takes 50 ms
 
 
 def fetcher_for(
@@ -30,7 +31,7 @@ def fetcher_for(
     resolve: Resolve = resolve_name,
     connect: Connect = connect_tcp,
     tls: ssl.SSLContext | None = TLS,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> GuardedFetcher:
     policy = FetchPolicy(
         max_bytes=max_bytes,
@@ -39,8 +40,7 @@ def fetcher_for(
         allowed_ports=(*(source.port for source in sources), *ports),
         allowed_networks=tuple(map(ip_network, networks)),
     )
-    more = {} if clock is None else {"clock": clock}
-    return GuardedFetcher(policy=policy, resolve=resolve, connect=connect, tls=tls, **more)
+    return GuardedFetcher(policy=policy, resolve=resolve, connect=connect, tls=tls, clock=clock)
 
 
 def fetch(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> bytes:
@@ -50,17 +50,17 @@ def fetch(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> bytes:
     return into.getvalue()
 
 
-def failure(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> SourceError:
-    """The error of a fetch, which has to be fit to be shown to a client and to be logged."""
+def fetch_error(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> SourceError:
+    """The error of a fetch. It must contain no secret and suit the client as well as the log."""
     with pytest.raises(SourceError) as caught:
         fetch(fetcher, url, timeout_s)
-    sentence = str(caught.value)
-    assert re.fullmatch(r"The [^\n]+\.", sentence)
-    assert not re.search(r"\d+\.\d+\.\d+\.\d+|::", sentence)
+    reason = str(caught.value)
+    assert re.fullmatch(r"The [^\n]+\.", reason)
+    assert not re.search(r"\d+\.\d+\.\d+\.\d+|::", reason)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     return caught.value
 
 
 def resolving(**names: str) -> Resolve:
-    """A DNS with these names only; several addresses are separated by spaces."""
+    """A resolver of these names only. Spaces separate the addresses of a name."""
     return lambda host: [ip_address(text) for text in names[host.replace(".", "_")].split()]

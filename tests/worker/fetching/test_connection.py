@@ -1,4 +1,4 @@
-"""What a checked connection does, whoever sends what over it."""
+"""The headers, the deadline and the end of a checked connection."""
 
 import socket
 import time
@@ -14,9 +14,10 @@ from services.worker.fetching.deadline import Deadline
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+    """The client's end of a connection and the server's."""
+    client_end, server_end = socket.socketpair()
+    with client_end, server_end:
+        yield client_end, server_end
 
 
 def connection_over(sock: socket.socket, url: str) -> GuardedConnection:
@@ -33,15 +34,15 @@ def connection_over(sock: socket.socket, url: str) -> GuardedConnection:
         ("http://[2606:4700::1111]/", b"[2606:4700::1111]"),
     ],
 )
-def test_the_host_header_leaves_out_the_schemes_own_port(
+def test_the_host_header_omits_the_default_port(
     ends: tuple[socket.socket, socket.socket], url: str, host: bytes
 ) -> None:
-    ours, theirs = ends
-    connection_over(ours, url).request("GET", "/")
-    assert b"\r\nHost: " + host + b"\r\n" in theirs.recv(1_000)
+    client_end, server_end = ends
+    connection_over(client_end, url).request("GET", "/")
+    assert b"\r\nHost: " + host + b"\r\n" in server_end.recv(1_000)
 
 
-def test_a_closed_connection_does_not_connect_by_itself(
+def test_a_closed_connection_does_not_reconnect(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     connection = connection_over(ends[0], "http://example.com/")
@@ -50,12 +51,10 @@ def test_a_closed_connection_does_not_connect_by_itself(
         connection.request("GET", "/")
 
 
-def test_sending_is_bounded_by_the_deadline_too(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, _ = ends
+def test_sending_times_out_at_the_deadline(ends: tuple[socket.socket, socket.socket]) -> None:
+    client_end, _ = ends
     now = [0.0]
-    bounded = BoundedSocket(ours, Deadline(10, clock=lambda: now[0]), 1_000)
+    bounded = BoundedSocket(client_end, Deadline(10, clock=lambda: now[0]), 1_000)
     connection = GuardedConnection(SourceUrl.parse("http://example.com/"), bounded)
     now[0] = 10
     with pytest.raises(TimeoutError):

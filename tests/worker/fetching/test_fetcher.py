@@ -1,4 +1,4 @@
-"""An image arrives whole, or the task learns why it did not."""
+"""A fetch returns the complete image or raises an error that says why it cannot."""
 
 import gzip
 import io
@@ -21,23 +21,23 @@ from services.common.errors import (
     SourceUnreachable,
 )
 from services.worker.fetching.addresses import IPAddress
-from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for
 from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 
-def test_an_image_arrives_whole() -> None:
+def test_an_image_is_fetched() -> None:
     with serving(ok(IMAGE)) as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE
 
 
-def test_an_image_in_chunks_arrives_whole() -> None:
+def test_an_image_in_chunks_is_fetched() -> None:
     head = response_head(200, "Transfer-Encoding: chunked")
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (IMAGE, b"x", IMAGE[:9]))
     with serving(head + chunks + b"0\r\n\r\n") as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE + b"x" + IMAGE[:9]
 
 
-def test_an_image_that_ends_with_the_connection_arrives_whole() -> None:
+def test_an_image_without_a_length_is_fetched() -> None:
     with serving(b"HTTP/1.0 200 OK\r\n\r\n" + IMAGE) as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE
 
@@ -51,7 +51,7 @@ def test_an_image_that_ends_with_the_connection_arrives_whole() -> None:
     ],
     ids=["gzip", "deflate", "gzip twice"],
 )
-def test_a_content_encoding_that_nobody_asked_for_is_undone(encoding: str, body: bytes) -> None:
+def test_a_content_encoding_is_decoded_although_not_requested(encoding: str, body: bytes) -> None:
     with serving(ok(body, f"Content-Encoding: {encoding}")) as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE
 
@@ -64,19 +64,19 @@ def test_a_content_encoding_that_nobody_asked_for_is_undone(encoding: str, body:
         b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n" * 2,
     ],
 )
-def test_interim_answers_are_passed_over(interim: bytes) -> None:
+def test_interim_responses_are_skipped(interim: bytes) -> None:
     into = io.BytesIO()
     with serving(interim + ok(IMAGE)) as source:
         fetcher_for(source).fetch(source.url(), into=into, timeout_s=20)
     assert into.getvalue() == IMAGE
 
 
-def test_an_image_of_the_greatest_size_allowed_arrives() -> None:
+def test_an_image_of_the_maximum_size_is_fetched() -> None:
     with serving(ok(IMAGE)) as source:
         assert fetch(fetcher_for(source, max_bytes=len(IMAGE)), source.url()) == IMAGE
 
 
-def test_the_source_learns_nothing_of_us_but_the_product_name() -> None:
+def test_the_request_headers_identify_only_the_product() -> None:
     with serving(ok(IMAGE)) as source:
         fetch(fetcher_for(source), source.url("/käse.png?a=1#fragment"))
     assert source.requests == [
@@ -89,7 +89,7 @@ def test_the_source_learns_nothing_of_us_but_the_product_name() -> None:
     ]
 
 
-def test_a_redirect_takes_neither_cookie_nor_referer_along() -> None:
+def test_a_redirect_forwards_neither_cookies_nor_the_referer() -> None:
     with serving(ok(IMAGE)) as target:
         first = response_head(302, f"Location: {target.url('/b')}", "Set-Cookie: a=b; Path=/")
         with serving(first) as source:
@@ -99,7 +99,7 @@ def test_a_redirect_takes_neither_cookie_nor_referer_along() -> None:
     assert b"s3cret" not in target.requests[0]
 
 
-def test_proxy_netrc_and_other_settings_of_the_environment_are_ignored(tmp_path: Path) -> None:
+def test_proxies_and_netrc_of_the_environment_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("default login user password s3cret\n")
     program = """
 import io, ipaddress, sys
@@ -149,17 +149,15 @@ GuardedFetcher(policy=policy).fetch(sys.argv[1], into=io.BytesIO(), timeout_s=20
         (451, SourceRefused),
     ],
 )
-def test_a_status_other_than_200_has_its_own_error(
-    status: int, expected: type[SourceError]
-) -> None:
+def test_a_status_other_than_200_raises_its_error(status: int, expected: type[SourceError]) -> None:
     with serving(response_head(status, "Content-Length: 3") + b"abc") as source:
-        error = failure(fetcher_for(source), source.url("/?token=s3cret"))
+        error = fetch_error(fetcher_for(source), source.url("/?token=s3cret"))
     assert type(error) is expected
     assert str(status) in str(error)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         response_head(200, "Content-Length: 1000") + b"p" * 999,
         response_head(200, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n",
@@ -178,14 +176,14 @@ def test_a_status_other_than_200_has_its_own_error(
         b"",
     ],
 )
-def test_an_answer_that_is_cut_short_or_malformed_is_never_a_success(answer: bytes) -> None:
-    with serving(answer) as source:
-        error = failure(fetcher_for(source), source.url("/?token=s3cret"))
+def test_a_truncated_or_malformed_response_is_an_error(response: bytes) -> None:
+    with serving(response) as source:
+        error = fetch_error(fetcher_for(source), source.url("/?token=s3cret"))
     assert isinstance(error, SourceUnreachable)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 s3cret OK\r\n\r\n",
         b"HTTP/s3cret 200 OK\r\n\r\n",
@@ -197,9 +195,9 @@ def test_an_answer_that_is_cut_short_or_malformed_is_never_a_success(answer: byt
         redirect("http://169.254.170.2/?token=s3cret"),
     ],
 )
-def test_a_source_that_repeats_the_query_does_not_get_it_into_the_log(answer: bytes) -> None:
-    with serving(answer) as source:
-        failure(fetcher_for(source, ports=[80]), source.url("/?token=s3cret"))
+def test_an_error_does_not_quote_a_response_that_repeats_the_query(response: bytes) -> None:
+    with serving(response) as source:
+        fetch_error(fetcher_for(source, ports=[80]), source.url("/?token=s3cret"))
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -228,30 +226,30 @@ def test_a_source_that_repeats_the_query_does_not_get_it_into_the_log(answer: by
         max_size=12,
     ).map(b"\r\n".join),
 )
-def test_whatever_the_source_answers_a_fetch_ends_in_an_image_or_an_error_of_ours(
-    start: bytes, rest: bytes
-) -> None:
+def test_any_response_ends_in_an_image_or_a_source_error(start: bytes, rest: bytes) -> None:
     with serving(start + rest) as source, suppress(SourceError):
         fetch(fetcher_for(source), source.url())
 
 
-def test_a_name_that_does_not_exist_is_unreachable() -> None:
+def test_an_unknown_name_is_unreachable() -> None:
     def unknown(_host: str) -> list[IPAddress]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     with serving(ok(IMAGE)) as source:
-        error = failure(fetcher_for(source, resolve=unknown), source.url(host="nowhere.example"))
+        error = fetch_error(
+            fetcher_for(source, resolve=unknown), source.url(host="nowhere.example")
+        )
     assert isinstance(error, SourceUnreachable)
     assert "DNS" in str(error)
 
 
-def test_a_port_where_nobody_listens_is_unreachable() -> None:
+def test_a_closed_port_is_unreachable() -> None:
     with serving(ok(IMAGE)) as source:
         pass
-    assert isinstance(failure(fetcher_for(source), source.url()), SourceUnreachable)
+    assert isinstance(fetch_error(fetcher_for(source), source.url()), SourceUnreachable)
 
 
-def test_a_full_disk_is_not_the_sources_fault() -> None:
+def test_a_full_disk_is_no_source_error() -> None:
     class FullDisk(io.BytesIO):
         def write(self, _data: object) -> int:
             raise OSError(28, "No space left on device")

@@ -1,11 +1,10 @@
-"""A fetch ends in time and within its size, whatever the source does."""
+"""The limits on the time and the size of a fetch hold against any source."""
 
 import gzip
 import io
 import socket
 import tracemalloc
 import zlib
-from collections.abc import Callable
 from ipaddress import ip_address
 from queue import Queue
 from threading import Event
@@ -15,62 +14,64 @@ import pytest
 from services.common.errors import SourceTimeout, SourceTooLarge
 from services.worker.fetching.addresses import IPAddress
 from services.worker.fetching.connection import connect_tcp
-from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for, resolving
-from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
+from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for, resolving
+from tests.worker.fetching.loopback_source import Responder, ok, redirect, response_head, serving
 
-BRIEF_S = 0.3
-"""A deadline that passes while a dripping source, which ends after 3 s, is still at it."""
+SHORT_TIMEOUT_S = 0.3
+"""Passes while a slow source, which takes 3 s, is still sending."""
 
 
-def dripping(data: bytes, start: bytes = b"") -> Callable[[socket.socket], None]:
-    """Send ``start``, then ``data`` in 60 parts over 3 s; who waits for all of it succeeds."""
+def slowly(data: bytes, start: bytes = b"") -> Responder:
+    """Send ``start``, then ``data`` in 60 parts over 3 s. Without a timeout, the fetch succeeds."""
     part = -(-len(data) // 60)
     pause = Event()
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.sendall(start)
         for index in range(0, len(data), part):
             connection.sendall(data[index : index + part])
             pause.wait(0.05)
 
-    return answer
+    return respond
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        dripping(ok(b"p" * 60)),
-        dripping(b"X-Slow: " + b"s" * 60 + b"\r\n\r\n", start=b"HTTP/1.1 200 OK\r\n"),
-        dripping(b"p" * 60, start=response_head(200, "Content-Length: 60")),
-        dripping(b"p" * 60, start=b"HTTP/1.0 200 OK\r\n\r\n"),
-        dripping(
-            b"1\r\np\r\n" * 60 + b"0\r\n\r\n", response_head(200, "Transfer-Encoding: chunked")
-        ),
-        dripping(b"HTTP/1.1 100 Continue\r\n\r\n" * 60 + ok(b"p")),
-        dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 60 + ok(b"p")),
+        slowly(ok(b"p" * 60)),
+        slowly(b"X-Slow: " + b"s" * 60 + b"\r\n\r\n", start=b"HTTP/1.1 200 OK\r\n"),
+        slowly(b"p" * 60, start=response_head(200, "Content-Length: 60")),
+        slowly(b"p" * 60, start=b"HTTP/1.0 200 OK\r\n\r\n"),
+        slowly(b"1\r\np\r\n" * 60 + b"0\r\n\r\n", response_head(200, "Transfer-Encoding: chunked")),
+        slowly(b"HTTP/1.1 100 Continue\r\n\r\n" * 60 + ok(b"p")),
+        slowly(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 60 + ok(b"p")),
     ],
     ids=["status line", "headers", "body", "body without length", "chunks", "interim", "hints"],
 )
-def test_a_source_that_drips_is_cut_off_at_the_deadline(
-    answer: Callable[[socket.socket], None],
-) -> None:
-    with serving(answer) as source:
-        error = failure(fetcher_for(source, timeout_s=BRIEF_S), source.url("/?token=s3cret"))
+def test_a_slow_response_times_out(response: Responder) -> None:
+    with serving(response) as source:
+        error = fetch_error(
+            fetcher_for(source, timeout_s=SHORT_TIMEOUT_S), source.url("/?token=s3cret")
+        )
     assert isinstance(error, SourceTimeout)
 
 
-def test_a_tls_handshake_that_drips_is_cut_off_at_the_deadline() -> None:
-    with serving(dripping(b"\x16\x03\x03\x0f\xff" + b"\x02" * 55), reads_head=False) as source:
-        error = failure(fetcher_for(source, timeout_s=BRIEF_S), source.url(scheme="https"))
+def test_a_slow_tls_handshake_times_out() -> None:
+    with serving(slowly(b"\x16\x03\x03\x0f\xff" + b"\x02" * 55), reads_head=False) as source:
+        error = fetch_error(
+            fetcher_for(source, timeout_s=SHORT_TIMEOUT_S), source.url(scheme="https")
+        )
     assert isinstance(error, SourceTimeout)
 
 
-def test_the_callers_own_time_limit_holds_when_it_is_shorter() -> None:
-    with serving(dripping(ok(b"p" * 60))) as source:
-        assert isinstance(failure(fetcher_for(source), source.url(), BRIEF_S), SourceTimeout)
+def test_a_shorter_timeout_of_the_caller_applies() -> None:
+    with serving(slowly(ok(b"p" * 60))) as source:
+        assert isinstance(
+            fetch_error(fetcher_for(source), source.url(), SHORT_TIMEOUT_S), SourceTimeout
+        )
 
 
-def test_a_dns_that_does_not_answer_is_left_behind_at_the_deadline() -> None:
+def test_a_lookup_that_hangs_times_out() -> None:
     fetch_has_ended = Event()
     ended_while_stalled: Queue[bool] = Queue()
 
@@ -79,15 +80,15 @@ def test_a_dns_that_does_not_answer_is_left_behind_at_the_deadline() -> None:
         return [ip_address("127.0.0.1")]
 
     with serving(ok(IMAGE)) as source:
-        fetcher = fetcher_for(source, resolve=stalled, timeout_s=BRIEF_S)
-        error = failure(fetcher, source.url(host="stalled.example"))
+        fetcher = fetcher_for(source, resolve=stalled, timeout_s=SHORT_TIMEOUT_S)
+        error = fetch_error(fetcher, source.url(host="stalled.example"))
         fetch_has_ended.set()
         assert ended_while_stalled.get(timeout=10)
     assert isinstance(error, SourceTimeout)
     assert source.connections == 0
 
 
-def test_one_deadline_spans_all_redirects() -> None:
+def test_the_timeout_covers_all_redirects() -> None:
     now = [0.0]
 
     def slow_redirect(connection: socket.socket) -> None:
@@ -96,15 +97,15 @@ def test_one_deadline_spans_all_redirects() -> None:
 
     with serving(slow_redirect, slow_redirect, ok(IMAGE)) as source:
         fetcher = fetcher_for(source, timeout_s=10, clock=lambda: now[0])
-        assert isinstance(failure(fetcher, source.url()), SourceTimeout)
+        assert isinstance(fetch_error(fetcher, source.url()), SourceTimeout)
     assert source.connections == 2
 
 
-def test_an_address_that_swallows_connections_does_not_use_up_the_others_time() -> None:
-    given_s = []
+def test_each_address_gets_its_share_of_the_remaining_time() -> None:
+    timeouts_s = []
 
-    def swallowed(address: IPAddress, port: int, timeout_s: float) -> socket.socket:
-        given_s.append(timeout_s)
+    def connect(address: IPAddress, port: int, timeout_s: float) -> socket.socket:
+        timeouts_s.append(timeout_s)
         if address == ip_address("127.0.0.2"):
             raise TimeoutError
         return connect_tcp(address, port, timeout_s)
@@ -116,34 +117,34 @@ def test_an_address_that_swallows_connections_does_not_use_up_the_others_time() 
             timeout_s=10,
             clock=lambda: 0.0,
             resolve=resolving(photos_example="127.0.0.2 127.0.0.1"),
-            connect=swallowed,
+            connect=connect,
         )
         assert fetch(fetcher, source.url(host="photos.example")) == IMAGE
-    assert given_s == [5, 10]
+    assert timeouts_s == [5, 10]
 
 
-def test_connections_that_are_swallowed_are_a_timeout() -> None:
-    def swallowed(_address: IPAddress, _port: int, _timeout_s: float) -> socket.socket:
+def test_a_connection_that_hangs_times_out() -> None:
+    def connect(_address: IPAddress, _port: int, _timeout_s: float) -> socket.socket:
         raise TimeoutError
 
     with serving(ok(IMAGE)) as source:
-        error = failure(fetcher_for(source, connect=swallowed), source.url())
+        error = fetch_error(fetcher_for(source, connect=connect), source.url())
     assert isinstance(error, SourceTimeout)
 
 
-def endlessly(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
-    """Send until the other side hangs up."""
+def endlessly(start: bytes, repeated: bytes) -> Responder:
+    """Send until the client hangs up."""
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.sendall(start)
         while True:
-            connection.sendall(again)
+            connection.sendall(repeated)
 
-    return answer
+    return respond
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         endlessly(b"HTTP/1.0 200 OK\r\n\r\n", IMAGE),
         endlessly(response_head(200, "Transfer-Encoding: chunked"), b"a\r\n0123456789\r\n"),
@@ -160,21 +161,21 @@ def endlessly(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
         "body",
         "chunks",
         "trailers",
-        "interim answers",
+        "interim responses",
         "hints",
-        "announced",
-        "only announced",
+        "with its length",
+        "only its length",
         "gzip",
         "deflate",
         "gzip in gzip",
     ],
 )
-def test_what_is_too_large_is_cut_off(answer: bytes | Callable[[socket.socket], None]) -> None:
-    with serving(answer) as source:
-        assert isinstance(failure(fetcher_for(source), source.url()), SourceTooLarge)
+def test_a_response_that_is_too_large_is_rejected(response: bytes | Responder) -> None:
+    with serving(response) as source:
+        assert isinstance(fetch_error(fetcher_for(source), source.url()), SourceTooLarge)
 
 
-def test_an_image_is_not_begun_that_is_announced_as_too_large() -> None:
+def test_nothing_is_written_if_the_content_length_is_too_large() -> None:
     into = io.BytesIO()
     with serving(ok(b"p" * 300_000)) as source, pytest.raises(SourceTooLarge, match="200,000"):
         fetcher_for(source).fetch(source.url(), into=into, timeout_s=20)
@@ -190,7 +191,7 @@ def test_no_more_than_the_limit_is_written() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_bomb_is_not_unpacked_in_memory(layers: int) -> None:
+def test_a_decompression_bomb_is_rejected_in_bounded_memory(layers: int) -> None:
     bomb = bytes(100_000_000)
     for _ in range(layers):
         bomb = gzip.compress(bomb)
@@ -198,7 +199,7 @@ def test_a_bomb_is_not_unpacked_in_memory(layers: int) -> None:
     with serving(ok(bomb, f"Content-Encoding: {encodings}")) as source:
         fetcher = fetcher_for(source)
         tracemalloc.start()
-        error = failure(fetcher, source.url())
+        error = fetch_error(fetcher, source.url())
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert isinstance(error, SourceTooLarge)

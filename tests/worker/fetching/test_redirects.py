@@ -1,4 +1,4 @@
-"""Where a redirect may lead, and how many of them."""
+"""The targets of redirects and their number."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from services.common.errors import (
     SourceTooManyRedirects,
     SourceUrlInvalid,
 )
-from tests.worker.fetching.fetch_harness import IMAGE, failure, fetch, fetcher_for
+from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for
 from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 
@@ -24,7 +24,7 @@ def test_redirects_are_followed_to_the_limit_and_no_further() -> None:
     with serving(*three, ok(IMAGE)) as source:
         assert fetch(fetcher_for(source), source.url()) == IMAGE
     with serving(*three, redirect("/again"), ok(IMAGE)) as source:
-        assert isinstance(failure(fetcher_for(source), source.url()), SourceTooManyRedirects)
+        assert isinstance(fetch_error(fetcher_for(source), source.url()), SourceTooManyRedirects)
     assert source.connections == 4
 
 
@@ -37,18 +37,18 @@ def test_redirects_are_followed_to_the_limit_and_no_further() -> None:
         "http://127.0.0.2./",
     ],
 )
-def test_a_redirect_inside_is_refused(location: str) -> None:
+def test_a_redirect_to_a_private_address_is_rejected(location: str) -> None:
     with serving(redirect(location)) as source:
-        error = failure(fetcher_for(source, ports=[80]), source.url())
+        error = fetch_error(fetcher_for(source, ports=[80]), source.url())
     assert isinstance(error, SourceAddressBlocked)
 
 
-def test_a_redirect_to_a_neighbor_that_listens_is_refused() -> None:
+def test_a_redirect_to_a_private_server_never_connects() -> None:
     with (
-        serving(ok(b"inside"), host="127.0.0.2") as trap,
+        serving(ok(b"private"), host="127.0.0.2") as trap,
         serving(redirect(trap.url(host="127.0.0.2"))) as source,
     ):
-        error = failure(fetcher_for(source, trap), source.url())
+        error = fetch_error(fetcher_for(source, trap), source.url())
     assert isinstance(error, SourceAddressBlocked)
     assert trap.connections == 0
 
@@ -64,11 +64,11 @@ def test_a_redirect_to_a_neighbor_that_listens_is_refused() -> None:
         "http://2130706433/",
     ],
 )
-def test_a_redirect_to_what_is_no_plain_url_is_refused(location: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_rejected(location: str) -> None:
     with serving(redirect(location)) as source:
-        assert isinstance(failure(fetcher_for(source), source.url()), SourceUrlInvalid)
+        assert isinstance(fetch_error(fetcher_for(source), source.url()), SourceUrlInvalid)
 
 
-def test_a_redirect_to_nowhere_is_refused() -> None:
+def test_a_redirect_without_a_target_is_rejected() -> None:
     with serving(response_head(302, "Content-Length: 0")) as source:
-        assert isinstance(failure(fetcher_for(source), source.url()), SourceRefused)
+        assert isinstance(fetch_error(fetcher_for(source), source.url()), SourceRefused)
