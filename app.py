@@ -1,8 +1,8 @@
-"""The deployment: which stacks there are, how they are wired, and how large each profile is.
+"""The CDK app: the profiles, the stacks and how they depend on each other.
 
     cdk deploy --all -c profile=standard -c certificate_arn=arn:… -c domain_name=tasks.example.org
 
-What a setting means is said in cdk/settings.py.
+cdk/settings.py describes the settings.
 """
 
 import os
@@ -22,7 +22,7 @@ from cdk.stacks.state import StateStack
 from cdk.stacks.worker import WorkerStack
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    # To try it out: no NAT, no worker while idle, all on Spot, gone without a trace.
+    # For trying it out: no NAT, no idle worker, only Spot workers, deletable with its data.
     "dev": {
         "egress": Egress.PUBLIC,
         "nat_gateways": 0,
@@ -39,15 +39,15 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "worker_on_demand_base": 0,
         "worker_spot_percent": 100,
     },
-    # For use: the defaults.
+    # For production: the defaults.
     "standard": {"egress": Egress.NAT},
-    # No address of AWS is reached through the internet, and only workers reach the internet.
+    # For production: calls to AWS stay inside the VPC, and only workers reach the internet.
     "private": {"egress": Egress.PRIVATE},
 }
 
 
 def build(app: App, settings: Settings, env: Environment) -> None:
-    """All stacks of one deployment; several deployments may share an account, or an app."""
+    """Create the stacks of one deployment. An app may contain several deployments."""
 
     def name(part: str) -> str:
         return f"taskfleet-{settings.environment}-{part}"
@@ -77,7 +77,7 @@ def build(app: App, settings: Settings, env: Environment) -> None:
 
 
 def synthesize(app: App, env: Environment) -> Settings:
-    """Write the templates that the app's context asks for; raises ``SettingsError``."""
+    """Write the templates for the settings in the app's context; raises ``SettingsError``."""
     settings = load_settings(app.node.get_all_context(), profiles=PROFILES)
     build(app, settings, env)
     app.synth()
@@ -85,7 +85,7 @@ def synthesize(app: App, env: Environment) -> Settings:
 
 
 def main() -> None:
-    # The CLI's account and region; without credentials the account stays open.
+    # Set by the CDK CLI. The account is missing without credentials.
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
     try:
         synthesize(App(), Environment(account=account, region=region))

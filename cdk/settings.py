@@ -1,10 +1,10 @@
-"""Every size, timeout and limit of a deployment, in one frozen, validated place.
+"""The settings of a deployment: sizes, timeouts and limits.
 
-A profile (``dev``, ``standard``, ``private``; see ``app.py``) sets some of these, context given to
-the CDK (``-c worker_max_tasks=40``) overrides single ones, and what cannot work together is refused
-before anything is synthesized, in one sentence that names the settings at odds.
+A profile (``dev``, ``standard`` or ``private``; see ``app.py``) sets some of them. CDK context such
+as ``-c worker_max_tasks=40`` overrides single ones. Invalid or contradictory settings stop the
+synthesis with one sentence that names them.
 
-The docstring under each field is its line in the settings table of the documentation.
+The docstring below each field is its description in the settings table of the documentation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,18 +28,18 @@ from pydantic import (
 
 
 class SettingsError(Exception):
-    """One sentence that names the setting and says what is wrong with it."""
+    """A setting is invalid, or settings contradict each other. The message is one sentence."""
 
 
 class Egress(StrEnum):
-    """How the containers reach AWS and the internet."""
+    """How containers reach AWS and the internet."""
 
     PUBLIC = "public"
-    """Public subnets and addresses: nothing to pay for while idle."""
+    """Public subnets and public addresses. Free while idle."""
     NAT = "nat"
-    """Private subnets: everything but S3 and DynamoDB through NAT gateways."""
+    """Private subnets. All traffic except to S3 and DynamoDB goes through NAT gateways."""
     PRIVATE = "private"
-    """Private subnets: AWS through interface endpoints; only workers reach the NAT gateways."""
+    """Private subnets. AWS is reached through VPC endpoints; only workers use NAT gateways."""
 
 
 FARGATE_MEMORY_MIB: Mapping[int, Sequence[int]] = {
@@ -49,32 +49,41 @@ FARGATE_MEMORY_MIB: Mapping[int, Sequence[int]] = {
     2_048: range(4_096, 16_384 + 1, 1_024),
     4_096: range(8_192, 30_720 + 1, 1_024),
 }
-"""CPU units of a Fargate task, and the sizes of memory that each may have.
+"""Memory sizes that Fargate supports for each number of CPU units.
 
 Source: "Amazon ECS task definition differences for Fargate", Amazon ECS Developer Guide.
 """
 
 VPC_PREFIX_LENGTHS = range(16, 28 + 1)
-"""Source: "VPC CIDR blocks", Amazon VPC User Guide."""
+"""Sizes of a VPC. Source: "VPC CIDR blocks", Amazon VPC User Guide."""
 
 API_KEEP_ALIVE_S = 75
-"""For which gunicorn keeps an idle connection: `keepalive` in services/api/gunicorn.conf.py."""
+"""How long the API keeps an idle connection. Equals ``keepalive`` in gunicorn.conf.py."""
 
 LONGEST_REQUEST_S = 20
-"""The longest that a request may run. A container that leaves must not cut it off."""
+"""The longest request: 10 s to receive it and 10 s until the client has read the response, by
+``api_transfer_timeout_s`` of the API. The time of AWS calls in between, normally milliseconds, is
+not included."""
 
 SCALE_OUT_REACTION_S = 300
-"""From a burst until added workers receive: a minute of metric delay, three one-minute data points
-of target tracking, and a minute to start. Source: "Target tracking scaling policies", Application
-Auto Scaling User Guide."""
+"""From a burst until added workers receive messages. An estimate: a minute until the metric is
+published, three data points of one minute until target tracking scales out, and a minute to start
+a container. AWS's pages on target tracking state no time. In AWS's own benchmark with one-minute
+metrics, target tracking took longer: 363 s to scale out, 386 s until the containers ran.
+
+Source: "Amazon ECS introduces new high-resolution metrics for faster service auto scaling", AWS
+News Blog, June 2026."""
 
 FARGATE_START_S = 90
-"""From launching a container to its first poll: image pull and process start. Source: measured
-pull times of images of this size, "Improve Amazon ECS deployments", Amazon ECS Developer Guide."""
+"""From launching a container to its first poll. An estimate: AWS re:Post calls 30 to 45 s or longer
+normal, and a larger image takes longer to pull.
+
+Source: "How to speed up provisioning of ECS Fargate task", AWS re:Post; "Linux containers on
+Fargate container image pull behavior for Amazon ECS", Amazon ECS Developer Guide."""
 
 WORKER_BASE_MEMORY_MIB = 512
-"""What the worker process needs beside its imaging processes: the interpreter, and the downloads
-and results of the tasks under way."""
+"""Memory of the worker process itself. An estimate: 74 MB measured while idle, eight downloads of
+up to 20 MB, and as much again for results."""
 
 
 def _split(value: object) -> object:
@@ -87,7 +96,7 @@ def _network(value: str) -> str:
 
 def _vpc(value: str) -> str:
     if IPv4Network(value).prefixlen not in VPC_PREFIX_LENGTHS:
-        raise ValueError("a VPC is a /16 to /28")
+        raise ValueError("a VPC must be a /16 to /28")
     return value
 
 
@@ -99,30 +108,30 @@ def _absent_if_empty(value: object) -> object:
 
 
 OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
-"""``-c name=`` is how a command line, or a workflow without a value, says None."""
+"""Text or None. ``-c name=`` means None, since a workflow cannot leave out an empty variable."""
 
 
 class Settings(BaseModel):
-    """One deployment. Fields without a default are set by every profile."""
+    """The settings of one deployment. Every profile sets the fields without a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     # ── The deployment ────────────────────────────────────────────────────────────────────────
     profile: Literal["dev", "standard", "private"]
-    """Which set of defaults this deployment starts from."""
+    """Set of defaults that this deployment starts from."""
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
-    """Names the stacks, so that several deployments share an account; the profile's name unless
-    given."""
+    """Name of the deployment, part of its stacks' names. An account can hold several. Default: the
+    profile."""
     disposable: bool = False
-    """Whether `destroy` takes the data along; without it, stacks, table and load balancer are
-    protected against deletion and data outlives its stack."""
+    """Whether `make destroy` deletes the data too. If not, stacks, table and load balancer are
+    protected against deletion, and the data outlives its stack."""
     cpu_architecture: Literal["X86_64", "ARM64"] = "X86_64"
-    """Of the images and the containers; must be what the machine that deploys can build."""
+    """Architecture of images and containers. The machine that deploys must be able to build it."""
     log_retention_days: Literal[1, 3, 7, 14, 30, 60, 90, 180, 365] = 30
-    """How long logs are kept: the services', flow logs, access logs."""
+    """How long service logs, flow logs and access logs are kept."""
     alarm_email: OptionalText = None
-    """Where alarms go; AWS asks this address to confirm first. None: subscribe to the topic later.
-    """
+    """Address that receives alarms. AWS asks it to confirm first. Without one, subscribe to the
+    topic yourself."""
 
     # ── Network ───────────────────────────────────────────────────────────────────────────────
     egress: Egress
@@ -130,137 +139,142 @@ class Settings(BaseModel):
     vpc_cidr: Annotated[Network, AfterValidator(_vpc)] = "10.0.0.0/16"
     """Address range of the VPC."""
     availability_zones: Annotated[int, Field(ge=2, le=3)] = 2
-    """Zones that the load balancer and the containers are spread over."""
+    """Number of zones for the load balancer and the containers."""
     nat_gateways: NonNegativeInt = 2
-    """One for each zone keeps a zone's failure local; 1 saves a gateway's price. 0 with `public`
-    egress."""
+    """Number of NAT gateways. One per zone limits the effect of a zone failure; 1 costs less. Must
+    be 0 with `public` egress."""
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
     certificate_arn: OptionalText = None
-    """ACM certificate of the load balancer, in its region. Without one only `dev` is synthesized,
-    and speaks plain HTTP."""
+    """ACM certificate of the load balancer, from the same region. Only `dev` works without one,
+    over plain HTTP."""
     domain_name: OptionalText = None
-    """The name that the certificate is for; point it at the load balancer with a CNAME or alias."""
+    """Name on the certificate. Point it at the load balancer with a CNAME or alias record."""
     client_networks: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
-    """IPv4 networks (comma-separated) that may connect to the load balancer."""
+    """IPv4 networks, separated by commas, that may connect to the load balancer."""
     rate_limit_per_ip: Annotated[int, Field(ge=10)] = 40_000
-    """Requests in five minutes after which an address is blocked until it slows down; above what
-    `submissions_per_minute` allows a client, which may have one address only."""
+    """Requests within five minutes before the firewall blocks an IP address until it slows down.
+    Must leave room for `submissions_per_minute`, because a client may have only one address."""
     idle_timeout_s: PositiveInt = 60
-    """How long the load balancer keeps an idle connection; below the API's keep-alive, or a reused
-    connection may be closed under a request."""
+    """How long the load balancer keeps an idle connection. Must be shorter than the API's
+    keep-alive, or the API may close a connection that the load balancer is about to use."""
     deregistration_delay_s: PositiveInt = 30
-    """How long requests under way on a leaving API container may take: more than the 20 s that a
-    client may ask to wait."""
+    """How long open requests may take on an API container that stops. Must exceed the longest
+    request."""
 
     # ── API ───────────────────────────────────────────────────────────────────────────────────
     api_cpu: int = 512
-    """CPU units of an API container; 1024 are one vCPU."""
+    """CPU units of an API container. 1024 units are one vCPU."""
     api_memory_mib: int = 1_024
     """Memory of an API container."""
     api_min_tasks: Annotated[int, Field(ge=2)] = 2
-    """Containers at least; two, so that a zone may fail."""
+    """Minimum number of API containers. At least two, in case a zone fails."""
     api_max_tasks: PositiveInt = 10
-    """Containers at most."""
+    """Maximum number of API containers."""
     api_requests_per_minute: PositiveInt = 1_000
-    """Requests per container and minute that scaling aims at."""
+    """Requests per container and minute that scaling aims for."""
     api_processes: PositiveInt = 2
-    """Processes of gunicorn in a container."""
+    """gunicorn processes per container."""
     submissions_per_minute: NonNegativeInt = 6_000
-    """Tasks that one client may submit in a minute, over all containers; 0 is no limit."""
+    """Tasks that one client may submit per minute, across all containers. 0 means no limit."""
     api_graceful_timeout_s: PositiveInt = 25
-    """After SIGTERM, for the requests under way."""
+    """Time after SIGTERM to complete open requests."""
     api_stop_timeout_s: Annotated[int, Field(le=120)] = 30
-    """From SIGTERM to SIGKILL; 120 is Fargate's most."""
+    """Time between SIGTERM and SIGKILL. Fargate allows up to 120."""
     api_p99_latency_alarm_s: PositiveFloat = 2
-    """99th percentile of the response time that raises the alarm."""
+    """99th percentile of the response time that triggers the alarm."""
     api_error_rate_alarm_percent: PositiveFloat = 1
-    """Share of 5xx answers that raises the alarm."""
+    """Share of 5xx responses that triggers the alarm."""
 
     # ── Workers ───────────────────────────────────────────────────────────────────────────────
     worker_cpu: int = 2_048
-    """CPU units of a worker container; 1024 are one vCPU."""
+    """CPU units of a worker container. 1024 units are one vCPU."""
     worker_memory_mib: int = 4_096
     """Memory of a worker container."""
     worker_min_tasks: NonNegativeInt = 1
-    """Containers at least; 0 costs nothing while idle and a container's start on the first task."""
+    """Minimum number of workers. 0 costs nothing while idle, but the first task waits for a
+    container to start."""
     worker_max_tasks: PositiveInt = 20
-    """Containers at most: the bound on cost, and on the load that sources of images see."""
+    """Maximum number of workers. Limits the cost and the load on image servers."""
     worker_on_demand_base: NonNegativeInt = 1
-    """How many of the containers always run on demand, so that work goes on without Spot."""
+    """Number of workers that always run on demand, so that tasks continue without Spot capacity."""
     worker_spot_percent: Annotated[int, Field(ge=0, le=100)] = 75
-    """Share of the containers beyond the base that run on Fargate Spot."""
+    """Share of the other workers that run on Fargate Spot."""
     worker_concurrency: PositiveInt = 8
-    """Tasks under way at once in a container; most of them wait for the network."""
+    """Tasks that a worker processes at the same time. Most of them wait for the network."""
     imaging_processes: PositiveInt = 2
-    """Child processes that decode and encode images in a container."""
+    """Child processes per worker that decode and encode images."""
     imaging_memory_mib: PositiveInt = 1_024
-    """Memory limit of each."""
+    """Memory limit of each child process."""
 
     # ── Scaling of the workers ────────────────────────────────────────────────────────────────
     start_promise_s: PositiveInt = 600
-    """A task starts within this time, even one that comes in a burst, up to `worker_max_tasks`."""
+    """Every task starts within this time, even in a burst, as long as `worker_max_tasks` workers
+    can keep up."""
     task_cpu_s: PositiveFloat = 0.4
-    """CPU seconds of a vCPU that a task costs: a 3840x2160 JPEG to gray, fetched and stored."""
+    """CPU time of one task. The default fits a 3840x2160 JPEG that is downloaded, converted to gray
+    and stored."""
     worker_from_zero_tasks: NonNegativeInt = 2
-    """Containers started when messages wait and none runs; 0 turns this step off."""
+    """Workers to start when messages wait and no worker runs. 0 turns this off."""
     worker_from_zero_cooldown_s: PositiveInt = 180
-    """No second such step within this time."""
+    """Minimum time between two starts from zero."""
     worker_scale_out_cooldown_s: PositiveInt = 60
-    """Between two steps up of target tracking."""
+    """Minimum time between two scale-outs by target tracking."""
     worker_scale_in_cooldown_s: PositiveInt = 600
-    """Between two steps down: a worker that leaves may put work back, so not in haste."""
+    """Minimum time between two scale-ins. Long, because a worker that stops may give tasks back."""
 
     # ── Queue and attempts ────────────────────────────────────────────────────────────────────
     visibility_timeout_s: Annotated[int, Field(ge=1, le=43_200)] = 60
-    """Of a received message, and the lease on its task: how soon a dead worker's task is retried.
-    """
+    """Visibility timeout of a received message and lease on its task. After a worker dies, its
+    tasks are retried after this time."""
     heartbeat_interval_s: PositiveInt = 20
-    """How often a worker renews both."""
+    """How often a worker extends the lease and the visibility timeout."""
     processing_budget_s: PositiveInt = 90
-    """All of one attempt: fetch, image, store."""
+    """Maximum duration of one attempt: download, processing and upload."""
     worker_stop_timeout_s: Annotated[int, Field(le=120)] = 120
-    """From SIGTERM to SIGKILL; 120 is Fargate's most."""
+    """Time between SIGTERM and SIGKILL. Fargate allows up to 120."""
     attempt_limit: PositiveInt = 5
-    """Attempts that a task has."""
+    """Maximum number of attempts per task."""
     max_receive_count: Annotated[int, Field(ge=1, le=1_000)] = 15
-    """Receives after which SQS moves a message to the dead-letter queue: a backstop, since
-    put-backs and shutdowns count too."""
+    """Receives before SQS moves a message to the dead-letter queue. A backstop: messages that
+    workers give back count too."""
     queue_retention_days: Annotated[int, Field(ge=1, le=14)] = 4
-    """How long a message waits at most."""
+    """How long a message may wait in the queue."""
     dead_letter_retention_days: Annotated[int, Field(ge=1, le=14)] = 14
-    """The same in the dead-letter queue, counted from the first send."""
+    """How long a message stays in the dead-letter queue, counted from its first send."""
 
     # ── Data ──────────────────────────────────────────────────────────────────────────────────
     result_retention_days: PositiveInt = 30
-    """How long results, losers' results and rows of finished tasks are kept."""
+    """How long results and the rows of final tasks are kept."""
     upload_retention_days: PositiveInt = 1
     """How long uploaded images are kept."""
 
     # ── Reconciler ────────────────────────────────────────────────────────────────────────────
     reconcile_interval_min: Annotated[int, Field(ge=1, le=60)] = 5
-    """How often open tasks are looked after."""
+    """How often the reconciler runs."""
     reconciler_cpu: int = 256
-    """CPU units of the run."""
+    """CPU units of the reconciler."""
     reconciler_memory_mib: int = 512
-    """Memory of the run."""
+    """Memory of the reconciler."""
 
     # ── Delivery ──────────────────────────────────────────────────────────────────────────────
     github_repository: Annotated[
         Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None,
         BeforeValidator(_absent_if_empty),
     ] = None
-    """`owner/name` of the repository whose workflows may deploy; None: no delivery stack."""
+    """Repository, as `owner/name`, whose workflows may deploy. Without one, there is no delivery
+    stack."""
     oidc_provider_arn: OptionalText = None
-    """The account's provider for GitHub, of which it can have only one; None: created here."""
+    """The account's OIDC provider for GitHub; an account can have only one. Without one, the stack
+    creates it."""
     bootstrap_qualifier: str = "hnb659fds"
-    """Of the account's CDK bootstrap, whose roles the deploy role may assume."""
+    """Qualifier of the account's CDK bootstrap. The deploy role may assume its roles."""
 
     @property
     def backlog_per_worker(self) -> float:
-        """Tasks, visible and in flight, that one worker container can start in time.
+        """Messages, visible and in flight, per worker that the fleet can start in time.
 
-        What it gets through between joining and the end of the promise.
+        This is what an added worker completes between its start and the end of the promise.
         """
         tasks_per_s = self.worker_cpu / 1_024 / self.task_cpu_s
         return (self.start_promise_s - SCALE_OUT_REACTION_S) * tasks_per_s
@@ -275,13 +289,13 @@ class Settings(BaseModel):
         if self.rate_limit_per_ip < 5 * self.submissions_per_minute:
             raise ValueError(
                 f"rate_limit_per_ip ({self.rate_limit_per_ip}) must be at least five times "
-                f"submissions_per_minute ({self.submissions_per_minute}), or the firewall blocks a "
-                "client that keeps to its limit"
+                f"submissions_per_minute ({self.submissions_per_minute}), or the firewall blocks "
+                "clients that keep to their limit"
             )
         if (self.egress is Egress.PUBLIC) != (self.nat_gateways == 0):
             raise ValueError(
                 f"nat_gateways ({self.nat_gateways}) must be 0 with egress 'public' "
-                f"and at least 1 otherwise (egress is {self.egress.value!r})"
+                f"and at least 1 with other egress (egress is {self.egress.value!r})"
             )
         if self.nat_gateways > self.availability_zones:
             raise ValueError(
@@ -313,43 +327,42 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _scaling_has_room(self) -> Self:
+    def _scaling_is_possible(self) -> Self:
         for service in ("api", "worker"):
-            least, most = (
-                getattr(self, f"{service}_min_tasks"),
-                getattr(self, f"{service}_max_tasks"),
-            )
-            if least > most:
+            minimum = getattr(self, f"{service}_min_tasks")
+            maximum = getattr(self, f"{service}_max_tasks")
+            if minimum > maximum:
                 raise ValueError(
-                    f"{service}_min_tasks ({least}) must not be above {service}_max_tasks ({most})"
+                    f"{service}_min_tasks ({minimum}) must not exceed "
+                    f"{service}_max_tasks ({maximum})"
                 )
         if self.worker_min_tasks == 0 and self.worker_from_zero_tasks == 0:
             raise ValueError(
-                "worker_min_tasks (0) needs worker_from_zero_tasks (0) to be at least 1, "
-                "or no worker would ever start"
+                "worker_from_zero_tasks (0) must be at least 1 with worker_min_tasks (0), "
+                "or no worker ever starts"
             )
         if self.worker_from_zero_cooldown_s <= FARGATE_START_S:
             raise ValueError(
                 f"worker_from_zero_cooldown_s ({self.worker_from_zero_cooldown_s}) must be longer "
-                f"than the start of a container ({FARGATE_START_S} s); otherwise the step "
-                "repeats while the first containers start"
+                f"than the start of a container ({FARGATE_START_S} s), or more workers are started "
+                "while the first ones start"
             )
         if self.start_promise_s <= SCALE_OUT_REACTION_S:
             raise ValueError(
                 f"start_promise_s ({self.start_promise_s}) must be longer than "
-                f"the reaction to a burst ({SCALE_OUT_REACTION_S} s); otherwise added workers "
-                "start too late"
+                f"the reaction to a burst ({SCALE_OUT_REACTION_S} s), or added workers start late"
             )
         if self.backlog_per_worker <= self.worker_concurrency:
             raise ValueError(
-                f"start_promise_s ({self.start_promise_s}) leaves a worker a backlog of "
-                f"{self.backlog_per_worker:.0f} tasks, which must be more than worker_concurrency "
-                f"({self.worker_concurrency}), or a busy fleet without a queue would grow"
+                f"start_promise_s ({self.start_promise_s}) allows a backlog of "
+                f"{self.backlog_per_worker:.0f} tasks per worker, which must be more than "
+                f"worker_concurrency ({self.worker_concurrency}), or busy workers alone cause a "
+                "scale-out"
             )
         return self
 
     @model_validator(mode="after")
-    def _timeouts_fit_into_each_other(self) -> Self:
+    def _timeouts_are_consistent(self) -> Self:
         if self.visibility_timeout_s < 2 * self.heartbeat_interval_s:
             raise ValueError(
                 f"visibility_timeout_s ({self.visibility_timeout_s}) must be at least twice "
@@ -359,34 +372,35 @@ class Settings(BaseModel):
         if self.processing_budget_s >= self.worker_stop_timeout_s:
             raise ValueError(
                 f"processing_budget_s ({self.processing_budget_s}) must be below "
-                f"worker_stop_timeout_s ({self.worker_stop_timeout_s}), or a leaving worker is "
-                "killed in mid-task"
+                f"worker_stop_timeout_s ({self.worker_stop_timeout_s}), or a worker that stops is "
+                "killed during a task"
             )
         if self.idle_timeout_s >= API_KEEP_ALIVE_S:
             raise ValueError(
                 f"idle_timeout_s ({self.idle_timeout_s}) must be below the API's keep-alive "
-                f"({API_KEEP_ALIVE_S}), or a connection is closed under a request"
+                f"({API_KEEP_ALIVE_S}), or the API closes connections that the load balancer uses"
             )
         if self.deregistration_delay_s <= LONGEST_REQUEST_S:
             raise ValueError(
                 f"deregistration_delay_s ({self.deregistration_delay_s}) must be above the longest "
-                f"request ({LONGEST_REQUEST_S}), or a leaving container cuts it off"
+                f"request ({LONGEST_REQUEST_S}), or a container that stops cuts it off"
             )
         if self.api_graceful_timeout_s >= self.api_stop_timeout_s:
             raise ValueError(
                 f"api_graceful_timeout_s ({self.api_graceful_timeout_s}) must be below "
-                f"api_stop_timeout_s ({self.api_stop_timeout_s}), or requests under way are cut off"
+                f"api_stop_timeout_s ({self.api_stop_timeout_s}), or open requests are cut off"
             )
         if self.dead_letter_retention_days <= self.queue_retention_days:
             raise ValueError(
                 f"dead_letter_retention_days ({self.dead_letter_retention_days}) must be above "
-                f"queue_retention_days ({self.queue_retention_days}): a dead letter's age counts "
-                "from its first send"
+                f"queue_retention_days ({self.queue_retention_days}), because a dead letter's age "
+                "counts from its first send"
             )
         if self.max_receive_count < 3 * self.attempt_limit:
             raise ValueError(
                 f"max_receive_count ({self.max_receive_count}) must be at least three times "
-                f"attempt_limit ({self.attempt_limit}): put-backs and shutdowns consume receives"
+                f"attempt_limit ({self.attempt_limit}), because messages that workers give back "
+                "count as received"
             )
         return self
 
@@ -394,21 +408,21 @@ class Settings(BaseModel):
 def load_settings(
     context: Mapping[str, Any], *, profiles: Mapping[str, Mapping[str, Any]]
 ) -> Settings:
-    """The settings that CDK context asks for; raises :class:`SettingsError`.
+    """Build the settings from CDK context; raises :class:`SettingsError`.
 
-    Context that belongs to the CDK itself is recognized by the colon in its name.
+    Names with a colon belong to the CDK itself and are ignored.
     """
     given = {name: value for name, value in context.items() if ":" not in name}
     profile = given.pop("profile", None)
     if profile not in profiles:
         raise SettingsError(
-            f"There is no profile {profile!r}: choose one of {', '.join(profiles)}."
+            f"There is no profile {profile!r}. Choose one of {', '.join(profiles)}."
         )
     for name in given:
         if name not in Settings.model_fields:
-            near = get_close_matches(name, Settings.model_fields, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else "."
-            raise SettingsError(f"There is no setting {name!r}{hint}")
+            similar = get_close_matches(name, Settings.model_fields, n=1)
+            hint = f" Did you mean {similar[0]!r}?" if similar else ""
+            raise SettingsError(f"There is no setting {name!r}.{hint}")
     try:
         return Settings.model_validate(
             {"profile": profile, "environment": profile, **profiles[profile], **given}
@@ -420,6 +434,6 @@ def load_settings(
 def _sentence(invalid: ValidationError) -> str:
     first = invalid.errors()[0]
     reason = first.get("ctx", {}).get("error", first["msg"])
-    if not first["loc"]:  # of several settings, which the reason names
+    if not first["loc"]:  # a validator of several settings, whose message names them
         return f"{reason}."
     return f"{first['loc'][0]} cannot be {first['input']!r}: {reason}."

@@ -1,19 +1,17 @@
-"""The API's edge and service."""
+"""The load balancer, the firewall and the API service."""
 
 import pytest
 
+from cdk.settings import LONGEST_REQUEST_S
 from cdk.template.templates import Resource, Templates
 from tests.cdk.synthesized import deployed
-
-LONGEST_REQUEST_S = 20
-"""`Prefer: wait=20` is the most that a client may ask for."""
 
 
 def attributes(resource: Resource, name: str) -> dict[str, object]:
     return {attribute["Key"]: attribute["Value"] for attribute in resource[name]}
 
 
-def balancer(deployment: Templates) -> dict[str, object]:
+def balancer_attributes(deployment: Templates) -> dict[str, object]:
     resource = deployment.one("ElasticLoadBalancingV2::LoadBalancer")
     assert resource["Scheme"] == "internet-facing"
     return attributes(resource, "LoadBalancerAttributes")
@@ -30,7 +28,9 @@ def web_acl_rules(deployment: Templates) -> dict[str, dict[str, object]]:
     return {rule["Name"]: rule for rule in deployment.one("WAFv2::WebACL")["Rules"]}
 
 
-def test_https_is_served_and_http_leads_to_it(standard: Templates, private: Templates) -> None:
+def test_the_load_balancer_serves_https_and_redirects_http(
+    standard: Templates, private: Templates
+) -> None:
     for deployment in (standard, private):
         by_port = listeners(deployment)
         (redirect,) = by_port[80]["DefaultActions"]
@@ -50,7 +50,7 @@ def test_https_is_served_and_http_leads_to_it(standard: Templates, private: Temp
         assert "TLS13-1-2" in by_port[443]["SslPolicy"]
 
 
-def test_dev_without_a_certificate_serves_http(dev: Templates) -> None:
+def test_dev_serves_http_without_a_certificate(dev: Templates) -> None:
     by_port = listeners(dev)
     (forward,) = by_port[80]["DefaultActions"]
 
@@ -58,16 +58,18 @@ def test_dev_without_a_certificate_serves_http(dev: Templates) -> None:
     assert forward["Type"] == "forward"
 
 
-def test_connections_and_headers_are_handled_strictly(deployment: Templates) -> None:
-    values = balancer(deployment)
+def test_the_load_balancer_drops_invalid_headers_and_ambiguous_requests(
+    deployment: Templates,
+) -> None:
+    values = balancer_attributes(deployment)
 
     assert values["routing.http.drop_invalid_header_fields.enabled"] == "true"
     assert values["routing.http.desync_mitigation_mode"] == "strictest"
     assert values["idle_timeout.timeout_seconds"] == str(deployment.settings.idle_timeout_s)
 
 
-def test_requests_are_logged(deployment: Templates) -> None:
-    values = balancer(deployment)
+def test_access_logs_may_be_written_to_the_log_bucket(deployment: Templates) -> None:
+    values = balancer_attributes(deployment)
     logs = deployment.target(values["access_logs.s3.bucket"], stack="api")
     policy = deployment.one("S3::BucketPolicy", Bucket={"Ref": logs.logical_id})
 
@@ -80,20 +82,22 @@ def test_requests_are_logged(deployment: Templates) -> None:
     ]
 
 
-def test_the_balancer_is_protected_outside_dev(deployments: dict[str, Templates]) -> None:
+def test_the_load_balancer_has_deletion_protection_outside_dev(
+    deployments: dict[str, Templates],
+) -> None:
     protected = {
-        profile: balancer(deployment).get("deletion_protection.enabled")
+        profile: balancer_attributes(deployment).get("deletion_protection.enabled")
         for profile, deployment in deployments.items()
     }
 
     assert protected == {"dev": "false", "standard": "true", "private": "true"}
 
 
-def test_a_container_is_healthy_when_healthz_says_so(deployment: Templates) -> None:
+def test_the_load_balancer_checks_healthz(deployment: Templates) -> None:
     assert deployment.one("ElasticLoadBalancingV2::TargetGroup")["HealthCheckPath"] == "/healthz"
 
 
-def test_a_leaving_container_finishes_the_longest_request(deployment: Templates) -> None:
+def test_no_request_outlasts_the_draining_or_the_graceful_timeout(deployment: Templates) -> None:
     group = deployment.one("ElasticLoadBalancingV2::TargetGroup")
     delay = attributes(group, "TargetGroupAttributes")["deregistration_delay.timeout_seconds"]
 
@@ -101,7 +105,7 @@ def test_a_leaving_container_finishes_the_longest_request(deployment: Templates)
     assert deployment.settings.api_graceful_timeout_s > LONGEST_REQUEST_S
 
 
-def test_a_failed_deployment_rolls_back_and_never_takes_capacity_away(
+def test_a_failed_deployment_of_the_api_rolls_back_and_keeps_full_capacity(
     deployment: Templates,
 ) -> None:
     service = deployment.one("ECS::Service", stack="api")
@@ -111,7 +115,7 @@ def test_a_failed_deployment_rolls_back_and_never_takes_capacity_away(
     assert configuration["MinimumHealthyPercent"] == 100
 
 
-def test_the_api_runs_on_demand_in_two_containers_and_more(deployment: Templates) -> None:
+def test_the_api_runs_on_demand_in_at_least_two_containers(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="api")
     target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack="api")
 
@@ -129,17 +133,17 @@ def test_the_api_scales_on_requests_per_container(deployment: Templates) -> None
     assert tracking["TargetValue"] == deployment.settings.api_requests_per_minute
 
 
-def test_the_firewall_stands_before_the_balancer(deployment: Templates) -> None:
+def test_the_firewall_protects_the_load_balancer(deployment: Templates) -> None:
     association = deployment.one("WAFv2::WebACLAssociation")
 
     acl = deployment.target(association["WebACLArn"], stack="api")
-    guarded = deployment.target(association["ResourceArn"], stack="api")
+    protected = deployment.target(association["ResourceArn"], stack="api")
 
     assert acl.type == "AWS::WAFv2::WebACL"
-    assert guarded.type == "AWS::ElasticLoadBalancingV2::LoadBalancer"
+    assert protected.type == "AWS::ElasticLoadBalancingV2::LoadBalancer"
 
 
-def test_known_attackers_and_floods_are_blocked(deployment: Templates) -> None:
+def test_the_firewall_blocks_known_attacks_and_floods(deployment: Templates) -> None:
     rules = web_acl_rules(deployment)
     limit = rules["RateLimit"]["Statement"]["RateBasedStatement"]  # type: ignore[index]
 
@@ -164,7 +168,7 @@ def test_known_attackers_and_floods_are_blocked(deployment: Templates) -> None:
         "EC2MetaDataSSRF_BODY",
     ],
 )
-def test_rules_that_take_an_image_url_for_an_attack_only_count(
+def test_a_rule_that_mistakes_an_image_url_for_an_attack_only_counts(
     deployment: Templates, rule: str
 ) -> None:
     common = web_acl_rules(deployment)["AWSManagedRulesCommonRuleSet"]
@@ -173,7 +177,7 @@ def test_rules_that_take_an_image_url_for_an_attack_only_count(
     assert {"Name": rule, "ActionToUse": {"Count": {}}} in overrides
 
 
-def test_the_firewall_shows_nobody_a_key(deployment: Templates) -> None:
+def test_the_firewall_hides_api_keys(deployment: Templates) -> None:
     (protected,) = deployment.one("WAFv2::WebACL")["DataProtectionConfig"]["DataProtections"]
 
     assert protected == {
@@ -182,18 +186,18 @@ def test_the_firewall_shows_nobody_a_key(deployment: Templates) -> None:
     }
 
 
-def test_what_the_firewall_blocks_or_counts_is_logged(deployment: Templates) -> None:
+def test_the_firewall_logs_blocked_and_counted_requests(deployment: Templates) -> None:
     logging = deployment.one("WAFv2::LoggingConfiguration")
     (destination,) = logging["LogDestinationConfigs"]
     (group,) = deployment.targets(destination, stack="api")
-    (kept,) = logging["LoggingFilter"]["Filters"]
+    (log_filter,) = logging["LoggingFilter"]["Filters"]
 
     assert group["LogGroupName"].startswith("aws-waf-logs-")
     assert ":log-group:" in str(destination)
-    assert {c["ActionCondition"]["Action"] for c in kept["Conditions"]} >= {"BLOCK", "COUNT"}
+    assert {c["ActionCondition"]["Action"] for c in log_filter["Conditions"]} >= {"BLOCK", "COUNT"}
 
 
-def test_only_the_given_networks_may_connect(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_only_client_networks_may_connect(tmp_path_factory: pytest.TempPathFactory) -> None:
     deployment = deployed(
         tmp_path_factory.mktemp("narrow"), profile="dev", client_networks="192.0.2.0/24"
     )

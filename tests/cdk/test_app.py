@@ -1,4 +1,4 @@
-"""The app as the CDK's command line runs it."""
+"""The CDK app, run as the CDK CLI runs it."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ STACKS = ("network", "state", "api", "worker", "observability")
 
 
 def run_app(*context: str, outdir: Path) -> "subprocess.CompletedProcess[str]":
-    """With no tool on the path, no credentials, and the region that the CLI always knows."""
+    """Run the app with an empty path, without credentials, in the region that the CLI sets."""
     values = ", ".join(f'"{name}": "{value}"' for name, value in (c.split("=") for c in context))
     return subprocess.run(
         [sys.executable, "app.py"],
@@ -34,7 +34,7 @@ def run_app(*context: str, outdir: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_synthesis_needs_no_docker_no_credentials_and_no_node_of_the_machine(
+def test_synthesis_needs_no_docker_no_credentials_and_no_installed_node(
     tmp_path: Path,
 ) -> None:
     done = run_app("profile=dev", outdir=tmp_path)
@@ -45,16 +45,16 @@ def test_synthesis_needs_no_docker_no_credentials_and_no_node_of_the_machine(
     }
 
 
-def test_a_wrong_wish_is_answered_with_its_sentence_alone(tmp_path: Path) -> None:
+def test_an_invalid_setting_prints_one_sentence_and_no_traceback(tmp_path: Path) -> None:
     done = run_app("profile=dev", "worker_max_task=3", outdir=tmp_path)
 
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "There is no setting 'worker_max_task': did you mean 'worker_max_tasks'?"
+        "There is no setting 'worker_max_task'. Did you mean 'worker_max_tasks'?"
     )
 
 
-def test_several_environments_live_side_by_side(
+def test_an_account_can_hold_several_environments(
     dev: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     blue = deployed(tmp_path_factory.mktemp("blue"), profile="dev", environment="blue")
@@ -64,7 +64,7 @@ def test_several_environments_live_side_by_side(
     assert not names(dev) & names(blue)
 
 
-def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Templates) -> None:
+def test_containers_are_tagged_with_their_environment(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         assert {
             "Key": "taskfleet:environment",
@@ -73,7 +73,7 @@ def test_a_stack_says_which_environment_its_resources_belong_to(deployment: Temp
         assert service["PropagateTags"] == "SERVICE"
 
 
-def test_stacks_with_data_cannot_be_deleted_outside_dev(
+def test_network_and_state_have_termination_protection_outside_dev(
     deployments: Mapping[str, Templates],
 ) -> None:
     for profile, deployment in deployments.items():
@@ -82,7 +82,7 @@ def test_stacks_with_data_cannot_be_deleted_outside_dev(
 
 
 def names(deployment: Templates) -> set[str]:
-    """Everything with a name that an account can hold only once: stacks, exports, resources."""
+    """All names that must be unique within an account: stacks, exports, resources."""
     exports = {
         output["Export"]["Name"]
         for template in deployment.templates.values()

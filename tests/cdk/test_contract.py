@@ -1,4 +1,4 @@
-"""What the deployment and the services must agree on, read from both sides."""
+"""The facts on which the deployment and the services must agree."""
 
 import ast
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from cdk.settings import API_KEEP_ALIVE_S
+from cdk.settings import API_KEEP_ALIVE_S, LONGEST_REQUEST_S
 from cdk.stacks.state import RESULTS
 from cdk.template.templates import Templates
 from local import aws_resources
@@ -32,7 +32,7 @@ def environment(deployment: Templates, service: str) -> dict[str, Any]:
 
 
 def config(deployment: Templates, service: str) -> Any:
-    """The service's own reading of its container's environment; references become words."""
+    """The service's configuration from its container's environment. References become words."""
     return CONFIGS[service].model_validate(
         {
             name.lower(): value if isinstance(value, str) else "a-resource"
@@ -47,7 +47,7 @@ def config(deployment: Templates, service: str) -> Any:
 
 
 @services
-def test_a_container_is_told_what_its_service_needs_and_only_what_it_reads(
+def test_a_container_has_the_variables_that_its_service_requires_and_no_unknown_ones(
     deployment: Templates, service: str
 ) -> None:
     fields = CONFIGS[service].model_fields
@@ -58,7 +58,7 @@ def test_a_container_is_told_what_its_service_needs_and_only_what_it_reads(
 
 
 @services
-def test_a_container_talks_to_the_real_aws(deployment: Templates, service: str) -> None:
+def test_a_container_has_no_custom_aws_endpoint(deployment: Templates, service: str) -> None:
     assert not any(name.startswith("AWS_ENDPOINT") for name in environment(deployment, service))
 
 
@@ -73,7 +73,7 @@ def test_a_container_talks_to_the_real_aws(deployment: Templates, service: str) 
         ("api", "API_KEYS_SECRET_ID", "api_keys"),
     ],
 )
-def test_a_name_leads_to_its_resource(
+def test_a_variable_names_its_resource(
     deployment: Templates, service: str, name: str, resource: str
 ) -> None:
     value = environment(deployment, service)[name]
@@ -83,61 +83,61 @@ def test_a_name_leads_to_its_resource(
 
 
 @services
-def test_metrics_and_region_are_those_of_the_deployment(
-    deployment: Templates, service: str
-) -> None:
-    told = config(deployment, service)
+def test_a_service_knows_its_environment_and_region(deployment: Templates, service: str) -> None:
+    settings = config(deployment, service)
 
-    assert told.taskfleet_environment == deployment.settings.environment
-    assert told.aws_region == "eu-west-1"
-    assert told.log_format == "json"
+    assert settings.taskfleet_environment == deployment.settings.environment
+    assert settings.aws_region == "eu-west-1"
+    assert settings.log_format == "json"
 
 
-def test_no_address_that_is_not_public_may_be_fetched_from(deployment: Templates) -> None:
-    told = config(deployment, "worker")
+def test_workers_download_only_from_public_addresses(deployment: Templates) -> None:
+    settings = config(deployment, "worker")
 
-    assert told.fetch_allowed_networks == ()
-    assert set(told.fetch_allowed_ports) == {80, 443}
+    assert settings.fetch_allowed_networks == ()
+    assert set(settings.fetch_allowed_ports) == {80, 443}
 
 
-def test_the_limit_on_submissions_is_that_of_the_settings(deployment: Templates) -> None:
+def test_the_submission_limit_matches_the_setting(deployment: Templates) -> None:
     assert environment(deployment, "api")["SUBMISSIONS_PER_MINUTE"] == str(
         deployment.settings.submissions_per_minute
     )
 
 
-def test_an_operator_reads_what_the_api_gives_a_task(deployment: Templates) -> None:
+def test_the_stack_outputs_match_the_limits_of_the_api(deployment: Templates) -> None:
     outputs = deployment.templates["state"]["Outputs"]
-    told = environment(deployment, "api")
+    variables = environment(deployment, "api")
 
-    assert outputs["AttemptLimit"]["Value"] == told["ATTEMPT_LIMIT"]
-    assert outputs["RowRetentionS"]["Value"] == told["ROW_RETENTION_S"]
+    assert outputs["AttemptLimit"]["Value"] == variables["ATTEMPT_LIMIT"]
+    assert outputs["RowRetentionS"]["Value"] == variables["ROW_RETENTION_S"]
 
 
 # ── Timing ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_lease_is_the_visibility_timeout(deployment: Templates) -> None:
+def test_the_lease_equals_the_visibility_timeout(deployment: Templates) -> None:
     timeout = deployment.queue["VisibilityTimeout"]
 
     assert config(deployment, "worker").lease_s == timeout
     assert config(deployment, "reconciler").lease_s == timeout
 
 
-def test_a_worker_knows_when_it_will_be_killed(deployment: Templates) -> None:
-    told = config(deployment, "worker")
+def test_a_worker_knows_its_stop_timeout(deployment: Templates) -> None:
+    settings = config(deployment, "worker")
 
-    assert told.stop_timeout_s == deployment.container("worker")["StopTimeout"]
-    assert told.processing_budget_s < told.stop_timeout_s
+    assert settings.stop_timeout_s == deployment.container("worker")["StopTimeout"]
+    assert settings.processing_budget_s < settings.stop_timeout_s
 
 
-def test_the_api_finishes_before_it_is_killed(deployment: Templates) -> None:
+def test_the_api_completes_requests_before_it_is_killed(deployment: Templates) -> None:
     stop_timeout_s = deployment.container("api")["StopTimeout"]
 
     assert config(deployment, "api").api_stop_timeout_s < stop_timeout_s
 
 
-def test_the_api_keeps_connections_longer_than_the_balancer(deployment: Templates) -> None:
+def test_the_api_keeps_idle_connections_longer_than_the_load_balancer(
+    deployment: Templates,
+) -> None:
     balancer = deployment.one("ElasticLoadBalancingV2::LoadBalancer")
     (idle_timeout,) = (
         attribute["Value"]
@@ -148,20 +148,26 @@ def test_the_api_keeps_connections_longer_than_the_balancer(deployment: Template
     assert gunicorn_setting("keepalive") == API_KEEP_ALIVE_S > int(idle_timeout)
 
 
-def test_a_message_outlives_its_task(deployment: Templates) -> None:
+def test_the_longest_request_covers_receiving_it_and_sending_the_response(
+    deployment: Templates,
+) -> None:
+    assert config(deployment, "api").api_transfer_timeout_s * 2 <= LONGEST_REQUEST_S
+
+
+def test_a_message_is_kept_beyond_the_deadline_of_its_task(deployment: Templates) -> None:
     retention_s = deployment.queue["MessageRetentionPeriod"]
 
     assert config(deployment, "api").deadline_s < retention_s
 
 
-def test_the_queue_gives_up_long_after_the_row_does(deployment: Templates) -> None:
+def test_a_message_may_be_received_three_times_per_attempt(deployment: Templates) -> None:
     receives = deployment.queue["RedrivePolicy"]["maxReceiveCount"]
 
     assert receives >= 3 * config(deployment, "api").attempt_limit
 
 
 @services
-def test_rows_are_kept_as_long_as_their_results(deployment: Templates, service: str) -> None:
+def test_rows_and_results_are_kept_equally_long(deployment: Templates, service: str) -> None:
     (days,) = (
         rule["ExpirationInDays"]
         for rule in deployment.result_bucket["LifecycleConfiguration"]["Rules"]
@@ -174,14 +180,14 @@ def test_rows_are_kept_as_long_as_their_results(deployment: Templates, service: 
 # ── Sizes ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_children_that_open_images_fit_into_the_container(deployment: Templates) -> None:
-    told = config(deployment, "worker")
+def test_imaging_processes_fit_into_the_containers_memory(deployment: Templates) -> None:
+    settings = config(deployment, "worker")
     memory_bytes = int(deployment.tasks["worker"]["Memory"]) * 1024**2
 
-    assert told.imaging_processes * told.imaging_memory_bytes < memory_bytes
+    assert settings.imaging_processes * settings.imaging_memory_bytes < memory_bytes
 
 
-def test_the_api_listens_where_the_balancer_sends(deployment: Templates) -> None:
+def test_the_api_listens_on_the_port_of_the_load_balancer(deployment: Templates) -> None:
     port = config(deployment, "api").api_port
 
     assert [
@@ -193,14 +199,14 @@ def test_the_api_listens_where_the_balancer_sends(deployment: Templates) -> None
 # ── The schema ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_table_is_the_one_that_a_laptop_creates(deployment: Templates) -> None:
+def test_the_table_matches_the_one_of_make_run(deployment: Templates) -> None:
     table = deployment.table
 
     assert {name: table[name] for name in aws_resources.TABLE} == aws_resources.TABLE
     assert table["TimeToLiveSpecification"] == aws_resources.TIME_TO_LIVE
 
 
-def test_the_queues_are_the_ones_that_a_laptop_creates(deployment: Templates) -> None:
+def test_the_queues_match_those_of_make_run(deployment: Templates) -> None:
     queue, dead_letters = deployment.queue, deployment.dead_letter_queue
 
     assert {name: queue[name] for name in aws_resources.QUEUE} == aws_resources.QUEUE
@@ -210,14 +216,14 @@ def test_the_queues_are_the_ones_that_a_laptop_creates(deployment: Templates) ->
     assert queue["RedrivePolicy"]["maxReceiveCount"] == aws_resources.MAX_RECEIVE_COUNT
 
 
-def test_the_secret_starts_like_a_laptops(deployment: Templates) -> None:
+def test_the_secret_starts_like_the_one_of_make_run(deployment: Templates) -> None:
     assert deployment.api_keys["SecretString"] == aws_resources.NO_API_KEYS
 
 
 # ── Metrics ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_alarms_and_dashboard_read_metrics_that_the_services_write(
+def test_alarms_and_dashboard_only_read_metrics_that_the_services_write(
     deployment: Templates,
 ) -> None:
     written = {
@@ -237,10 +243,10 @@ def test_alarms_and_dashboard_read_metrics_that_the_services_write(
 
 
 def gunicorn_setting(name: str) -> int:
-    """Read from the file: executing it would configure this process."""
+    """Read a setting from the file, since executing the file would configure this process."""
     module = ast.parse((ROOT / "services/api/server/gunicorn.conf.py").read_text())
     for statement in module.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
                 return cast("int", ast.literal_eval(value))
-    raise AssertionError(f"gunicorn.conf.py sets no {name}")
+    raise AssertionError(f"gunicorn.conf.py does not set {name}")

@@ -1,4 +1,4 @@
-"""What a deployment may be asked for, and how a wrong wish is answered."""
+"""Settings override their profile, and invalid ones are refused with one sentence."""
 
 import pytest
 from pydantic import ValidationError
@@ -14,13 +14,13 @@ def standard(**context: object) -> Settings:
     )
 
 
-def refusal(**context: object) -> str:
+def error_of(**context: object) -> str:
     with pytest.raises(SettingsError) as refused:
         standard(**context)
     return str(refused.value)
 
 
-def test_settings_cannot_be_changed_afterwards() -> None:
+def test_settings_are_immutable() -> None:
     settings = standard()
 
     with pytest.raises(ValidationError, match="frozen"):
@@ -35,16 +35,16 @@ def test_context_overrides_the_profile() -> None:
     assert settings.egress is Egress.NAT
 
 
-def test_an_environment_is_called_like_its_profile_unless_named() -> None:
+def test_an_environment_has_the_name_of_its_profile_by_default() -> None:
     assert standard().environment == "standard"
     assert standard(environment="blue").environment == "blue"
 
 
-def test_context_of_the_cdk_itself_is_left_alone() -> None:
+def test_context_of_the_cdk_itself_is_ignored() -> None:
     assert standard(**{"@aws-cdk/core:checkSecretUsage": True, "aws:cdk:enable-asset-metadata": 1})
 
 
-def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
+def test_a_deployment_keeps_its_data_by_default() -> None:
     assert not standard().disposable
 
 
@@ -54,112 +54,128 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
         pytest.param(
             {"profile": "prod"},
             ["'prod'", "dev, standard, private"],
-            id="a profile that there is not",
+            id="unknown profile",
         ),
         pytest.param(
             {"worker_max_task": "9"},
             ["'worker_max_task'", "'worker_max_tasks'"],
-            id="a setting that there is not, with the nearest",
+            id="unknown setting with a similar name",
         ),
-        pytest.param({"color": "blue"}, ["'color'"], id="a setting that is like none"),
-        pytest.param({"api_cpu": "many"}, ["api_cpu", "'many'"], id="a word for a number"),
-        pytest.param({"environment": "Blue_1"}, ["environment", "'Blue_1'"], id="a bad name"),
-        pytest.param({"worker_spot_percent": "101"}, ["worker_spot_percent", "100"], id="a range"),
-        pytest.param({"api_min_tasks": "1"}, ["api_min_tasks", "2"], id="one zone only"),
-        pytest.param({"github_repository": "taskfleet"}, ["github_repository"], id="no owner"),
+        pytest.param({"color": "blue"}, ["'color'"], id="unknown setting"),
+        pytest.param({"api_cpu": "many"}, ["api_cpu", "'many'"], id="text instead of a number"),
+        pytest.param(
+            {"environment": "Blue_1"}, ["environment", "'Blue_1'"], id="invalid environment name"
+        ),
+        pytest.param(
+            {"worker_spot_percent": "101"},
+            ["worker_spot_percent", "100"],
+            id="percentage above 100",
+        ),
+        pytest.param({"api_min_tasks": "1"}, ["api_min_tasks", "2"], id="one API container"),
+        pytest.param(
+            {"github_repository": "taskfleet"},
+            ["github_repository"],
+            id="repository without an owner",
+        ),
         pytest.param(
             {"visibility_timeout_s": "39"},
             ["visibility_timeout_s (39)", "heartbeat_interval_s (20)"],
-            id="a late heartbeat would lose the lease",
+            id="one late heartbeat loses the lease",
         ),
         pytest.param(
             {"processing_budget_s": "120"},
             ["processing_budget_s (120)", "worker_stop_timeout_s (120)"],
-            id="an attempt outlasts a stopping worker",
+            id="an attempt outlasts a worker that stops",
         ),
         pytest.param(
             {"api_graceful_timeout_s": "30"},
             ["api_graceful_timeout_s (30)", "api_stop_timeout_s (30)"],
-            id="a request outlasts a stopping API container",
+            id="a request outlasts an API container that stops",
         ),
         pytest.param(
             {"imaging_processes": "4"},
             ["worker_memory_mib (4096)", "imaging_processes", "imaging_memory_mib", "4608"],
-            id="the children do not fit into the memory",
+            id="imaging processes exceed the memory",
         ),
         pytest.param(
             {"queue_retention_days": "14"},
             ["dead_letter_retention_days (14)", "queue_retention_days (14)"],
-            id="dead letters expire with their message",
+            id="dead letters expire with the queue",
         ),
         pytest.param(
             {"worker_min_tasks": "21"},
             ["worker_min_tasks (21)", "worker_max_tasks (20)"],
-            id="fewer workers at most than at least",
+            id="more workers at least than at most",
         ),
         pytest.param(
             {"api_min_tasks": "11"},
             ["api_min_tasks (11)", "api_max_tasks (10)"],
-            id="fewer API containers at most than at least",
+            id="more API containers at least than at most",
         ),
         pytest.param(
             {"worker_min_tasks": "0", "worker_from_zero_tasks": "0"},
             ["worker_min_tasks (0)", "worker_from_zero_tasks (0)"],
-            id="nothing would start the first worker",
+            id="nothing starts the first worker",
         ),
         pytest.param(
             {"worker_from_zero_cooldown_s": "90"},
             ["worker_from_zero_cooldown_s (90)", "start of a container (90 s)"],
-            id="the step from zero repeats before the first container runs",
+            id="the step from zero repeats while containers start",
         ),
         pytest.param(
             {"start_promise_s": "300"},
             ["start_promise_s (300)", "reaction to a burst (300 s)"],
-            id="added workers come too late",
+            id="added workers start too late",
         ),
         pytest.param(
             {"task_cpu_s": "75"},
             ["start_promise_s (600)", "worker_concurrency (8)"],
-            id="a busy fleet without a queue would grow",
+            id="busy workers alone cause a scale-out",
         ),
         pytest.param(
             {"max_receive_count": "14"},
             ["max_receive_count (14)", "attempt_limit (5)"],
-            id="the dead-letter queue takes what still has attempts",
+            id="messages move to the dead-letter queue too early",
         ),
         pytest.param(
-            {"certificate_arn": None}, ["certificate_arn", "'standard'"], id="keys in plain HTTP"
+            {"certificate_arn": None},
+            ["certificate_arn", "'standard'"],
+            id="plain HTTP outside dev",
         ),
         pytest.param(
             {"rate_limit_per_ip": "29999"},
             ["rate_limit_per_ip (29999)", "submissions_per_minute (6000)"],
-            id="the firewall blocks who may still submit",
+            id="the firewall blocks clients within their limit",
         ),
         pytest.param(
             {"certificate_arn": ""},
             ["certificate_arn", "'standard'"],
-            id="keys in plain HTTP, by a certificate without a name",
+            id="plain HTTP outside dev, by an empty certificate",
         ),
         pytest.param(
-            {"nat_gateways": "0"}, ["nat_gateways (0)", "egress", "'nat'"], id="no way out"
+            {"nat_gateways": "0"},
+            ["nat_gateways (0)", "egress", "'nat'"],
+            id="no NAT gateway with nat egress",
         ),
         pytest.param(
             {"nat_gateways": "3"},
             ["nat_gateways (3)", "availability_zones (2)"],
-            id="more gateways than zones",
+            id="more NAT gateways than zones",
         ),
         pytest.param(
-            {"worker_cpu": "3000"}, ["worker_cpu (3000)", "2048, 4096"], id="not a Fargate size"
+            {"worker_cpu": "3000"},
+            ["worker_cpu (3000)", "2048, 4096"],
+            id="CPU size that Fargate lacks",
         ),
         pytest.param(
             {"api_memory_mib": "8192"},
             ["api_memory_mib (8192)", "api_cpu (512)", "4096"],
-            id="more memory than Fargate gives",
+            id="more memory than Fargate allows",
         ),
         pytest.param(
             {"worker_memory_mib": "4500"},
             ["worker_memory_mib (4500)", "worker_cpu (2048)", "4096, 5120"],
-            id="memory between two of Fargate's sizes",
+            id="memory between two sizes",
         ),
         pytest.param(
             {"api_cpu": "256", "api_memory_mib": "1536"},
@@ -169,28 +185,28 @@ def test_the_defaults_are_a_deployment_that_keeps_its_data() -> None:
         pytest.param(
             {"idle_timeout_s": "75"},
             ["idle_timeout_s (75)", "keep-alive (75)"],
-            id="the API closes a connection that the balancer still uses",
+            id="the API closes connections that the load balancer uses",
         ),
         pytest.param(
             {"deregistration_delay_s": "20"},
             ["deregistration_delay_s (20)", "longest request (20)"],
-            id="a leaving container cuts off the longest request",
+            id="a container that stops cuts off the longest request",
         ),
-        pytest.param({"vpc_cidr": "10.0.0/16"}, ["vpc_cidr", "'10.0.0/16'"], id="no network"),
-        pytest.param({"vpc_cidr": "10.0.0.1/16"}, ["vpc_cidr", "'10.0.0.1/16'"], id="a host's"),
-        pytest.param({"vpc_cidr": "10.0.0.0/8"}, ["vpc_cidr", "/16 to /28"], id="not a VPC's size"),
+        pytest.param({"vpc_cidr": "10.0.0/16"}, ["vpc_cidr", "'10.0.0/16'"], id="invalid network"),
+        pytest.param({"vpc_cidr": "10.0.0.1/16"}, ["vpc_cidr", "'10.0.0.1/16'"], id="host address"),
+        pytest.param({"vpc_cidr": "10.0.0.0/8"}, ["vpc_cidr", "/16 to /28"], id="VPC too large"),
         pytest.param(
             {"client_networks": "192.0.2.0/24,198.51.100.0/33"},
             ["client_networks", "'198.51.100.0/33'"],
-            id="one of the networks is none",
+            id="one invalid network of two",
         ),
-        pytest.param({"client_networks": ""}, ["client_networks"], id="nobody may connect"),
+        pytest.param({"client_networks": ""}, ["client_networks"], id="no client network"),
     ],
 )
-def test_a_wrong_wish_is_refused_in_one_sentence_that_names_it(
+def test_an_invalid_setting_is_refused_in_one_sentence_that_names_it(
     context: dict[str, object], named: list[str]
 ) -> None:
-    sentence = refusal(**context)
+    sentence = error_of(**context)
 
     assert all(name in sentence for name in named), sentence
     assert sentence.endswith((".", "?"))
@@ -200,7 +216,7 @@ def test_a_wrong_wish_is_refused_in_one_sentence_that_names_it(
 @pytest.mark.parametrize(
     "setting", ["alarm_email", "domain_name", "github_repository", "oidc_provider_arn"]
 )
-def test_an_empty_wish_is_none(setting: str) -> None:
+def test_an_empty_value_means_none(setting: str) -> None:
     assert getattr(standard(**{setting: ""}), setting) is None
 
 
@@ -220,16 +236,16 @@ def test_an_empty_wish_is_none(setting: str) -> None:
         ("worker_memory_mib", 5_120),
     ],
 )
-def test_the_limit_itself_is_allowed(setting: str, limit: int) -> None:
+def test_a_value_at_its_limit_is_accepted(setting: str, limit: int) -> None:
     assert getattr(standard(**{setting: str(limit)}), setting) == limit
 
 
-def test_a_worker_may_owe_what_it_gets_through_after_joining() -> None:
+def test_the_backlog_per_worker_is_what_an_added_worker_completes_in_time() -> None:
     settings = standard(start_promise_s="600", worker_cpu="2048", task_cpu_s="0.5")
 
-    # Two vCPUs do four tasks of half a second each second, for the 300 s that are left.
+    # Two vCPUs complete four tasks of 0.5 s per second, for the remaining 300 s.
     assert settings.backlog_per_worker == 1_200
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
