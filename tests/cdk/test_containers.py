@@ -1,4 +1,4 @@
-"""Every container is locked down the same way."""
+"""The hardening, logging, health checks and sizes of all containers."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_a_container_has_no_privileges(deployment: Templates, service: str) -> N
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_only_tmp_is_writable(deployment: Templates, service: str) -> None:
+def test_a_container_can_only_write_to_tmp(deployment: Templates, service: str) -> None:
     task, container = deployment.tasks[service], deployment.container(service)
     (mount,) = container["MountPoints"]
 
@@ -28,7 +28,7 @@ def test_only_tmp_is_writable(deployment: Templates, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_logs_are_kept_for_a_while_and_never_block(deployment: Templates, service: str) -> None:
+def test_logs_expire_and_never_block_the_service(deployment: Templates, service: str) -> None:
     task, container = deployment.tasks[service], deployment.container(service)
     options = container["LogConfiguration"]["Options"]
 
@@ -45,7 +45,7 @@ def test_logs_are_kept_for_a_while_and_never_block(deployment: Templates, servic
         ("worker", ["CMD", "python", "-m", "services.worker", "health"]),
     ],
 )
-def test_a_container_that_hangs_is_replaced(
+def test_a_container_has_a_health_check(
     deployment: Templates, service: str, command: list[str]
 ) -> None:
     container = deployment.container(service)
