@@ -1,7 +1,7 @@
-"""CPU time of a guarded fetch beside a bare urllib3 GET: ``python -m bench.fetch_cost``.
+"""CPU time of a guarded fetch, compared with a plain urllib3 GET: ``python -m bench.fetch_cost``.
 
-Both open a connection for each request; the server is another process, so only the client counts.
-The last line of output is one JSON object, in milliseconds of CPU per fetch.
+Both open a connection per request. The server is another process, so only the client is measured.
+The output is one JSON object with milliseconds of CPU time per fetch.
 """
 
 import io
@@ -18,18 +18,18 @@ import urllib3
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 
 BODY = bytes(60_000)
-"""As large as a small photograph."""
+"""The size of a small photograph."""
 ROUNDS = 5
 FETCHES = 400
 
 
-class _Image(BaseHTTPRequestHandler):
+class _ImageHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(BODY)))
-        self.send_header("Connection", "close")  # or urllib3 would reuse it
+        self.send_header("Connection", "close")  # otherwise urllib3 reuses the connection
         self.end_headers()
         self.wfile.write(BODY)
 
@@ -38,13 +38,13 @@ class _Image(BaseHTTPRequestHandler):
 
 
 def _serve(port: Connection) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Image)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _ImageHandler)
     port.send(server.server_port)
     server.serve_forever()
 
 
 def _cpu_ms(fetch: Callable[[str], None], url: str) -> float:
-    """The best of some rounds: what is over it is the machine's other work."""
+    """The minimum of several rounds: anything above it comes from other load on the machine."""
     best = float("inf")
     for _ in range(ROUNDS):
         start = time.process_time()
@@ -55,10 +55,10 @@ def _cpu_ms(fetch: Callable[[str], None], url: str) -> float:
 
 
 def main() -> None:
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=_serve, args=(theirs,), daemon=True)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    server = multiprocessing.Process(target=_serve, args=(sender,), daemon=True)
     server.start()
-    port = ours.recv()
+    port = receiver.recv()
     pool = urllib3.PoolManager(retries=False)
     fetcher = GuardedFetcher(
         policy=FetchPolicy(
@@ -70,7 +70,7 @@ def main() -> None:
         )
     )
 
-    def bare(url: str) -> None:
+    def plain(url: str) -> None:
         response = pool.request("GET", url, preload_content=False, timeout=20)
         into = io.BytesIO()
         for chunk in response.stream(65_536):
@@ -83,7 +83,7 @@ def main() -> None:
     figures = {
         f"{client.__name__}_{kind}_ms": round(_cpu_ms(client, f"http://{host}:{port}/"), 3)
         for kind, host in (("address", "127.0.0.1"), ("name", "localhost"))
-        for client in (bare, guarded)
+        for client in (plain, guarded)
     }
     server.terminate()
     server.join()

@@ -1,4 +1,4 @@
-"""The machine on which figures were measured."""
+"""Describes the machine on which figures are measured."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ def description() -> Mapping[str, object]:
 
 
 def _cpu() -> str:
-    """Linux tells the model in a file only."""
+    """The CPU model. Linux reports it only in /proc/cpuinfo."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

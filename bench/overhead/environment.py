@@ -1,4 +1,4 @@
-"""What the measured programs are told of the stub AWS."""
+"""Environment and commands of the measured programs."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from local.processes import Program
 
 
 def environment(aws: StubAws) -> Mapping[str, str]:
-    """Everything that a program needs to use the stub; with the logs of production."""
+    """The variables that a program needs to use the stub. Logs are JSON, as in production."""
     return {
         **isolated(os.environ, endpoint_url=aws.endpoint_url),
         "TASK_TABLE": "tasks",
@@ -21,5 +21,5 @@ def environment(aws: StubAws) -> Mapping[str, str]:
     }
 
 
-def floor(module: str, environment: Mapping[str, str]) -> Program:
+def baseline(module: str, environment: Mapping[str, str]) -> Program:
     return Program(module, (sys.executable, "-m", f"bench.overhead.{module}"), environment)

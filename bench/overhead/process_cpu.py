@@ -4,18 +4,18 @@ import psutil
 
 
 def tree_cpu_s(pid: int) -> float:
-    """User and system seconds of the process, its descendants, and those of them that have ended.
+    """User and system CPU seconds of a process and all its descendants, including exited ones.
 
-    The kernel adds a child's time to its parent's when the parent waits for it, and that of the
-    child's own children with it; so a tree is what lives, each with what it has waited for.
-    Linux counts to the nanosecond and tells in steps of 10 ms (proc_pid_stat(5)), so what is
-    measured should take seconds. A process that has left the tree is not counted: none of ours
-    does. Raises ``psutil.NoSuchProcess`` when `pid` itself has ended.
+    When a parent waits for an exited child, the kernel adds the CPU time of the child, and of the
+    children that it waited for, to the parent's. So the living processes hold the time of the whole
+    tree. Linux reports CPU time in steps of 10 ms (proc_pid_stat(5)), so a measurement should take
+    seconds. Processes that have left the tree are not counted; ours do not leave it. Raises
+    ``psutil.NoSuchProcess`` if the process `pid` has exited.
     """
     root = psutil.Process(pid)
     while True:
-        # A parent before its children: one that ends in between is then missing from the sum,
-        # which is noticed, and not in it twice, which would not be.
+        # Read a parent before its children. A child that exits in between is then missing, which
+        # raises NoSuchProcess, instead of being counted twice, which would go unnoticed.
         total = _cpu_s(root)
         try:
             return total + sum(map(_cpu_s, root.children(recursive=True)))

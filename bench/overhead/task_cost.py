@@ -1,4 +1,4 @@
-"""CPU time of the worker per task, beside the floor's."""
+"""CPU time of the worker per task, compared with a baseline."""
 
 import json
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from bench.overhead.comparison import Comparison, take_turns
-from bench.overhead.environment import environment, floor
-from bench.overhead.running import running
-from bench.overhead.side import Side
+from bench.overhead.comparison import Comparison, measure_alternately
+from bench.overhead.environment import baseline, environment
+from bench.overhead.measured_program import MeasuredProgram
+from bench.overhead.running_program import running
 from bench.overhead.stub_aws import StubAws
 from local import programs
 from local.aws_resources import NO_API_KEYS
@@ -28,32 +28,34 @@ POLICY = SubmissionPolicy(
 
 
 def measure(image: str, *, tasks: int, rounds: int, scratch: Path) -> Comparison:
-    """Make the sample `image` gray `tasks` times a round, with the worker and with the floor."""
-    with started(scratch) as (worker, bare):
+    """Convert the sample `image` to grayscale `tasks` times per round, with worker and baseline."""
+    with started(scratch) as (worker, bare_loop):
 
         def worker_round() -> float:
-            return worker.cost_ms(tasks, lambda: do_by_worker(worker, image, tasks))
+            return worker.cpu_ms_per_unit(tasks, lambda: process_with_worker(worker, image, tasks))
 
-        def floor_round() -> float:
+        def baseline_round() -> float:
             receives = min(worker.calls["ReceiveMessage"], tasks)
-            return bare.cost_ms(tasks, lambda: do_by_floor(bare, image, tasks, receives))
+            return bare_loop.cpu_ms_per_unit(
+                tasks, lambda: process_with_baseline(bare_loop, image, tasks, receives)
+            )
 
-        worker_ms, floor_ms = take_turns(worker_round, floor_round, rounds=rounds)
+        worker_ms, baseline_ms = measure_alternately(worker_round, baseline_round, rounds=rounds)
         return Comparison(
             program_ms=worker_ms,
-            floor_ms=floor_ms,
+            baseline_ms=baseline_ms,
             program_calls=worker.calls,
-            floor_calls=bare.calls,
-            units=tasks,
+            baseline_calls=bare_loop.calls,
+            units_per_round=tasks,
         )
 
 
 @contextmanager
-def started(scratch: Path) -> Iterator[tuple[Side, Side]]:
-    """The worker and the floor, for as long as the ``with`` lasts."""
+def started(scratch: Path) -> Iterator[tuple[MeasuredProgram, MeasuredProgram]]:
+    """Run the worker and the baseline inside the ``with`` block."""
     with (
         StubAws(images=SAMPLES, secret=NO_API_KEYS) as worker_aws,
-        StubAws(images=SAMPLES, secret=NO_API_KEYS) as floor_aws,
+        StubAws(images=SAMPLES, secret=NO_API_KEYS) as baseline_aws,
         running(
             programs.worker(
                 environment(worker_aws),
@@ -62,27 +64,33 @@ def started(scratch: Path) -> Iterator[tuple[Side, Side]]:
             ),
             scratch=scratch,
         ) as worker,
-        running(floor("floor_task", environment(floor_aws)), scratch=scratch) as bare,
+        running(baseline("baseline_task", environment(baseline_aws)), scratch=scratch) as bare_loop,
     ):
-        yield Side(worker_aws, worker), Side(floor_aws, bare)
+        yield MeasuredProgram(worker_aws, worker), MeasuredProgram(baseline_aws, bare_loop)
 
 
-def do_by_worker(worker: Side, image: str, tasks: int) -> None:
-    """Queue the tasks and see them done, with a result each."""
-    all_deleted = worker.aws.queue.deleted + tasks
-    all_stored = worker.aws.calls["PutObject"] + tasks
+def process_with_worker(worker: MeasuredProgram, image: str, tasks: int) -> None:
+    """Queue the tasks and wait until each has a result and its message is deleted."""
+    deleted = worker.aws.queue.deleted + tasks
+    stored = worker.aws.calls["PutObject"] + tasks
     _queue_tasks(worker.aws, image, tasks)
-    worker.program.wait_for(lambda: worker.aws.queue.deleted >= all_deleted, f"do {tasks} tasks")
-    if worker.aws.calls["PutObject"] != all_stored:
-        raise worker.program.failed("did not store one result for each task")
+    worker.program.wait_until(
+        lambda: worker.aws.queue.deleted >= deleted, f"complete {tasks} tasks"
+    )
+    if worker.aws.calls["PutObject"] != stored:
+        raise worker.program.failure("did not store one result per task")
 
 
-def do_by_floor(bare: Side, image: str, tasks: int, receives: int) -> None:
-    """Queue the tasks, say how many receive calls to make for them, and see them done."""
-    all_deleted = bare.aws.queue.deleted + tasks
-    _queue_tasks(bare.aws, image, tasks)
-    bare.program.tell(f"{tasks} {receives}")
-    bare.program.wait_for(lambda: bare.aws.queue.deleted >= all_deleted, f"do {tasks} tasks")
+def process_with_baseline(
+    bare_loop: MeasuredProgram, image: str, tasks: int, receives: int
+) -> None:
+    """Queue the tasks and wait until the baseline has processed them with `receives` calls."""
+    deleted = bare_loop.aws.queue.deleted + tasks
+    _queue_tasks(bare_loop.aws, image, tasks)
+    bare_loop.program.send_line(f"{tasks} {receives}")
+    bare_loop.program.wait_until(
+        lambda: bare_loop.aws.queue.deleted >= deleted, f"complete {tasks} tasks"
+    )
 
 
 def _queue_tasks(aws: StubAws, image: str, tasks: int) -> None:
@@ -91,7 +99,7 @@ def _queue_tasks(aws: StubAws, image: str, tasks: int) -> None:
 
 
 def _submit(aws: StubAws, image: str) -> str:
-    """Write the row of a new task; returns the body of its message."""
+    """Write the row of a new task and return the body of its message."""
     task = pending_task(
         task_id=str(uuid4()),
         owner="bench",

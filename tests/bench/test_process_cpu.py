@@ -1,4 +1,4 @@
-"""Whatever a measured program has others do for it is counted, and counted once."""
+"""The CPU time of all processes of a tree is counted exactly once."""
 
 import subprocess
 import sys
@@ -9,43 +9,43 @@ import pytest
 
 from bench.overhead.process_cpu import tree_cpu_s
 
-BURNT_S = 0.5
-BURN = f"""
+CPU_S = 0.5
+USE_CPU = f"""
 import time
-while time.process_time() < {BURNT_S}: pass
+while time.process_time() < {CPU_S}: pass
 """
-BURN_AND_STAY = f"""{BURN}
-print("burnt", flush=True)
+USE_CPU_AND_WAIT = f"""{USE_CPU}
+print("done", flush=True)
 input()
 """
 IN_A_CHILD = f"""
 import subprocess, sys
-subprocess.run([sys.executable, "-c", {BURN!r}])
-print("burnt", flush=True)
+subprocess.run([sys.executable, "-c", {USE_CPU!r}])
+print("done", flush=True)
 input()
 """
-IN_A_CHILD_THAT_STAYS = f"""
+IN_A_LIVING_CHILD = f"""
 import subprocess, sys
-subprocess.run([sys.executable, "-c", {BURN_AND_STAY!r}])
+subprocess.run([sys.executable, "-c", {USE_CPU_AND_WAIT!r}])
 """
 IN_A_GRANDCHILD = f"""
 import subprocess, sys
 subprocess.run([sys.executable, "-c", {IN_A_CHILD!r}])
 """
-IN_A_GRANDCHILD_THAT_STAYS = f"""
+IN_A_LIVING_GRANDCHILD = f"""
 import subprocess, sys
-subprocess.run([sys.executable, "-c", {IN_A_CHILD_THAT_STAYS!r}])
+subprocess.run([sys.executable, "-c", {IN_A_LIVING_CHILD!r}])
 """
 
 
 @contextmanager
-def burnt(program: str) -> Iterator[int]:
-    """The program's process, when it says that the CPU time is used up."""
+def running(program: str) -> Iterator[int]:
+    """The process ID of the program after it has used its CPU time."""
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"burnt\n"
+        assert process.stdout.readline() == b"done\n"
         yield process.pid
         process.communicate(b"\n")
 
@@ -53,17 +53,17 @@ def burnt(program: str) -> Iterator[int]:
 @pytest.mark.parametrize(
     "program",
     [
-        BURN_AND_STAY,
+        USE_CPU_AND_WAIT,
         IN_A_CHILD,
-        IN_A_CHILD_THAT_STAYS,
+        IN_A_LIVING_CHILD,
         IN_A_GRANDCHILD,
-        IN_A_GRANDCHILD_THAT_STAYS,
+        IN_A_LIVING_GRANDCHILD,
     ],
-    ids=["itself", "ended child", "living child", "ended grandchild", "living grandchild"],
+    ids=["itself", "exited child", "living child", "exited grandchild", "living grandchild"],
 )
-def test_all_of_a_process_tree_is_counted_once(program: str) -> None:
-    with burnt(program) as pid:
+def test_every_process_of_a_tree_is_counted_once(program: str) -> None:
+    with running(program) as pid:
         counted_s = tree_cpu_s(pid)
 
-    # Room for the steps of 10 ms, and for the start of the interpreters; none for a second count.
-    assert BURNT_S - 0.02 <= counted_s < 2 * BURNT_S
+    # Allows for steps of 10 ms and the start of the interpreters, but not for counting twice.
+    assert CPU_S - 0.02 <= counted_s < 2 * CPU_S

@@ -1,7 +1,7 @@
-"""AWS as far as a benchmark's client sees it: right answers over HTTP, and next to no work behind.
+"""A stub of AWS for benchmarks: valid HTTP responses with minimal work behind them.
 
-moto keeps whole services in memory and slows down with every message. What is measured here is the
-client's CPU time, so the server only has to speak the protocols, count the calls, and be quick.
+The benchmarks measure the CPU time of the client, so the server only needs to implement the
+protocols, count the calls and respond fast. moto slows down with every message.
 """
 
 from bench.overhead.stub_aws.server import StubAws

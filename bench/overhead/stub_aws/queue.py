@@ -1,4 +1,4 @@
-"""A queue of SQS. What is received stays hidden for good: nobody that is measured dies."""
+"""A stub of an SQS queue. Received messages never become visible again."""
 
 import hashlib
 import threading
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 
 class StubQueue:
-    """Thread-safe. `sent` and `deleted` count messages since the beginning."""
+    """Thread-safe. `sent` and `deleted` count all messages since the start."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -33,7 +33,7 @@ class StubQueue:
         messages = [
             {
                 "MessageId": message_id,
-                "ReceiptHandle": f"{message_id}-receipt".ljust(180, "-"),  # about as long as SQS's
+                "ReceiptHandle": f"{message_id}-receipt".ljust(180, "-"),  # about as long as in SQS
                 "MD5OfBody": _md5(body),
                 "Body": body,
             }

@@ -1,5 +1,5 @@
-"""The HTTP side of it: the JSON protocols of SQS, DynamoDB and Secrets Manager, S3's PUT, and
-images to fetch."""
+"""HTTP server of the stub: the JSON protocols of SQS, DynamoDB and Secrets Manager, PUT of S3, and
+images."""
 
 import json
 import sys
@@ -20,28 +20,31 @@ Request = Mapping[str, Any]
 
 
 class StubAws:
-    """Runs inside a ``with``. Serves the files of a folder under ``IMAGES``, one secret, one
-    table and one queue; `calls` counts each operation by its name."""
+    """Runs inside a ``with`` block. It has one table, one queue and one secret.
+
+    It serves the files of the folder `images` under the path ``IMAGES``. `calls` counts the calls
+    by operation.
+    """
 
     def __init__(self, *, images: Path, secret: str) -> None:
         self._images = {path.name: path.read_bytes() for path in images.iterdir()}
         self._secret = secret
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
         self.calls: Counter[str] = Counter()
         self.table = StubTable()
         self.queue = StubQueue()
-        self._answers: Mapping[str, Callable[[Request], Mapping[str, Any]]] = {
+        self._operations: Mapping[str, Callable[[Request], Mapping[str, Any]]] = {
             "SendMessage": lambda request: self.queue.send(request["MessageBody"]),
             "ReceiveMessage": self.queue.receive,
             "DeleteMessage": lambda _: self.queue.delete(),
-            "ChangeMessageVisibility": lambda _: {},  # a heartbeat: nothing here times out
+            "ChangeMessageVisibility": lambda _: {},  # a heartbeat; the stub has no timeouts
             "GetQueueAttributes": lambda _: {"Attributes": self.queue.attributes()},
             "PutItem": lambda request: self.table.put(request["Item"]),
             "UpdateItem": lambda request: {"Attributes": self.table.update(request)},
             "GetItem": lambda request: self.table.get(request["Key"]["taskId"]["S"]),
             "GetSecretValue": lambda _: {"SecretString": self._secret},
         }
-        self._server = _Server(self)
+        self._server = _StubServer(self)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -67,47 +70,47 @@ class StubAws:
         return self._images[name]
 
     def put_object(self) -> None:
-        """It is counted and forgotten: thousands of them would fill the memory."""
+        """Counts the object without storing it: thousands would fill the memory."""
         self._count("PutObject")
 
-    def answer(self, operation: str, request: Request) -> Mapping[str, Any]:
+    def call(self, operation: str, request: Request) -> Mapping[str, Any]:
         self._count(operation)
-        return self._answers[operation](request)
+        return self._operations[operation](request)
 
     def _count(self, operation: str) -> None:
-        with self._counting:
+        with self._lock:
             self.calls[operation] += 1
 
 
-class _Server(ThreadingHTTPServer):
+class _StubServer(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # connections are kept alive by clients that may outlive this
+    block_on_close = False  # clients may keep connections open after the server closes
 
     def __init__(self, aws: StubAws) -> None:
-        super().__init__((HOST, 0), _Handler)
+        super().__init__((HOST, 0), _StubHandler)
         self.aws = aws
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # of a client that was ended
+        if not isinstance(sys.exception(), ConnectionError):  # from clients that have been stopped
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _StubHandler(BaseHTTPRequestHandler):
+    server: _StubServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    """Head and body leave together, as from any server that is in earnest."""
+    """Buffered, so that headers and body leave together, as from a production server."""
 
     def handle_expect_100(self) -> bool:
-        goes_on = super().handle_expect_100()
+        proceed = super().handle_expect_100()
         self.wfile.flush()
-        return goes_on
+        return proceed
 
     def do_POST(self) -> None:
         operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-        answer = self.server.aws.answer(operation, json.loads(self._body()))
-        self._send(json.dumps(answer).encode(), **{"Content-Type": "application/x-amz-json-1.0"})
+        response = self.server.aws.call(operation, json.loads(self._body()))
+        self._send(json.dumps(response).encode(), **{"Content-Type": "application/x-amz-json-1.0"})
 
     def do_PUT(self) -> None:
         self._body()
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"", ETag='"0123456789abcdef0123456789abcdef"')
 
     def do_GET(self) -> None:
-        # Images come from many hosts: there is no connection to be used again.
+        # Real images come from many hosts, so connections are not reused.
         self._send(self.server.aws.image(self.path.removeprefix(IMAGES)), Connection="close")
 
     def _body(self) -> bytes:

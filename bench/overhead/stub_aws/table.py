@@ -1,4 +1,4 @@
-"""A table of DynamoDB: it does what an update says, and takes every condition as met."""
+"""A stub of a DynamoDB table. It applies updates and treats every condition as met."""
 
 import re
 import threading
@@ -12,7 +12,7 @@ _ASSIGNMENT = re.compile(
     r"(?:(?P<base>\w+) \+ |(?P<once>if_not_exists)\(\w+, )?"
     r"(?P<value>:\w+)"
 )
-"""``a = :b``, ``a = a + :b`` and ``a = if_not_exists(a, :b)``: all that our updates say."""
+"""``a = :b``, ``a = a + :b`` and ``a = if_not_exists(a, :b)``: the forms that our updates use."""
 
 
 class StubTable:
@@ -36,7 +36,7 @@ class StubTable:
             return list(self._rows.values())
 
     def update(self, request: Mapping[str, Any]) -> Item:
-        """The row after the update."""
+        """Apply the update and return the new row."""
         names: Mapping[str, str] = request.get("ExpressionAttributeNames", {})
         values: Mapping[str, Item] = request["ExpressionAttributeValues"]
         sets, _, removes = request["UpdateExpression"].partition(" REMOVE ")

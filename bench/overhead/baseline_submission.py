@@ -1,8 +1,7 @@
-"""The floor of a submission: a loop of the two calls that the API cannot do without.
+"""Baseline of a submission: a loop of the two AWS calls that every submission needs.
 
-No HTTP, no key, no validation, no log; one thread, boto3 as it comes. Reads a number of
-submissions and an image's URL from standard input and does them; the CPU time is read from
-outside, as the API's is.
+It uses one thread and stock boto3, without HTTP, API key, validation and log. It reads lines
+``<submissions> <image URL>`` from standard input. Another process measures its CPU time.
 """
 
 import json
@@ -14,7 +13,7 @@ from uuid import uuid4
 import boto3
 
 
-class Floor:
+class SubmissionBaseline:
     def __init__(self) -> None:
         session = boto3.Session(region_name=os.environ["AWS_REGION"])
         self._sqs, self._dynamodb = session.client("sqs"), session.client("dynamodb")
@@ -52,8 +51,8 @@ class Floor:
 
 
 if __name__ == "__main__":
-    floor = Floor()
+    baseline = SubmissionBaseline()
     for line in sys.stdin:
         submissions, image_url = line.split()
         for _ in range(int(submissions)):
-            floor.submit(image_url)
+            baseline.submit(image_url)

@@ -1,4 +1,4 @@
-"""Processes that are measured: started, told what to do, and ended."""
+"""Starts the measured programs, sends them input, and stops them."""
 
 import subprocess
 import time
@@ -10,18 +10,18 @@ from bench.overhead.process_cpu import tree_cpu_s
 from local.processes import Program
 
 TIMEOUT_S = 300
-"""For anything that a program is waited for: far above what the slowest machine takes."""
-LOOK_EVERY_S = 0.05
+"""Limit for each step of a program. The slowest machine needs far less."""
+POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 30
-LAST_LINES = 20
+LOG_TAIL_LINES = 20
 
 
 class ProgramFailed(Exception):
-    """It did not do what it was started for. The message has its last lines."""
+    """The message ends with the last lines of the program's log."""
 
 
-class Running:
-    """A program under way. Its output goes to a file, as a log would."""
+class RunningProgram:
+    """Its output goes to a file, like a log."""
 
     def __init__(self, program: Program, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self._program = program
@@ -29,39 +29,39 @@ class Running:
         self._log = log
 
     def cpu_s(self) -> float:
-        """CPU seconds of its process tree so far."""
+        """CPU seconds that its process tree has used so far."""
         return tree_cpu_s(self._process.pid)
 
-    def tell(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         """Write a line to its standard input."""
         if self._process.stdin is not None:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 
-    def has_said(self, text: str) -> bool:
+    def has_printed(self, text: str) -> bool:
         return text in self._log.read_text(errors="replace")
 
-    def wait_for(self, done: Callable[[], bool], what: str) -> None:
-        """Look again and again until `done`; raises ``ProgramFailed`` when that cannot come."""
+    def wait_until(self, done: Callable[[], bool], goal: str) -> None:
+        """Poll until `done`. Raises ``ProgramFailed`` if the program exits or the timeout ends."""
         deadline = time.monotonic() + TIMEOUT_S
         while not done():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise self.failed(f"did not {what}")
-            time.sleep(LOOK_EVERY_S)
+                raise self.failure(f"did not {goal}")
+            time.sleep(POLL_INTERVAL_S)
 
-    def failed(self, how: str) -> ProgramFailed:
-        last_lines = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        heading = f"The {self._program.name} {how}. Its last lines:"
-        return ProgramFailed("\n".join((heading, *last_lines)))
+    def failure(self, reason: str) -> ProgramFailed:
+        tail = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        heading = f"The {self._program.name} {reason}. Last lines of its log:"
+        return ProgramFailed("\n".join((heading, *tail)))
 
 
 @contextmanager
-def running(program: Program, *, scratch: Path) -> Iterator[Running]:
-    """Run the program for as long as the ``with`` lasts. Its log is a file in `scratch`."""
+def running(program: Program, *, scratch: Path) -> Iterator[RunningProgram]:
+    """Run the program inside the ``with`` block. Its log is a file in `scratch`."""
     log = scratch / f"{program.name.replace(' ', '-')}.log"
     with (
         log.open("wb") as output,
-        subprocess.Popen(  # noqa: S603 - programs of ours
+        subprocess.Popen(  # noqa: S603 - our own programs
             program.command,
             env=program.environment,
             stdin=subprocess.PIPE,
@@ -71,7 +71,7 @@ def running(program: Program, *, scratch: Path) -> Iterator[Running]:
         ) as process,
     ):
         try:
-            yield Running(program, process, log)
+            yield RunningProgram(program, process, log)
         finally:
             process.terminate()
             try:

@@ -1,8 +1,8 @@
-"""The floor of a task: a loop with the calls that a worker cannot do without, and nothing else.
+"""Baseline of a task: a loop of the calls that every task needs, and nothing else.
 
-No lease that is kept, no guard, no isolation, no log; one thread, boto3 as it comes. Reads
-``<tasks> <receives>`` from standard input and does so many tasks with so many receive calls; the
-CPU time is read from outside, as the worker's is.
+It uses one thread and stock boto3, without heartbeats, address checks, isolation and log. It reads
+lines ``<tasks> <receives>`` from standard input, and processes so many tasks with so many receive
+calls. Another process measures its CPU time.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 SRGB = ImageCms.createProfile("sRGB")
 
 
-class Floor:
+class TaskBaseline:
     def __init__(self) -> None:
         session = boto3.Session(region_name=os.environ["AWS_REGION"])
         self._sqs = session.client("sqs")
@@ -33,20 +33,20 @@ class Floor:
         self._table = os.environ["TASK_TABLE"]
         self._bucket = os.environ["RESULT_BUCKET"]
 
-    def do(self, tasks: int, receives: int) -> None:
+    def process(self, tasks: int, receives: int) -> None:
         for receive in range(receives):
-            # So that `receives` calls bring `tasks` messages, as evenly as that goes.
-            wanted = tasks * (receive + 1) // receives - tasks * receive // receives
+            # Spread the tasks evenly over the receive calls.
+            limit = tasks * (receive + 1) // receives - tasks * receive // receives
             received = self._sqs.receive_message(
-                QueueUrl=self._queue_url, MaxNumberOfMessages=wanted, WaitTimeSeconds=20
+                QueueUrl=self._queue_url, MaxNumberOfMessages=limit, WaitTimeSeconds=20
             )
             for message in received["Messages"]:
-                self._work(json.loads(message["Body"])["taskId"])
+                self._process_task(json.loads(message["Body"])["taskId"])
                 self._sqs.delete_message(
                     QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"]
                 )
 
-    def _work(self, task_id: str) -> None:
+    def _process_task(self, task_id: str) -> None:
         row = self._claim(task_id)
         source = self._http.request("GET", row["inputImageUrl"]["S"]).data
         body, content_type, size = grayscale(source)
@@ -126,7 +126,7 @@ class Floor:
 
 
 def grayscale(source: bytes) -> tuple[bytes, str, tuple[int, int]]:
-    """The Pillow calls of the worker for an image with or without a color profile, upright."""
+    """The worker's Pillow calls for an upright image, with or without a color profile."""
     image = Image.open(BytesIO(source), formats=["JPEG", "PNG"])
     image.getexif()
     file_format, icc = image.format or "", image.info.get("icc_profile")
@@ -139,7 +139,8 @@ def grayscale(source: bytes) -> tuple[bytes, str, tuple[int, int]]:
     gray = image.convert("L")
     gray.info.clear()
     into = BytesIO()
-    gray.save(into, file_format, quality=85, compress_level=4)  # each for its own format
+    # JPEG uses `quality`, PNG `compress_level`.
+    gray.save(into, file_format, quality=85, compress_level=4)
     return into.getvalue(), Image.MIME[file_format], gray.size
 
 
@@ -149,6 +150,6 @@ def to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
 
 
 if __name__ == "__main__":
-    floor = Floor()
+    baseline = TaskBaseline()
     for line in sys.stdin:
-        floor.do(*map(int, line.split()))
+        baseline.process(*map(int, line.split()))
