@@ -1,4 +1,4 @@
-"""An emulated AWS: moto's server in this process, on a free loopback port."""
+"""An embedded AWS: moto's server in this process, on a free loopback port."""
 
 import threading
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Child processes that leave no processes behind."""
+"""Runs child processes, and kills everything that they started when they end."""
 
 import asyncio
 import io

@@ -1,6 +1,6 @@
 """``make run``: runs the whole system on one machine until Ctrl-C.
 
-The emulated AWS and the samples server run in this process. The API, the worker and the reconciler
+The embedded AWS and the samples server run in this process. The API, the worker and the reconciler
 run in processes of their own, with the same code as in the cloud.
 """
 
@@ -56,7 +56,7 @@ async def _run(options: RunOptions) -> int:
         TemporaryDirectory(prefix="taskfleet-") as scratch,
     ):
         environment = isolated(os.environ, endpoint_url=aws.endpoint_url)
-        # This process must use the emulated AWS too.
+        # This process must use the embedded AWS too.
         os.environ.clear()
         os.environ.update(environment)
         resources = _create_resources()

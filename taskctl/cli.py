@@ -1,7 +1,7 @@
 """The command line for operators: ``taskctl keys | dlq | doctor``.
 
 boto3 finds the credentials and the endpoint (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``). The region is
-``--region`` or ``AWS_REGION``, which boto3 does not read; without them, boto3 finds it too.
+``--region`` or ``AWS_REGION``, which boto3 does not read. Without them, boto3 finds the region too.
 """
 
 import click

@@ -107,7 +107,7 @@ class DeploymentCheck:
         if response.status != HTTPStatus.OK:
             names = ", ".join(response.body.get("failing", ())) or None
             raise _CheckFailed(
-                f"The API is not ready: {response.problem} Check its permissions, "
+                f"The API is not ready: {response.problem} Check the API's permissions, "
                 "environment variables and network routes.",
                 component=names,
             )

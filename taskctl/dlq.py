@@ -42,14 +42,26 @@ def _deployment_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a deployment, and call `command` with its dead letters."""
 
     @click.option("--environment", metavar="NAME", help="Name of the deployed environment.")
-    @click.option("--table", metavar="NAME", envvar="TASK_TABLE", show_envvar=True)
-    @click.option("--queue-url", metavar="URL", envvar="TASK_QUEUE_URL", show_envvar=True)
+    @click.option(
+        "--table",
+        metavar="NAME",
+        envvar="TASK_TABLE",
+        show_envvar=True,
+        help="Name of the task table, instead of --environment.",
+    )
+    @click.option(
+        "--queue-url",
+        metavar="URL",
+        envvar="TASK_QUEUE_URL",
+        show_envvar=True,
+        help="URL of the task queue, instead of --environment.",
+    )
     @click.option(
         "--dead-letter-queue-url",
         metavar="URL",
         envvar="DEAD_LETTER_QUEUE_URL",
         show_envvar=True,
-        help="Use it with --table and --queue-url, instead of --environment.",
+        help="URL of the dead-letter queue, instead of --environment.",
     )
     @click.option(
         "--region",
@@ -154,7 +166,9 @@ def show(dead_letters: DeadLetters, *, id_: str, limit: int, as_json: bool) -> N
                 else:
                     _print_entry(entry)
                 return
-    raise OperatorError(f"None of the first {limit:,} messages has or names the ID {id_}.")
+    raise OperatorError(
+        f"None of the first {limit:,} messages has the ID {id_} or names that task."
+    )
 
 
 @dlq.command()

@@ -38,7 +38,7 @@ class Response:
 
     @property
     def problem(self) -> str:
-        """What went wrong, in the words of the problem document where there is one."""
+        """What went wrong, from the problem document if there is one."""
         return str(self.body.get("detail") or self.body.get("code") or f"status {self.status}")
 
 
