@@ -1,7 +1,7 @@
-"""One line for every request: what was asked and how it ended.
+"""The access log: one line for each request.
 
-It names the route and the task, never the path as it was sent: what was put there by mistake, a key
-or an image's URL for instance, stays out of the log.
+A line names the route and the task, never the raw path. A client may have put a key or an image's
+URL there by mistake, and these must not be logged.
 """
 
 import time
@@ -14,19 +14,19 @@ from services.common.task import is_task_id
 log = structlog.get_logger()
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
-"""Asked every few seconds by the load balancer; only worth a line when they fail."""
+"""Called every few seconds by the load balancer. Logged only if they fail."""
 
 
 def install(app: Flask) -> None:
-    app.before_request(_begin)
-    app.after_request(_end)
+    app.before_request(_start)
+    app.after_request(_log)
 
 
-def _begin() -> None:
+def _start() -> None:
     g.started = time.perf_counter()
 
 
-def _end(response: Response) -> Response:
+def _log(response: Response) -> Response:
     if response.status_code < 400 and request.path in HEALTH_PATHS:  # noqa: PLR2004 - RFC 9110 §15
         return response
     log.info(

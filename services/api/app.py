@@ -1,4 +1,4 @@
-"""The Flask application: everything it needs is handed in, nothing is read from around it."""
+"""The Flask application. All dependencies are passed in."""
 
 import time
 from collections.abc import Callable
@@ -42,25 +42,25 @@ def create_app(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> OpenAPI:
-    """`clock` gives whole milliseconds in UTC, `new_id` a task id that was never given before."""
+    """`clock` returns the time in UTC, in whole milliseconds. `new_id` returns a unique task id."""
     app = OpenAPI(
         __name__,
         info=Info(
             title="Taskfleet",
             version=VERSION,
-            description="Hand in an image by URL, say what to do with it, fetch the result.",
+            description="Submit the URL of an image with operations to apply. Download the result.",
         ),
         security_schemes={"apiKey": {"type": "http", "scheme": "bearer"}},
-        validation_error_status=500,  # documented on every route already: see `errors`
+        validation_error_status=500,  # every route documents its errors already, see `errors`
         validation_error_model=Problem,
-        validation_error_callback=_refuse,
+        validation_error_callback=_raise_invalid_request,
         doc_ui=False,
         static_folder=None,
     )
     app.request_class = JsonRequest
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False  # a redirect would repeat the Host header
+    app.url_map.merge_slashes = False  # a redirect would reflect the Host header
 
     access_log.install(app)
     request_id.install(app)
@@ -88,5 +88,5 @@ def create_app(
     return app
 
 
-def _refuse(invalid: ValidationError) -> NoReturn:
+def _raise_invalid_request(invalid: ValidationError) -> NoReturn:
     raise invalid_request(invalid)

@@ -1,7 +1,7 @@
-"""Who calls, and whether the key may do what the route does.
+"""Authentication by API key, and authorization by scope.
 
-Every route says by `requires` or `public` who may call it; the app does not start with one that
-says neither. The key is checked before anything of the body is read.
+Every view is marked with `requires` or `public`. The app does not start if a view has neither mark.
+The key is checked before the body is read.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ log = structlog.get_logger()
 View = TypeVar("View", bound=Callable[..., Any])
 
 ANY_SCOPE = frozenset(Scope)
-_MARK = "scopes_of_which_one_is_required"
+_SCOPES_ATTRIBUTE = "required_scopes"
 
 
 def requires(scope: Scope, *others: Scope) -> Callable[[View], View]:
-    """Mark a view as open to keys that have one of these scopes."""
+    """Mark a view as open to keys with at least one of these scopes."""
     return lambda view: _mark(view, frozenset({scope, *others}))
 
 
@@ -34,7 +34,7 @@ def public(view: View) -> View:
 
 
 def _mark(view: View, scopes: frozenset[Scope]) -> View:
-    setattr(view, _MARK, scopes)
+    setattr(view, _SCOPES_ATTRIBUTE, scopes)
     return view
 
 
@@ -46,7 +46,7 @@ class Caller:
 
 
 def current_caller() -> Caller:
-    """Who makes this request; only in a view that is not public."""
+    """The caller of this request. Not available in a public view."""
     return cast("Caller", g.caller)
 
 
@@ -55,35 +55,41 @@ class Authenticator:
         self._keys = keys
 
     def install(self, app: Flask) -> None:
-        """Guard every route that `app` has; to be called when all are registered."""
-        unmarked = [name for name, view in app.view_functions.items() if not hasattr(view, _MARK)]
+        """Check the key on every route of `app`. Call this when all routes are registered."""
+        unmarked = [
+            name
+            for name, view in app.view_functions.items()
+            if not hasattr(view, _SCOPES_ATTRIBUTE)
+        ]
         if unmarked:
-            raise RuntimeError(f"Nobody says who may call {', '.join(unmarked)}.")
-        app.before_request(self._guard)
+            raise RuntimeError(f"{', '.join(unmarked)} needs @requires or @public.")
+        app.before_request(self._check)
 
-    def _guard(self) -> None:
+    def _check(self) -> None:
         if request.endpoint is None:
-            return  # no such route: 404 or 405 follows, the same for everyone
-        scopes: frozenset[Scope] = getattr(current_app.view_functions[request.endpoint], _MARK)
+            return  # no such route: everyone gets the same 404 or 405
+        scopes: frozenset[Scope] = getattr(
+            current_app.view_functions[request.endpoint], _SCOPES_ATTRIBUTE
+        )
         if not scopes:
             return
         caller = self._authenticate(request.headers.get("Authorization", ""))
         structlog.contextvars.bind_contextvars(client=caller.client, key_id=caller.key_id)
         if not scopes & caller.scopes:
-            needed = " or ".join(sorted(scopes))
-            raise Forbidden(f"The key's scopes do not include {needed}.")
+            required = " or ".join(sorted(scopes))
+            raise Forbidden(f"The key does not have the scope {required}.")
         g.caller = caller
 
     def _authenticate(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")
-        presented = parse_token(token.strip())
-        if scheme.lower() != "bearer" or presented is None:
+        key_id_and_secret = parse_token(token.strip())
+        if scheme.lower() != "bearer" or key_id_and_secret is None:
             raise Unauthorized("Send the header 'Authorization: Bearer <keyId>.<secret>'.")
-        key_id, secret = presented
+        key_id, secret = key_id_and_secret
         key = self._keys.find(key_id)
-        opened = (key or UNKNOWN_KEY).matches(secret)
-        if key is None or not opened:
-            # Only the id of a key that exists is logged: anything else may be a misplaced secret.
-            log.warning("key refused", key_id=key_id if key else None)
+        matches = (key or UNKNOWN_KEY).matches(secret)
+        if key is None or not matches:
+            # Only existing ids are logged, because any other text may be a misplaced secret.
+            log.warning("key rejected", key_id=key_id if key else None)
             raise Unauthorized("The API key is unknown, revoked or wrong.")
         return Caller(key_id, key.client, key.scopes)

@@ -22,14 +22,14 @@ from services.common.errors import TaskfleetError
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One invalid field: a path such as ``operations.0.width``, and what is allowed there."""
+    """One invalid field: its path, such as ``operations.0.width``, and what it allows."""
 
     field: str
     message: str
 
 
 class ApiError(TaskfleetError):
-    """Sent to the client as problem+json with the class's code and status."""
+    """Sent to the client as ``application/problem+json``."""
 
     http_status: ClassVar[int] = 500
 
@@ -64,7 +64,7 @@ class TaskNotFound(ApiError):
 
 
 class TaskStateConflict(ApiError):
-    """`status` is the task's, which stands in the way."""
+    """`status` is the status of the task, which does not allow the action."""
 
     code = "task_state_conflict"
     http_status = 409
@@ -89,16 +89,16 @@ class SubmissionsLimited(ApiError):
     http_status = 429
 
     def __init__(self, *, limit: int, retry_after_s: int) -> None:
-        super().__init__(f"The client may submit {limit} tasks a minute.")
+        super().__init__(f"The client may submit {limit} tasks per minute.")
         self.retry_after_s = retry_after_s
 
 
 class NotReady(ApiError):
-    """`failing` names what the service depends on and gets no answer from."""
+    """`failing` names the dependencies that do not respond."""
 
     code = "not_ready"
     http_status = 503
 
     def __init__(self, failing: Sequence[str]) -> None:
-        super().__init__(f"No answer from: {', '.join(failing)}.")
+        super().__init__(f"These dependencies do not respond: {', '.join(failing)}.")
         self.failing = tuple(failing)

@@ -7,11 +7,11 @@ from http.client import HTTPConnection, HTTPException
 from services.common.config import ApiConfig
 
 TIMEOUT_S = 3
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - only compared with
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - only used in a comparison
 
 
 def check(host: str, port: int) -> int:
-    """0 when the server that listens there says that it is alive."""
+    """Return 0 if the server at this address reports that it is alive, else 1."""
     host = "127.0.0.1" if host == ANY_ADDRESS else host
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:

@@ -1,7 +1,7 @@
-"""The API keys in memory, and how they stay fresh without a restart and without a request waiting.
+"""The API keys in memory, refreshed by a background thread.
 
-Every request reads the keys as they are in memory; a thread of its own replaces them. So a key that
-was revoked is refused after `api_keys_refresh_s` plus one call, however few requests come.
+Requests use the keys in memory and never wait for Secrets Manager. A revoked key is rejected after
+`api_keys_refresh_s` plus the time of one call, without a restart.
 """
 
 import json
@@ -24,27 +24,27 @@ log = structlog.get_logger()
 
 
 class ApiKeysSecret:
-    """The secret that the operator's tool writes."""
+    """The secret that ``taskctl`` writes."""
 
     def __init__(self, client: "SecretsManagerClient", *, secret_id: str) -> None:
         self._client = client
         self._secret_id = secret_id
 
     def read(self) -> str:
-        """The secret's text; raises ``SecretUnavailable``."""
+        """The text of the secret. Raises ``SecretUnavailable``."""
         with wrap_errors(SecretUnavailable):
-            # The label is what an edit moves; real Secrets Manager would take it by itself.
+            # AWSCURRENT is the default of Secrets Manager, but not of every emulator.
             return self._client.get_secret_value(
                 SecretId=self._secret_id, VersionStage="AWSCURRENT"
             )["SecretString"]
 
 
 class KeyRing:
-    """The keys as last read.
+    """The keys as last read from the secret.
 
-    While Secrets Manager does not answer they stay valid until they are `max_age_s` old: an outage
-    there is not one here, and does not keep a revoked key alive for ever either. `monotonic` is a
-    clock in seconds.
+    While Secrets Manager is unavailable, they stay valid until they are `max_age_s` old. A short
+    outage therefore has no effect, and a long one does not keep a revoked key valid. `monotonic` is
+    a clock in seconds.
     """
 
     def __init__(
@@ -61,20 +61,22 @@ class KeyRing:
         self._valid_until: float | None = None
 
     def refresh(self) -> None:
-        """Read the keys anew; raises ``SecretUnavailable`` and then keeps the old ones."""
+        """Read the keys again. On ``SecretUnavailable``, the old keys stay."""
         started = self._monotonic()
         self._keys = _parse(self._read())
         self._valid_until = started + self._max_age_s
 
     def find(self, key_id: str) -> ApiKey | None:
-        """The key of that id; raises ``SecretUnavailable`` like `require_valid`."""
+        """The key with this id. Raises ``SecretUnavailable`` as `require_valid` does."""
         self.require_valid()
         return self._keys.get(key_id)
 
     def require_valid(self) -> None:
-        """Raise ``SecretUnavailable`` when what is in memory is too old to let anybody in."""
+        """Raise ``SecretUnavailable`` if the keys in memory are too old."""
         if self._valid_until is None or self._monotonic() > self._valid_until:
-            raise SecretUnavailable("The API keys could not be read for too long.")
+            raise SecretUnavailable(
+                "The API keys are too old, because they could not be refreshed."
+            )
 
 
 def _parse(text: str) -> dict[str, ApiKey]:
@@ -83,8 +85,8 @@ def _parse(text: str) -> dict[str, ApiKey]:
     except ValueError:
         entries = None
     if not isinstance(entries, dict):
-        # The text itself, or an error that quotes it, must not reach a log.
-        raise SecretUnavailable("The secret of API keys is not a JSON object.") from None
+        # Neither the text nor an error that quotes it may be logged.
+        raise SecretUnavailable("The secret with the API keys is not a JSON object.") from None
     keys = {}
     for key_id, entry in entries.items():
         try:
@@ -96,7 +98,7 @@ def _parse(text: str) -> dict[str, ApiKey]:
 
 
 class KeyRefresher:
-    """The thread that refreshes a ring every `interval_s`, from `start` to the process's end."""
+    """The thread that refreshes a key ring every `interval_s` until the process ends."""
 
     def __init__(self, ring: KeyRing, *, interval_s: float) -> None:
         self._ring = ring
@@ -105,7 +107,7 @@ class KeyRefresher:
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
 
     def start(self) -> None:
-        """Read the keys once before the first request can come, then go on in the background."""
+        """Read the keys once, then refresh them in the background."""
         self._refresh()
         self._thread.start()
 
@@ -120,5 +122,5 @@ class KeyRefresher:
     def _refresh(self) -> None:
         try:
             self._ring.refresh()
-        except Exception:  # the outermost loop: the next round may go better
+        except Exception:  # the outermost loop: the next refresh may succeed
             log.exception("api keys not refreshed")

@@ -1,6 +1,6 @@
-"""Every error as a problem document (RFC 9457), with nothing in it that is not for the client.
+"""Error responses as problem documents (RFC 9457), without internal details.
 
-`code` is stable and what programs should look at; `detail` is for people and may change.
+Programs should use `code`, which is stable. `detail` is for people and may change.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 
 AWS_RETRY_AFTER_S = 5
-"""boto3 has already tried for a while: no use in coming back at once."""
+"""boto3 has already retried, so an immediate retry by the client would not help."""
 
 MAX_FIELD_ERRORS = 20
 MAX_TEXT_LENGTH = 300
-"""Of names and messages that may repeat what the client sent."""
+"""In characters. Field names and messages may repeat what the client sent."""
 
 HTTP_CODES = {
     400: "bad_request",
@@ -45,11 +45,11 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     500: "internal_error",
 }
-"""Codes of errors that HTTP itself has a name for; those of ours are in the error tree."""
+"""Codes of errors that werkzeug raises. Errors of ours have their own."""
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457). Look at `code`; `detail` is for people and may change."""
+    """An error (RFC 9457). Programs should use `code`; `detail` is for people and may change."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -62,16 +62,16 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = None
     """With `invalid_request`: one entry for each invalid field."""
     task_status: str | None = None
-    """With `task_state_conflict`: the status that stands in the way."""
+    """With `task_state_conflict`: the status of the task."""
     failing: list[str] | None = None
-    """With status 503: what the service depends on and gets no answer from."""
+    """With status 503: the dependencies that do not respond."""
 
 
 def install(app: Flask) -> None:
-    app.register_error_handler(ApiError, _answer_api_error)
-    app.register_error_handler(AwsError, _answer_aws_error)
-    app.register_error_handler(HTTPException, _answer_http_error)
-    app.register_error_handler(Exception, _answer_bug)
+    app.register_error_handler(ApiError, _handle_api_error)
+    app.register_error_handler(AwsError, _handle_aws_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _handle_bug)
 
 
 def problem(status: int, code: str, detail: str, *, request_id: str, **more: Any) -> str:
@@ -88,30 +88,33 @@ def problem(status: int, code: str, detail: str, *, request_id: str, **more: Any
 
 
 def invalid_request(invalid: ValidationError) -> InvalidRequest | MalformedJson:
-    """What pydantic found, as an error of ours: for the app's validating library to raise."""
+    """The API error for a validation error of pydantic."""
     errors = invalid.errors(include_url=False, include_context=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
-        # Valid to the standard library, not to pydantic: half a surrogate pair, or depth.
-        return MalformedJson("The body is nested too deeply, or has text that is not Unicode.")
+        # The standard library accepts deeper nesting, and half of a surrogate pair.
+        return MalformedJson("The body is nested too deeply or has invalid Unicode.")
     return InvalidRequest(
-        [FieldError(_path(error["loc"]), _cut(error["msg"])) for error in errors[:MAX_FIELD_ERRORS]]
+        [
+            FieldError(_path(error["loc"]), _truncate(error["msg"]))
+            for error in errors[:MAX_FIELD_ERRORS]
+        ]
     )
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """``operations.0.width`` of (operations, 0, resize, width), or ``body`` for all of it."""
+    """``operations.0.width`` for (operations, 0, resize, width). ``body`` for the whole body."""
     match location:
         case ("operations", int(position), _, *parameter):
             location = ("operations", position, *parameter)
-    return _cut(".".join(map(str, location))) or "body"
+    return _truncate(".".join(map(str, location))) or "body"
 
 
-def _cut(text: str) -> str:
-    text = text.removeprefix("Value error, ")  # how pydantic introduces a validator's ValueError
+def _truncate(text: str) -> str:
+    text = text.removeprefix("Value error, ")  # pydantic's prefix for a ValueError
     return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…"
 
 
-def _answer_api_error(error: ApiError) -> Response:
+def _handle_api_error(error: ApiError) -> Response:
     headers: dict[str, str] = {}
     more: dict[str, Any] = {}
     match error:
@@ -129,19 +132,19 @@ def _answer_api_error(error: ApiError) -> Response:
     return _response(error.http_status, error.code, detail, headers=headers, **more)
 
 
-def _answer_aws_error(error: AwsError) -> Response:
+def _handle_aws_error(error: AwsError) -> Response:
     log.error("dependency failed", code=error.code, reason=str(error), exc_info=error)
     dependency = error.code.removesuffix("_unavailable")
     return _response(
         HTTPStatus.SERVICE_UNAVAILABLE,
         error.code,
-        f"The {dependency} does not answer; try again later.",
+        f"The {dependency} does not respond. Try again later.",
         headers={"Retry-After": str(AWS_RETRY_AFTER_S)},
         failing=[dependency],
     )
 
 
-def _answer_http_error(error: HTTPException) -> Response:
+def _handle_http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
@@ -150,10 +153,10 @@ def _answer_http_error(error: HTTPException) -> Response:
     return _response(status, code, error.description or "", headers=headers)
 
 
-def _answer_bug(bug: Exception) -> Response:
-    # Logged here because Flask's own line has the path as it was sent.
+def _handle_bug(bug: Exception) -> Response:
+    # Flask's own log line would contain the raw path.
     log.error("unexpected error", exc_info=bug)
-    return _answer_http_error(InternalServerError())
+    return _handle_http_error(InternalServerError())
 
 
 def _response(

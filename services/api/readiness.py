@@ -1,4 +1,4 @@
-"""Whether everything is there that a submission needs, asked at most once a second."""
+"""Readiness: checks every dependency of a submission, at most once a second."""
 
 import threading
 import time
@@ -12,13 +12,13 @@ from services.common.errors import AwsError
 log = structlog.get_logger()
 
 TIMEOUT_S = 2.0
-"""A dependency that takes longer counts as failing; the load balancer itself waits 5 s."""
-FRESH_FOR_S = 1.0
-"""Anybody may ask, so asking must not cost a call each time."""
+"""A dependency that takes longer counts as failing. The load balancer waits 5 s."""
+CACHE_S = 1.0
+"""How long a result is reused. The endpoint is public, so a request must not always cost calls."""
 
 
 class Readiness:
-    """`checks` raise ``AwsError`` when their dependency, the key, does not answer."""
+    """`checks` maps a dependency to a function that raises ``AwsError`` if it is unavailable."""
 
     def __init__(
         self,
@@ -34,30 +34,30 @@ class Readiness:
         self._executor = ThreadPoolExecutor(len(checks), thread_name_prefix="readiness")
         self._running: dict[str, Future[object]] = {}
         self._failing: list[str] = []
-        self._asked_at: float | None = None
+        self._checked_at: float | None = None
 
     def failing(self) -> list[str]:
-        """The names of the dependencies that do not answer, after `timeout_s` at the latest."""
+        """The names of the dependencies that do not respond within `timeout_s`."""
         with self._lock:
             now = self._monotonic()
-            if self._asked_at is None or now - self._asked_at >= FRESH_FOR_S:
-                self._failing = self._ask()
-                self._asked_at = self._monotonic()
+            if self._checked_at is None or now - self._checked_at >= CACHE_S:
+                self._failing = self._run_checks()
+                self._checked_at = self._monotonic()
             return self._failing
 
-    def _ask(self) -> list[str]:
+    def _run_checks(self) -> list[str]:
         for name, check in self._checks.items():
-            if name not in self._running:  # else the last one still hangs; one is enough
+            if name not in self._running:  # otherwise the last check still hangs
                 self._running[name] = self._executor.submit(check)
-        asked = self._running
-        done, _ = wait(asked.values(), timeout=self._timeout_s)
-        self._running = {name: run for name, run in asked.items() if run not in done}
-        return [name for name, run in asked.items() if not _succeeded(name, run)]
+        running = self._running
+        done, _ = wait(running.values(), timeout=self._timeout_s)
+        self._running = {name: run for name, run in running.items() if run not in done}
+        return [name for name, run in running.items() if not _succeeded(name, run)]
 
 
 def _succeeded(name: str, run: Future[object]) -> bool:
     if not run.done():
-        log.warning("dependency does not answer", dependency=name)
+        log.warning("dependency timed out", dependency=name)
         return False
     error = run.exception()
     if error is None:

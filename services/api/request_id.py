@@ -1,4 +1,4 @@
-"""The id by which a request is followed through every log, to the worker's last line."""
+"""The request id, which appears in every log line of a request and of its task."""
 
 import re
 import secrets
@@ -8,9 +8,9 @@ from flask import Flask, Response, g, request
 
 HEADER = "X-Request-Id"
 
-_SANE = re.compile(r"[A-Za-z0-9_:=-]{1,128}")
-"""What a log line and a header can carry unharmed; UUIDs and AWS trace ids are among it. An API key
-in the wrong header is not: it has a dot."""
+_VALID = re.compile(r"[A-Za-z0-9_:=-]{1,128}")
+"""Safe in log lines and headers. UUIDs and AWS trace ids match. An API key sent in the wrong header
+does not, because it contains a dot."""
 
 
 def current_request_id() -> str:
@@ -22,18 +22,18 @@ def new_request_id() -> str:
 
 
 def install(app: Flask) -> None:
-    """Give every request an id, the caller's own when it is sane, and say it in every response."""
-    app.before_request(_begin)
-    app.after_request(_say)
+    """Assign an id to every request, the client's own if valid, and return it in every response."""
+    app.before_request(_assign)
+    app.after_request(_set_header)
 
 
-def _begin() -> None:
+def _assign() -> None:
     sent = request.headers.get(HEADER, "")
-    g.request_id = sent if _SANE.fullmatch(sent) else new_request_id()
+    g.request_id = sent if _VALID.fullmatch(sent) else new_request_id()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
-def _say(response: Response) -> Response:
+def _set_header(response: Response) -> Response:
     response.headers[HEADER] = current_request_id()
     return response

@@ -1,4 +1,4 @@
-"""What clients send and get. The models that validate are the ones that make the document."""
+"""The models of requests and responses. The OpenAPI document is generated from them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -20,7 +20,7 @@ from services.common.task import Result, Status, Task
 from services.common.task_record import to_rfc3339
 
 
-def _fetchable(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         SourceUrl.parse(url)
     except ValueError as refused:
@@ -33,19 +33,19 @@ InputImageUrl = Annotated[
     Field(
         min_length=1,
         max_length=MAX_LENGTH,
-        description="Where the image is: http or https, on a public address.",
-        # In the schema only: what `_fetchable` says of such a URL is easier to read.
+        description="URL of the image: http or https, with a public address.",
+        # In the schema only, because the message of `_check_url` is easier to read.
         json_schema_extra={
             "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
             "example": "https://example.com/photo.jpg",
         },
     ),
-    AfterValidator(_fetchable),
+    AfterValidator(_check_url),
 ]
 
 
 class Submission(Recipe):
-    """An image and what to do with it; without `operations` it becomes grayscale."""
+    """An image and the operations to apply. The default operation is `grayscale`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
 
@@ -84,12 +84,12 @@ class ResultView(_View):
 
 
 class TaskView(_View):
-    """A task as its client sees it."""
+    """A task."""
 
     task_id: str
     status: Status
     will_retry: Annotated[
-        bool, Field(description="With status FAILED: another attempt follows by itself.")
+        bool, Field(description="With status FAILED: another attempt will follow.")
     ]
     input_image_url: str
     operations: list[dict[str, Any]]
@@ -98,14 +98,14 @@ class TaskView(_View):
     updated_at: Instant
     started_at: Instant | None = None
     finished_at: Instant | None = None
-    deadline_at: Annotated[Instant, Field(description="No attempt begins after it.")]
-    attempt: Annotated[int, Field(description="Attempts begun so far.")]
+    deadline_at: Annotated[Instant, Field(description="No attempt starts after this time.")]
+    attempt: Annotated[int, Field(description="Number of attempts started so far.")]
     attempt_limit: int
     failure_code: str | None = None
     failure_reason: str | None = None
     result: ResultView | None = None
     result_url: Annotated[
-        str | None, Field(description="Serves the result, for a few minutes; ask again for more.")
+        str | None, Field(description="Presigned URL of the result, valid for a few minutes.")
     ] = None
 
     @classmethod
@@ -132,7 +132,7 @@ class TaskView(_View):
 
 
 class OperationView(_View):
-    """An operation: its name, what it does, and the JSON schema of its parameters."""
+    """An operation and the JSON schema of its parameters."""
 
     name: str
     description: str
@@ -142,13 +142,13 @@ class OperationView(_View):
 class CatalogueView(_View):
     operations: list[OperationView]
     default: Annotated[
-        list[dict[str, Any]], Field(description="What a submission without operations means.")
+        list[dict[str, Any]], Field(description="The operations of a submission that names none.")
     ]
-    max_operations: Annotated[int, Field(description="The most that one task may name.")]
+    max_operations: Annotated[int, Field(description="Maximum number of operations in one task.")]
 
 
 class HealthView(_View):
-    """All is well; what is not is a `Problem`."""
+    """The service is healthy. Otherwise the response is a `Problem`."""
 
     status: Literal["ok"] = "ok"
 

@@ -1,4 +1,4 @@
-"""What every response tells a browser: show nothing as a page, load nothing, remember nothing."""
+"""Security headers for every response: browsers must not render, load or cache anything."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
 ]
-"""After the OWASP REST Security Cheat Sheet. A page sets a policy of its own, which stays."""
+"""Based on the OWASP REST Security Cheat Sheet. A page may set its own policy instead."""
 
 
 def install(app: Flask) -> None:
-    """Around all of Flask: no response can be made that passes by."""
+    """Wrap the whole WSGI application, so that every response gets the headers."""
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
 

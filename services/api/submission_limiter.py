@@ -1,10 +1,9 @@
-"""How many tasks a client may submit in a minute, over all processes of the API and all restarts.
+"""The limit on submissions per client and minute, shared by all API processes.
 
-The count is one small item for each client and minute in the task table. Asking it for every
-submission would cost a call each time, so a process reserves a share of what is left at once, and
-smaller ones as the limit comes near: 117 calls for 6,000 submissions in a minute.
-A client never gets more than its limit; what one process has reserved and does not use, another
-cannot give away, so with several processes a client may be refused a little below it.
+The count is an item in the task table for each client and minute. To avoid a call for every
+submission, a process reserves a share of the remaining submissions in advance. The shares get
+smaller near the limit: 6,000 submissions in a minute need 117 calls. A client never exceeds its
+limit. It may be limited slightly below it, because a process cannot use what another has reserved.
 """
 
 import math
@@ -25,56 +24,57 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 WINDOW = timedelta(minutes=1)
-SHARE = 16
-"""A process reserves this part of what is left: the more, the more calls and the less stranded."""
-KEPT_FOR = timedelta(hours=1)
-"""Long after its minute, a count is removed by the table's TTL."""
+RESERVATION_DIVISOR = 16
+"""A process reserves the remaining submissions divided by this. A larger value costs more calls and
+leaves fewer reservations unused."""
+COUNT_RETENTION = timedelta(hours=1)
+"""How long the table keeps a count, by TTL."""
 
 
 class SubmissionCounter:
-    """The count in the table. Its key is no UUID, so it can never be taken for a task."""
+    """The count in the table. Its key is not a UUID, so it cannot be mistaken for a task."""
 
     def __init__(self, client: "DynamoDBClient", *, table: str) -> None:
         self._client = client
         self._table = table
 
-    def reserve(self, owner: str, window: datetime, *, wanted: int, limit: int) -> int | None:
-        """Add `wanted` to the count if it stays within `limit`, and return what it is then.
+    def reserve(self, owner: str, window: datetime, *, amount: int, limit: int) -> int | None:
+        """Add `amount` to the count if the result is within `limit`, and return the result.
 
-        None when it would not. An answer that was lost is counted twice, to the client's
+        Otherwise return None. If a response is lost, the amount counts twice, to the client's
         disadvantage. Raises ``TableUnavailable``.
         """
         try:
             with wrap_errors(TableUnavailable):
-                answer = self._client.update_item(
+                response = self._client.update_item(
                     TableName=self._table,
                     Key={"taskId": {"S": f"submissions#{owner}#{to_rfc3339(window)}"}},
-                    UpdateExpression="SET expiresAt = :expiresAt ADD reserved :wanted",
-                    ConditionExpression="attribute_not_exists(reserved) OR reserved <= :most",
+                    UpdateExpression="SET expiresAt = :expiresAt ADD reserved :amount",
+                    ConditionExpression="attribute_not_exists(reserved) OR reserved <= :max",
                     ExpressionAttributeValues={
-                        ":expiresAt": type_serializer.serialize(to_epoch(window + KEPT_FOR)),
-                        ":wanted": {"N": str(wanted)},
-                        ":most": {"N": str(limit - wanted)},
+                        ":expiresAt": type_serializer.serialize(to_epoch(window + COUNT_RETENTION)),
+                        ":amount": {"N": str(amount)},
+                        ":max": {"N": str(limit - amount)},
                     },
                     ReturnValues="UPDATED_NEW",
                 )
         except ClientError:
             return None
-        return int(answer["Attributes"]["reserved"]["N"])
+        return int(response["Attributes"]["reserved"]["N"])
 
 
-class _Share:
-    """What this process holds of one client's minute."""
+class _Reservation:
+    """What this process has reserved of one client's minute."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.window: datetime | None = None
-        self.left = 0
-        self.reserved_by_all = 0
+        self.remaining = 0
+        self.total_reserved = 0
 
 
 class SubmissionLimiter:
-    """Thread-safe. `limit` is submissions a minute for each client; 0 is no limit."""
+    """Thread-safe. `limit` is the number of submissions per client and minute; 0 means no limit."""
 
     def __init__(
         self, *, counter: SubmissionCounter, limit: int, clock: Callable[[], datetime]
@@ -82,33 +82,35 @@ class SubmissionLimiter:
         self._counter = counter
         self._limit = limit
         self._clock = clock
-        self._shares: defaultdict[str, _Share] = defaultdict(_Share)
+        self._reservations: defaultdict[str, _Reservation] = defaultdict(_Reservation)
 
     def take(self, owner: str) -> None:
-        """Count one submission; raises ``SubmissionsLimited`` when the minute has no more."""
+        """Count one submission. Raises ``SubmissionsLimited`` if the limit is reached."""
         if self._limit == 0:
             return
         now = self._clock()
         window = now.replace(second=0, microsecond=0)
-        share = self._shares[owner]
-        with share.lock:
-            if share.window != window:
-                share.window, share.left, share.reserved_by_all = window, 0, 0
-            if share.left == 0:
-                self._reserve(owner, window, share)
-            if share.left == 0:
+        reservation = self._reservations[owner]
+        with reservation.lock:
+            if reservation.window != window:
+                reservation.window = window
+                reservation.remaining = reservation.total_reserved = 0
+            if reservation.remaining == 0:
+                self._reserve(owner, window, reservation)
+            if reservation.remaining == 0:
                 until_next = window + WINDOW - now
                 raise SubmissionsLimited(
                     limit=self._limit, retry_after_s=math.ceil(until_next.total_seconds())
                 )
-            share.left -= 1
+            reservation.remaining -= 1
 
-    def _reserve(self, owner: str, window: datetime, share: _Share) -> None:
-        while share.reserved_by_all < self._limit:
-            wanted = max(1, (self._limit - share.reserved_by_all) // SHARE)
-            reserved = self._counter.reserve(owner, window, wanted=wanted, limit=self._limit)
-            if reserved is not None:
-                share.left, share.reserved_by_all = wanted, reserved
+    def _reserve(self, owner: str, window: datetime, reservation: _Reservation) -> None:
+        while reservation.total_reserved < self._limit:
+            unreserved = self._limit - reservation.total_reserved
+            amount = max(1, unreserved // RESERVATION_DIVISOR)
+            total = self._counter.reserve(owner, window, amount=amount, limit=self._limit)
+            if total is not None:
+                reservation.remaining, reservation.total_reserved = amount, total
                 return
-            # Others were faster; what is left is less than was wanted.
-            share.reserved_by_all = self._limit - wanted + 1
+            # Other processes have reserved more since. Less than `amount` is left.
+            reservation.total_reserved = self._limit - amount + 1

@@ -1,4 +1,4 @@
-"""What the API does with tasks: row before message, and every task to its owner only."""
+"""The use cases of the API: submit, read, cancel and retry tasks of one owner."""
 
 import hashlib
 from collections.abc import Callable
@@ -27,15 +27,15 @@ from services.common.telemetry import Metric
 log = structlog.get_logger()
 
 NIL_TASK_ID = "00000000-0000-0000-0000-000000000000"
-"""Looked up in place of what is no task id, so that the answer takes as long."""
-NOT_FOUND_AFTER_S = 0.05
-"""How long the answer takes that there is no such task: longer than nearly every look-up. So the
-time does not tell whether another client has a task of that id, whose row takes longer to read."""
+"""Looked up in place of an invalid task id, so that the response takes as long."""
+NOT_FOUND_DELAY_S = 0.05
+"""How long a "not found" response takes, more than almost any lookup. Otherwise the response time
+would reveal that another client has a task with this id, because reading a row takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
-    """The task, and how it stands: `queued` is False when only its row could be written."""
+class SubmitOutcome:
+    """A submitted task. `queued` is False if its row was written but its message not sent."""
 
     task: Task
     queued: bool = True
@@ -43,9 +43,9 @@ class Submitted:
 
 
 class TaskService:
-    """Thread-safe. `new_id` gives a task id that was never given before.
+    """Thread-safe. `new_id` returns a unique task id.
 
-    `monotonic` is a clock in seconds, and `sleep` lets so many pass.
+    `monotonic` is a clock in seconds, and `sleep` takes seconds.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class TaskService:
 
     def submit(
         self, owner: str, submission: Submission, *, idempotency_key: str | None, request_id: str
-    ) -> Submitted:
+    ) -> SubmitOutcome:
         """Record the task, then queue it.
 
-        With an `idempotency_key` that was used before, the same submission gives the task that it
-        gave then, and another one raises ``IdempotencyKeyReused``.
+        If `idempotency_key` was used before, the same submission returns the earlier task, and any
+        other submission raises ``IdempotencyKeyReused``.
         """
         self._limiter.take(owner)
         stored = submission.model_dump(mode="json", exclude_none=True)
@@ -101,24 +101,24 @@ class TaskService:
             if row.request_hash != task.request_hash:
                 raise IdempotencyKeyReused("The Idempotency-Key belongs to another submission.")
             if row.status is Status.PENDING:
-                # Perhaps it is repeated because the first answer was an error, after the row was
-                # written and before a message was sent.
+                # The client may repeat the submission because the first one failed after it wrote
+                # the row and before it sent the message.
                 self._check_soon(row)
-            return Submitted(row, replayed=True)
+            return SubmitOutcome(row, replayed=True)
         log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
-        return Submitted(row, queued=self._send(row, request_id=request_id))
+        return SubmitOutcome(row, queued=self._send(row, request_id=request_id))
 
     def get(self, owner: str, task_id: str) -> Task:
-        """The owner's task; ``TaskNotFound`` whether it is another's, unknown or no id at all."""
+        """The task. Raises ``TaskNotFound`` for an invalid or unknown id and for another owner."""
         started = self._monotonic()
         task = self._table.get(task_id if is_task_id(task_id) else NIL_TASK_ID)
         if task is None or task.owner != owner:
-            self._sleep(max(0.0, started + NOT_FOUND_AFTER_S - self._monotonic()))
+            self._sleep(max(0.0, started + NOT_FOUND_DELAY_S - self._monotonic()))
             raise TaskNotFound("There is no such task.")
         return task
 
     def result_url(self, task: Task) -> str | None:
-        """A presigned URL of the result; None while there is none, or no longer."""
+        """A presigned URL of the result, or None if there is no result or it has expired."""
         if task.result is None or self._clock() >= task.expires_at:
             return None
         return self._bucket.presign(
@@ -128,15 +128,15 @@ class TaskService:
         )
 
     def result_location(self, owner: str, task_id: str) -> str:
-        """Like `result_url`, but says by an error why there is none."""
+        """As `result_url`, but an error says why there is no result."""
         task = self.get(owner, task_id)
         if task.status is not Status.COMPLETED:
             raise TaskStateConflict(
-                f"The task has no result: it is {task.status}.", status=task.status
+                f"The task has no result. Its status is {task.status}.", status=task.status
             )
         url = self.result_url(task)
         if url is None:
-            raise ResultExpired("The result was kept for its time and is gone.")
+            raise ResultExpired("The result has expired.")
         return url
 
     def cancel(self, owner: str, task_id: str) -> Task:
@@ -146,17 +146,17 @@ class TaskService:
         except TransitionRefused as refused:
             raise _conflict(refused) from refused
 
-    def retry(self, owner: str, task_id: str, *, request_id: str) -> Submitted:
+    def retry(self, owner: str, task_id: str, *, request_id: str) -> SubmitOutcome:
         self.get(owner, task_id)
         self._limiter.take(owner)
         try:
             task = self._table.retry(task_id, policy=self._policy, now=self._clock())
         except TransitionRefused as refused:
             raise _conflict(refused) from refused
-        return Submitted(task, queued=self._send(task, request_id=request_id))
+        return SubmitOutcome(task, queued=self._send(task, request_id=request_id))
 
     def _send(self, task: Task, *, request_id: str) -> bool:
-        """Queue the task; False when the reconciler will have to, and it is told to come soon."""
+        """Queue the task. If that fails, return False and leave it to the reconciler."""
         try:
             self._queue.send(task.task_id, request_id=request_id)
         except QueueUnavailable as failed:
@@ -167,7 +167,7 @@ class TaskService:
         return False
 
     def _check_soon(self, task: Task) -> None:
-        """Have the reconciler look at its next run whether the task wants sending."""
+        """Have the reconciler check at its next run if the task must be sent."""
         check_at = self._clock() + self._unsent_check
         if task.check_at is None or task.check_at <= check_at:
             return
@@ -176,16 +176,16 @@ class TaskService:
                 task, check_at=check_at, gap=self._unsent_check, checked_by=self._new_id()
             )
         except TableUnavailable as failed:
-            log.warning("check not drawn near", task_id=task.task_id, reason=str(failed))
+            log.warning("check not scheduled", task_id=task.task_id, reason=str(failed))
 
 
 def _is_own_write(row: Task, task: Task) -> bool:
-    """Also of a first write whose answer was lost, so that boto3's second met the row."""
+    """Whether this request wrote the row, perhaps with a first write whose response was lost."""
     return row.request_id == task.request_id and row.created_at == task.created_at
 
 
 def _hash(submission: Submission) -> str:
-    """Of what the submission means: the order of members and written-out defaults are the same."""
+    """A hash of the content. Order of members and explicit defaults make no difference."""
     return hashlib.sha256(submission.model_dump_json(exclude_none=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What gunicorn loads: the application wired to AWS."""
+"""The application wired to AWS, which gunicorn loads."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -19,7 +19,7 @@ from services.common.task_table import TaskTable
 
 
 def create_wsgi_app() -> OpenAPI:
-    """Called once in each process after the fork, which no client and no thread would survive."""
+    """Called in each process after the fork, which boto3 clients and threads do not survive."""
     config = ApiConfig()
     aws = Aws(region=config.aws_region, connections=config.api_threads)
     dynamodb = aws.dynamodb()

@@ -1,7 +1,7 @@
-"""Requests that Schemathesis makes from the OpenAPI document, and what is wrong with the answers.
+"""Checks with Schemathesis that the API conforms to its OpenAPI document.
 
-Valid ones, ones at and past every limit, ones that break the schema, and sequences that use the
-task ids which earlier answers gave.
+Schemathesis generates valid requests, requests at and beyond every limit, requests that violate the
+schema, and sequences that use the task ids of earlier responses.
 """
 
 from collections import Counter
@@ -20,9 +20,9 @@ from tests.conftest import Cloud
 CONFIG: dict[str, Any] = {
     "headers": {"Authorization": f"Bearer {ALICE}"},
     "checks": {
-        # What a schema cannot say, such as which hosts a URL may have, is refused with a 400.
+        # Some valid data gets a 400, because a schema cannot express which hosts a URL may have.
         "positive_data_acceptance": {"enabled": False},
-        # Its own requests fail with a WSGI application; test_isolation.py covers what it asks.
+        # This check does not support WSGI applications. test_isolation.py covers the same.
         "ignored_auth": {"enabled": False},
     },
 }
@@ -30,18 +30,18 @@ CONFIG: dict[str, Any] = {
 
 @dataclass
 class Conformance:
-    """What came of it: answers by status, and a text for each that the document does not allow."""
+    """Counts of responses by status, and a description of each nonconforming response."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
 
 def conformance(api: Api, cloud: Cloud, *, examples: int) -> Conformance:
-    """Try `api`, which has a task in every phase; `examples` for each route and kind of request.
+    """Test `api`, with a task in every phase and `examples` for each route and kind of request.
 
-    The same examples every time in a process of its own. In a shared one they vary, since
-    Hypothesis also draws constants of the modules that are loaded; only the document's own examples
-    are always among them.
+    In a process of its own, this always generates the same examples. In a shared process they vary,
+    because Hypothesis also uses constants of loaded modules. The examples of the document are
+    always included.
     """
     for number, phase in enumerate(Phase):
         put_task(cloud, phase, task_id=f"6e1f7a4e-0000-4000-8000-{number:012}")
@@ -51,14 +51,14 @@ def conformance(api: Api, cloud: Cloud, *, examples: int) -> Conformance:
         api.app,
         config=SchemathesisConfig.from_dict({**CONFIG, "generation": generation}),
     )
-    found = Conformance()
+    result = Conformance()
     for event in from_schema(document).execute():
         match event:
             case events.ScenarioFinished(recorder=recorder):
                 for interaction in recorder.interactions.values():
                     assert interaction.response is not None
-                    found.statuses[interaction.response.status_code] += 1
-                found.failures += [
+                    result.statuses[interaction.response.status_code] += 1
+                result.failures += [
                     f"{recorder.label}: {check.failure_info.failure.title}\n"
                     f"{check.failure_info.failure.message}\n{check.failure_info.code_sample}"
                     for checks in recorder.checks.values()
@@ -66,7 +66,7 @@ def conformance(api: Api, cloud: Cloud, *, examples: int) -> Conformance:
                     if check.failure_info is not None
                 ]
             case events.NonFatalError(label=label, value=error):
-                found.failures.append(f"{label}: {error!r}")
+                result.failures.append(f"{label}: {error!r}")
             case events.FatalError(exception=error):
                 raise error
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""The application over moto's table, queue and bucket, and two clients who hold keys."""
+"""The application on moto's table, queue and bucket, and the keys of two clients."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ URL = "https://example.com/photo.jpg"
 
 
 def key_entry(client: str, *, secret: str, scopes: set[Scope]) -> dict[str, Any]:
-    """As the operator's tool writes it."""
+    """An entry as ``taskctl`` writes it."""
     return {"client": client, "sha256": hash_secret(secret), "scopes": sorted(scopes)}
 
 
@@ -46,7 +46,7 @@ KEYS = {
 class ApiResponse(TestResponse):
     @property
     def body(self) -> Any:
-        """The JSON in it."""
+        """The parsed JSON body."""
         return self.get_json()
 
 
@@ -64,10 +64,10 @@ class Api:
         **request: Any,
     ) -> ApiResponse:
         authorization = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = Client(self.app, ApiResponse).open(
+        response = Client(self.app, ApiResponse).open(
             path, method=method, headers={**authorization, **(headers or {})}, **request
         )
-        return cast("ApiResponse", answer)
+        return cast("ApiResponse", response)
 
     def get(self, path: str, **more: Any) -> ApiResponse:
         return self.call("GET", path, **more)
@@ -83,7 +83,7 @@ MakeApi = Callable[..., Api]
 
 
 def build_api(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **parts: Any) -> Api:
-    """An application over these resources; `parts` replace what it is made of."""
+    """An application on these resources. `parts` replace its dependencies."""
     resources = cloud.resources
     config = ApiConfig(
         aws_region="us-east-1",

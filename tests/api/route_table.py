@@ -1,9 +1,9 @@
-"""Every route that there is, from the application itself, so that none can be forgotten."""
+"""Every route, read from the application itself so that none is missed."""
 
 from flask import Flask
 
 Route = tuple[str, str]
-"""Method and path, with ``{}`` for the id of a task."""
+"""Method and path, with ``{}`` for the task id."""
 
 PUBLIC: set[Route] = {
     ("GET", "/healthz"),

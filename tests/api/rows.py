@@ -1,4 +1,4 @@
-"""Rows as workers leave them, put into the table past the API."""
+"""Writes rows to the table directly, as workers leave them."""
 
 from typing import Any
 

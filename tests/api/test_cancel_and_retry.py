@@ -20,9 +20,9 @@ def test_an_open_task_can_be_canceled(
     api: Api, cloud: Cloud, table: TaskTable, phase: Phase
 ) -> None:
     task = put_task(cloud, phase)
-    answer = api.post(f"/tasks/{task.task_id}/cancel")
+    response = api.post(f"/tasks/{task.task_id}/cancel")
 
-    assert (answer.status_code, answer.body["status"]) == (200, "CANCELED")
+    assert (response.status_code, response.body["status"]) == (200, "CANCELED")
     row = table.get(task.task_id)
     assert row is not None
     assert row.status is Status.CANCELED
@@ -38,10 +38,10 @@ def test_canceling_twice_is_not_an_error(api: Api, cloud: Cloud) -> None:
 @pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.FAILED])
 def test_a_final_task_cannot_be_canceled(api: Api, cloud: Cloud, phase: Phase) -> None:
     task = put_task(cloud, phase)
-    answer = api.post(f"/tasks/{task.task_id}/cancel")
+    response = api.post(f"/tasks/{task.task_id}/cancel")
 
-    assert answer.status_code == 409
-    assert answer.body["taskStatus"] == task.status
+    assert response.status_code == 409
+    assert response.body["taskStatus"] == task.status
 
 
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CANCELED, Phase.RETRYING])
@@ -50,13 +50,13 @@ def test_a_retried_task_gets_new_attempts_and_a_new_deadline(
 ) -> None:
     task = put_task(cloud, phase, attempt=5)
     clock.advance(timedelta(hours=30))
-    answer = api.post(f"/tasks/{task.task_id}/retry", headers={"X-Request-Id": "second-try"})
+    response = api.post(f"/tasks/{task.task_id}/retry", headers={"X-Request-Id": "retry-request"})
 
-    assert (answer.status_code, answer.body["status"]) == (200, "PENDING")
-    assert (answer.body["attempt"], answer.body["attemptLimit"]) == (5, 10)
-    assert answer.body["deadlineAt"] == "2026-01-04T09:04:05.678Z"
+    assert (response.status_code, response.body["status"]) == (200, "PENDING")
+    assert (response.body["attempt"], response.body["attemptLimit"]) == (5, 10)
+    assert response.body["deadlineAt"] == "2026-01-04T09:04:05.678Z"
     [message] = queue.receive(limit=10, wait_s=0)
-    assert (message.task_id, message.request_id) == (task.task_id, "second-try")
+    assert (message.task_id, message.request_id) == (task.task_id, "retry-request")
 
 
 @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.LEASED, Phase.COMPLETED])
@@ -65,10 +65,10 @@ def test_a_task_that_has_not_failed_cannot_be_retried(
 ) -> None:
     task = put_task(cloud, phase)
     clock.advance(timedelta(seconds=1))
-    answer = api.post(f"/tasks/{task.task_id}/retry")
+    response = api.post(f"/tasks/{task.task_id}/retry")
 
-    assert answer.status_code == 409
-    assert answer.body["taskStatus"] == task.status
+    assert response.status_code == 409
+    assert response.body["taskStatus"] == task.status
     assert cloud.messages()["queue"] == 0
 
 
@@ -76,9 +76,9 @@ def test_a_retry_that_cannot_be_queued_is_left_to_the_reconciler(
     make_api: MakeApi, cloud: Cloud, table: TaskTable, clock: Clock
 ) -> None:
     task = put_task(cloud, Phase.FAILED)
-    answer = make_api(queue=BrokenQueue()).post(f"/tasks/{task.task_id}/retry")
+    response = make_api(queue=BrokenQueue()).post(f"/tasks/{task.task_id}/retry")
 
-    assert (answer.status_code, answer.body["status"]) == (202, "PENDING")
+    assert (response.status_code, response.body["status"]) == (202, "PENDING")
     row = table.get(task.task_id)
     assert row is not None
     assert row.check_at == clock.now + timedelta(seconds=10)

@@ -1,5 +1,3 @@
-"""The OpenAPI document and the page that shows it."""
-
 import base64
 import hashlib
 import re
@@ -62,8 +60,8 @@ def test_the_catalogue_has_a_schema_for_each_operation(api: Api) -> None:
     assert catalogue["maxOperations"] == 10
 
 
-class _Loads(HTMLParser):
-    """Collects what a page would load or run."""
+class _ActiveContent(HTMLParser):
+    """Collects the elements that load or run something."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,20 +75,20 @@ class _Loads(HTMLParser):
 
 
 def test_the_page_shows_every_route_and_loads_nothing(api: Api) -> None:
-    answer = api.get("/docs", key=None)
+    response = api.get("/docs", key=None)
     paths = api.get("/openapi.json").body["paths"]
 
-    assert answer.content_type == "text/html; charset=utf-8"
-    assert all(f"<code>{path}</code>" in answer.text for path in paths)
-    loads = _Loads()
-    loads.feed(answer.text)
-    assert loads.found == []
+    assert response.content_type == "text/html; charset=utf-8"
+    assert all(f"<code>{path}</code>" in response.text for path in paths)
+    active = _ActiveContent()
+    active.feed(response.text)
+    assert active.found == []
 
 
 def test_the_page_policy_allows_only_its_own_style(api: Api) -> None:
-    answer = api.get("/docs")
-    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    response = api.get("/docs")
+    [style] = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
-    policy = answer.headers["Content-Security-Policy"].split("; ")
+    policy = response.headers["Content-Security-Policy"].split("; ")
     assert policy[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]

@@ -1,4 +1,4 @@
-"""The container's health check against servers that are well, ill, mute and absent."""
+"""The container's health check against good, bad, silent and missing servers."""
 
 import socket
 import threading
@@ -13,18 +13,18 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def server_that_answers(response: bytes) -> Iterator[int]:
-    """One connection long; its port."""
+def responding_server(response: bytes) -> Iterator[int]:
+    """A server for one connection. Yields its port."""
     with socket.create_server((HOST, 0)) as listening:
-        listening.settimeout(10)  # for a check that never comes
+        listening.settimeout(10)  # if the check never connects
 
-        def answer() -> None:
+        def respond() -> None:
             connection, _ = listening.accept()
             with connection:
                 connection.recv(4096)
                 connection.sendall(response)
 
-        serving = threading.Thread(target=answer)
+        serving = threading.Thread(target=respond)
         serving.start()
         yield listening.getsockname()[1]
         serving.join()
@@ -32,7 +32,7 @@ def server_that_answers(response: bytes) -> Iterator[int]:
 
 @pytest.mark.parametrize("host", [HOST, ANY_ADDRESS])
 def test_a_responding_server_is_healthy_on_any_listen_address(host: str) -> None:
-    with server_that_answers(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
+    with responding_server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
         assert check(host, port) == 0
 
 
@@ -40,12 +40,12 @@ def test_a_responding_server_is_healthy_on_any_listen_address(host: str) -> None
     "response",
     [
         pytest.param(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", id="503"),
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="no response"),
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
     ],
 )
 def test_any_other_response_is_unhealthy(response: bytes) -> None:
-    with server_that_answers(response) as port:
+    with responding_server(response) as port:
         assert check(HOST, port) == 1
 
 

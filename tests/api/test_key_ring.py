@@ -1,8 +1,7 @@
-"""The keys in memory: how they are read, kept and given up."""
+"""The API keys in memory: reading, refresh and expiry."""
 
 import json
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,20 +11,13 @@ from services.api.key_ring import ApiKeysSecret, KeyRefresher, KeyRing
 from services.common.api_key import Scope
 from services.common.errors import SecretUnavailable
 from tests.api.conftest import KEYS, key_entry
+from tests.clocks import MonotonicClock
 from tests.conftest import Cloud
 
 
 @dataclass
-class Seconds:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Secret:
-    """Answers with its text, or not at all."""
+class KeysSecret:
+    """Returns its text. Unavailable if that is None."""
 
     text: str | None = field(default_factory=lambda: json.dumps(KEYS))
 
@@ -35,16 +27,16 @@ class Secret:
         return self.text
 
 
-def ring(secret: Secret, clock: Callable[[], float]) -> KeyRing:
+def key_ring(secret: KeysSecret, clock: MonotonicClock) -> KeyRing:
     return KeyRing(read=secret.read, max_age_s=900, monotonic=clock)
 
 
 def test_keys_stay_valid_during_a_short_secrets_manager_outage() -> None:
-    secret, clock = Secret(), Seconds()
-    keys = ring(secret, clock)
+    secret, clock = KeysSecret(), MonotonicClock()
+    keys = key_ring(secret, clock)
     keys.refresh()
     secret.text = None
-    clock.now += 900
+    clock.advance(900)
 
     with pytest.raises(SecretUnavailable):
         keys.refresh()
@@ -52,44 +44,44 @@ def test_keys_stay_valid_during_a_short_secrets_manager_outage() -> None:
 
 
 def test_keys_expire_when_they_cannot_be_refreshed() -> None:
-    secret, clock = Secret(), Seconds()
-    keys = ring(secret, clock)
+    secret, clock = KeysSecret(), MonotonicClock()
+    keys = key_ring(secret, clock)
     keys.refresh()
-    clock.now += 900.1
+    clock.advance(900.1)
 
     with pytest.raises(SecretUnavailable):
         keys.find("alice-1")
 
 
 def test_keys_are_valid_again_once_secrets_manager_recovers() -> None:
-    secret, clock = Secret(), Seconds()
-    keys = ring(secret, clock)
+    secret, clock = KeysSecret(), MonotonicClock()
+    keys = key_ring(secret, clock)
     keys.refresh()
-    clock.now += 5_000
+    clock.advance(5_000)
     keys.refresh()
 
     assert keys.find("alice-1") is not None
 
 
 def test_an_invalid_entry_does_not_affect_the_others() -> None:
-    broken = {
+    invalid = {
         "unknown-scope": {**KEYS["bob-1"], "scopes": ["everything"]},
         "no-hash": {"client": "bob", "scopes": ["read"]},
-        "odd-client": key_entry("bob#1", secret="s", scopes={Scope.READ}),
-        "no-object": "bob",
+        "invalid-client": key_entry("bob#1", secret="s", scopes={Scope.READ}),
+        "not-an-object": "bob",
     }
-    keys = ring(Secret(json.dumps({**broken, **KEYS})), Seconds())
+    keys = key_ring(KeysSecret(json.dumps({**invalid, **KEYS})), MonotonicClock())
     with structlog.testing.capture_logs() as entries:
         keys.refresh()
 
-    assert [keys.find(key_id) for key_id in broken] == [None] * 4
+    assert [keys.find(key_id) for key_id in invalid] == [None] * 4
     assert keys.find("alice-1") is not None
-    assert {entry["key_id"] for entry in entries} == broken.keys()
+    assert {entry["key_id"] for entry in entries} == invalid.keys()
 
 
 def test_extra_members_of_an_entry_are_ignored() -> None:
-    noted = {"bob-1": {**KEYS["bob-1"], "createdAt": "2026-01-01", "label": "laptop"}}
-    keys = ring(Secret(json.dumps(noted)), Seconds())
+    extended = {"bob-1": {**KEYS["bob-1"], "createdAt": "2026-01-01", "label": "laptop"}}
+    keys = key_ring(KeysSecret(json.dumps(extended)), MonotonicClock())
     keys.refresh()
 
     assert keys.find("bob-1") is not None
@@ -97,8 +89,8 @@ def test_extra_members_of_an_entry_are_ignored() -> None:
 
 @pytest.mark.parametrize("text", ["", "a password, not JSON", "[]", '"text"'])
 def test_a_malformed_secret_keeps_the_old_keys_and_is_not_quoted(text: str) -> None:
-    secret = Secret()
-    keys = ring(secret, Seconds())
+    secret = KeysSecret()
+    keys = key_ring(secret, MonotonicClock())
     keys.refresh()
     secret.text = text
 

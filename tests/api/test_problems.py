@@ -1,4 +1,4 @@
-"""Every error is a problem document, and tells a client nothing of what is inside."""
+"""Error responses are problem documents without internal details."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ TASK = "/tasks/6e1f7a4e-0000-4000-8000-000000000001"
 
 ERRORS: dict[str, tuple[str, str, int, str]] = {
     "unknown route": ("GET", "/nothing/here", 404, "not_found"),
-    "slashes twice": ("GET", "/tasks//x", 404, "not_found"),
+    "double slash": ("GET", "/tasks//x", 404, "not_found"),
     "unknown route, another method": ("DELETE", "/nothing", 404, "not_found"),
-    "slash at the end": ("GET", "/healthz/", 404, "not_found"),
+    "trailing slash": ("GET", "/healthz/", 404, "not_found"),
     "method": ("PUT", "/tasks", 405, "method_not_allowed"),
-    "method of a task": ("DELETE", TASK, 405, "method_not_allowed"),
+    "method on a task": ("DELETE", TASK, 405, "method_not_allowed"),
     "OPTIONS": ("OPTIONS", "/tasks", 405, "method_not_allowed"),
     "TRACE": ("TRACE", "/healthz", 405, "method_not_allowed"),
     "task": ("GET", TASK, 404, "task_not_found"),
@@ -30,16 +30,16 @@ ERRORS: dict[str, tuple[str, str, int, str]] = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_an_error_is_a_problem_document(api: Api, case: str) -> None:
     method, path, status, code = ERRORS[case]
-    answer = api.call(method, path, headers={"X-Request-Id": "my-request"})
+    response = api.call(method, path, headers={"X-Request-Id": "my-request"})
 
-    assert answer.status_code == status
-    assert answer.content_type == "application/problem+json"
-    assert answer.body["status"] == status
-    assert answer.body["code"] == code
-    assert answer.body["type"] == f"urn:taskfleet:problem:{code}"
-    assert answer.body["requestId"] == answer.headers["X-Request-Id"] == "my-request"
-    assert answer.body["title"]
-    assert answer.body["detail"]
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    assert response.body["status"] == status
+    assert response.body["code"] == code
+    assert response.body["type"] == f"urn:taskfleet:problem:{code}"
+    assert response.body["requestId"] == response.headers["X-Request-Id"] == "my-request"
+    assert response.body["title"]
+    assert response.body["detail"]
 
 
 def test_a_405_lists_the_allowed_methods(api: Api) -> None:
@@ -58,25 +58,25 @@ def test_an_unavailable_dependency_is_named_without_internal_details(
     make_api: MakeApi, cloud: Cloud, broken: dict[str, Any], failing: str, code: str
 ) -> None:
     task = put_task(cloud, Phase.COMPLETED)
-    answer = make_api(**broken).get(f"/tasks/{task.task_id}")
+    response = make_api(**broken).get(f"/tasks/{task.task_id}")
 
-    assert answer.status_code == 503
-    assert (answer.body["code"], answer.body["failing"]) == (code, [failing])
-    assert int(answer.headers["Retry-After"]) > 0
-    assert REASON not in answer.text
+    assert response.status_code == 503
+    assert (response.body["code"], response.body["failing"]) == (code, [failing])
+    assert int(response.headers["Retry-After"]) > 0
+    assert REASON not in response.text
 
 
 def test_a_bug_is_logged_with_its_traceback_but_not_returned(
     make_api: MakeApi,
 ) -> None:
     with structlog.testing.capture_logs() as entries:
-        answer = make_api(table=BuggyTable()).get(TASK)
+        response = make_api(table=BuggyTable()).get(TASK)
 
-    assert answer.status_code == 500
-    assert answer.content_type == "application/problem+json"
-    assert answer.body["code"] == "internal_error"
-    assert BUG not in answer.text
-    assert "Traceback" not in answer.text
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+    assert response.body["code"] == "internal_error"
+    assert BUG not in response.text
+    assert "Traceback" not in response.text
     [bug] = [entry for entry in entries if entry["log_level"] == "error"]
     assert isinstance(bug["exc_info"], ZeroDivisionError)
 

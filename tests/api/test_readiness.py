@@ -1,4 +1,4 @@
-"""/healthz and /readyz."""
+"""Liveness (/healthz) and readiness (/readyz)."""
 
 import threading
 from collections.abc import Iterator
@@ -6,44 +6,37 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.api.readiness import FRESH_FOR_S, Readiness
+from services.api.readiness import CACHE_S, Readiness
 from services.common.errors import QueueUnavailable, TableUnavailable
 from tests.api.conftest import MakeApi
+from tests.clocks import MonotonicClock
 
-PASSES_S = 0.5
-"""A timeout that is over for what hangs, never for what answers."""
-
-
-@dataclass
-class Seconds:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+TIMEOUT_S = 0.5
+"""Short for a check that hangs, and long enough for one that responds."""
 
 
 @dataclass
 class Check:
-    """Counts how often it is asked, and fails as told."""
+    """Counts its calls, and raises `error` if set."""
 
     error: Exception | None = None
-    asked: int = 0
+    calls: int = 0
 
     def __call__(self) -> None:
-        self.asked += 1
+        self.calls += 1
         if self.error is not None:
             raise self.error
 
 
 @dataclass
 class HangingCheck:
-    """Does not answer until it is released."""
+    """Hangs until it is released."""
 
     released: threading.Event = field(default_factory=threading.Event)
-    asked: int = 0
+    calls: int = 0
 
     def __call__(self) -> None:
-        self.asked += 1
+        self.calls += 1
         self.released.wait(timeout=30)
 
 
@@ -56,64 +49,66 @@ def hanging() -> Iterator[HangingCheck]:
 
 def test_liveness_does_not_depend_on_aws(make_api: MakeApi) -> None:
     failing = Readiness({"table": Check(TableUnavailable("down"))})
-    answer = make_api(readiness=failing).get("/healthz", key=None)
+    response = make_api(readiness=failing).get("/healthz", key=None)
 
-    assert (answer.status_code, answer.body) == (200, {"status": "ok"})
+    assert (response.status_code, response.body) == (200, {"status": "ok"})
 
 
 def test_the_api_is_ready_when_every_dependency_responds(make_api: MakeApi) -> None:
     readiness = Readiness({"table": Check(), "queue": Check()})
-    answer = make_api(readiness=readiness).get("/readyz", key=None)
+    response = make_api(readiness=readiness).get("/readyz", key=None)
 
-    assert (answer.status_code, answer.body) == (200, {"status": "ok"})
+    assert (response.status_code, response.body) == (200, {"status": "ok"})
 
 
 def test_a_failing_dependency_is_named(make_api: MakeApi) -> None:
     readiness = Readiness(
         {"table": Check(), "queue": Check(QueueUnavailable("internal-host")), "secret": Check()}
     )
-    answer = make_api(readiness=readiness).get("/readyz", key=None)
+    response = make_api(readiness=readiness).get("/readyz", key=None)
 
-    assert answer.status_code == 503
-    assert answer.body["code"] == "not_ready"
-    assert answer.body["failing"] == ["queue"]
-    assert "internal-host" not in answer.text
+    assert response.status_code == 503
+    assert response.body["code"] == "not_ready"
+    assert response.body["failing"] == ["queue"]
+    assert "internal-host" not in response.text
 
 
 def test_a_hanging_check_counts_as_failing_and_runs_only_once(
     hanging: HangingCheck,
 ) -> None:
-    clock = Seconds()
-    readiness = Readiness({"table": Check(), "queue": hanging}, timeout_s=PASSES_S, monotonic=clock)
+    clock = MonotonicClock()
+    readiness = Readiness(
+        {"table": Check(), "queue": hanging}, timeout_s=TIMEOUT_S, monotonic=clock
+    )
 
     assert readiness.failing() == ["queue"]
-    clock.now += FRESH_FOR_S
+    clock.advance(CACHE_S)
     assert readiness.failing() == ["queue"]
-    assert hanging.asked == 1
+    assert hanging.calls == 1
 
 
 def test_a_dependency_that_recovers_is_ready_again(hanging: HangingCheck) -> None:
-    clock = Seconds()
-    readiness = Readiness({"queue": hanging}, timeout_s=PASSES_S, monotonic=clock)
+    clock = MonotonicClock()
+    readiness = Readiness({"queue": hanging}, timeout_s=TIMEOUT_S, monotonic=clock)
     assert readiness.failing() == ["queue"]
 
     hanging.released.set()
-    clock.now += FRESH_FOR_S
-    readiness.failing()  # the late answer
-    clock.now += FRESH_FOR_S
+    clock.advance(CACHE_S)
+    readiness.failing()  # collects the late response
+    clock.advance(CACHE_S)
     assert readiness.failing() == []
 
 
 def test_many_requests_cost_one_check_per_second() -> None:
-    clock, check = Seconds(), Check()
+    clock, check = MonotonicClock(), Check()
     readiness = Readiness({"table": check}, monotonic=clock)
     for _ in range(50):
         readiness.failing()
-    assert check.asked == 1
+    assert check.calls == 1
 
-    clock.now += FRESH_FOR_S
+    clock.advance(CACHE_S)
     readiness.failing()
-    assert check.asked == 2
+    assert check.calls == 2
 
 
 def test_a_bug_in_a_check_is_not_reported_as_an_outage() -> None:

@@ -1,4 +1,4 @@
-"""The request id and the line that every request leaves in the log."""
+"""Request ids and the access log."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ TASK = f"/tasks/{TASK_ID}"
 
 
 def test_a_valid_request_id_is_kept(api: Api) -> None:
-    answer = api.get("/healthz", headers={"X-Request-Id": "1-67891233-abcdef012345678912345678"})
+    response = api.get("/healthz", headers={"X-Request-Id": "1-67891233-abcdef012345678912345678"})
 
-    assert answer.headers["X-Request-Id"] == "1-67891233-abcdef012345678912345678"
+    assert response.headers["X-Request-Id"] == "1-67891233-abcdef012345678912345678"
 
 
 @pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '{"a":1}', "é", ALICE])
 def test_an_invalid_request_id_is_replaced(api: Api, sent: str) -> None:
-    given = api.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
+    assigned = api.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
 
-    assert given != sent
-    assert len(given) == 32
+    assert assigned != sent
+    assert len(assigned) == 32
 
 
 def test_every_request_has_its_own_id(api: Api) -> None:
@@ -36,12 +36,12 @@ def test_a_request_is_logged_in_one_line_without_query_or_key(api: Api) -> None:
     with structlog.testing.capture_logs(
         processors=[structlog.contextvars.merge_contextvars]
     ) as entries:
-        answer = api.get(f"{TASK}?token=in-the-query", headers={"X-Request-Id": "request-9"})
+        response = api.get(f"{TASK}?token=in-the-query", headers={"X-Request-Id": "request-9"})
 
     [line] = [entry for entry in entries if entry["event"] == "request"]
     assert line["request_id"] == "request-9"
     assert (line["client"], line["key_id"]) == ("alice", "alice-1")
-    assert (line["method"], line["status"]) == ("GET", answer.status_code)
+    assert (line["method"], line["status"]) == ("GET", response.status_code)
     assert (line["route"], line["task_id"]) == ("/tasks/<taskId>", TASK_ID)
     assert line["duration_ms"] >= 0
     assert "in-the-query" not in str(entries)
@@ -67,7 +67,7 @@ def test_a_request_is_logged_in_one_line_without_query_or_key(api: Api) -> None:
         {"json": None, "data": ALICE, "content_type": ALICE},
     ],
 )
-@pytest.mark.parametrize("parts", [{}, {"table": BuggyTable()}], ids=["well", "with a bug"])
+@pytest.mark.parametrize("parts", [{}, {"table": BuggyTable()}], ids=["success", "bug"])
 def test_a_misplaced_key_is_never_logged(
     make_api: MakeApi,
     caplog: pytest.LogCaptureFixture,
@@ -83,7 +83,7 @@ def test_a_misplaced_key_is_never_logged(
 
     assert entries
     assert ALICE not in str(entries)
-    assert ALICE not in caplog.text  # where libraries log, Flask among them
+    assert ALICE not in caplog.text  # the logs of libraries such as Flask
 
 
 def test_log_context_does_not_leak_into_the_next_request(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""How many tasks a client may submit in a minute."""
+"""The limit on submissions per client and minute."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +17,9 @@ from tests.conftest import Clock, Cloud
 class CountingCounter(SubmissionCounter):
     calls = 0
 
-    def reserve(self, owner: str, window: datetime, *, wanted: int, limit: int) -> int | None:
+    def reserve(self, owner: str, window: datetime, *, amount: int, limit: int) -> int | None:
         self.calls += 1
-        return super().reserve(owner, window, wanted=wanted, limit=limit)
+        return super().reserve(owner, window, amount=amount, limit=limit)
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def counter(cloud: Cloud) -> CountingCounter:
 
 
 def limiter(counter: SubmissionCounter, clock: Clock, *, limit: int) -> SubmissionLimiter:
-    """As one process of the API has it."""
+    """The limiter of one API process."""
     return SubmissionLimiter(counter=counter, limit=limit, clock=clock)
 
 
-def takes(process: SubmissionLimiter, owner: str = "alice") -> bool:
+def try_take(process: SubmissionLimiter, owner: str = "alice") -> bool:
     try:
         process.take(owner)
     except SubmissionsLimited:
@@ -40,26 +40,26 @@ def takes(process: SubmissionLimiter, owner: str = "alice") -> bool:
     return True
 
 
-def taken(*processes: SubmissionLimiter, tries: int) -> int:
-    """How many of `tries` submissions, spread over `processes`, are let through."""
-    return sum(takes(processes[number % len(processes)]) for number in range(tries))
+def count_accepted(*processes: SubmissionLimiter, submissions: int) -> int:
+    """How many of `submissions`, spread over `processes`, are accepted."""
+    return sum(try_take(processes[number % len(processes)]) for number in range(submissions))
 
 
 def test_the_limit_is_reached_exactly_and_never_exceeded(
     counter: CountingCounter, clock: Clock
 ) -> None:
-    assert taken(limiter(counter, clock, limit=100), tries=150) == 100
+    assert count_accepted(limiter(counter, clock, limit=100), submissions=150) == 100
 
 
 def test_processes_share_one_limit(counter: CountingCounter, clock: Clock) -> None:
     processes = [limiter(counter, clock, limit=100) for _ in range(4)]
 
-    assert taken(*processes, tries=600) == 100
+    assert count_accepted(*processes, submissions=600) == 100
 
 
 def test_a_restart_does_not_reset_the_limit(counter: CountingCounter, clock: Clock) -> None:
-    before = taken(limiter(counter, clock, limit=100), tries=60)
-    after = taken(limiter(counter, clock, limit=100), tries=100)
+    before = count_accepted(limiter(counter, clock, limit=100), submissions=60)
+    after = count_accepted(limiter(counter, clock, limit=100), submissions=100)
 
     assert 100 - 100 // 16 <= before + after <= 100
 
@@ -67,39 +67,39 @@ def test_a_restart_does_not_reset_the_limit(counter: CountingCounter, clock: Clo
 def test_concurrent_threads_do_not_exceed_the_limit(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=40)
     with ThreadPoolExecutor(8) as threads:
-        outcomes = Counter(threads.map(lambda _: takes(process), range(120)))
+        outcomes = Counter(threads.map(lambda _: try_take(process), range(120)))
 
     assert outcomes == {True: 40, False: 80}
 
 
 def test_most_submissions_need_no_call(counter: CountingCounter, clock: Clock) -> None:
-    taken(limiter(counter, clock, limit=600), tries=600)
+    count_accepted(limiter(counter, clock, limit=600), submissions=600)
 
     assert counter.calls < 100
 
 
 def test_rejections_need_no_call(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=10)
-    taken(process, tries=10)
+    count_accepted(process, submissions=10)
     calls = counter.calls
 
-    assert taken(process, tries=50) == 0
+    assert count_accepted(process, submissions=50) == 0
     assert counter.calls == calls
 
 
 def test_each_client_has_its_own_limit(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=5)
-    taken(process, tries=9)
+    count_accepted(process, submissions=9)
 
-    assert takes(process, "bob")
+    assert try_take(process, "bob")
 
 
 def test_the_limit_resets_every_minute(counter: CountingCounter, clock: Clock) -> None:
     process = limiter(counter, clock, limit=5)
-    taken(process, tries=9)
+    count_accepted(process, submissions=9)
     clock.advance(timedelta(minutes=1))
 
-    assert taken(process, tries=9) == 5
+    assert count_accepted(process, submissions=9) == 5
 
 
 def test_the_count_expires(cloud: Cloud, counter: CountingCounter, clock: Clock) -> None:
@@ -114,7 +114,7 @@ def test_the_count_expires(cloud: Cloud, counter: CountingCounter, clock: Clock)
 def test_a_limit_of_zero_means_unlimited_and_needs_no_call(
     counter: CountingCounter, clock: Clock
 ) -> None:
-    assert taken(limiter(counter, clock, limit=0), tries=20) == 20
+    assert count_accepted(limiter(counter, clock, limit=0), submissions=20) == 20
     assert counter.calls == 0
 
 
@@ -122,11 +122,11 @@ def test_a_limited_client_is_told_when_to_retry(
     make_api: MakeApi, cloud: Cloud, clock: Clock
 ) -> None:
     api = make_api(submissions_per_minute=2)
-    answers = [api.submit() for _ in range(3)]
+    responses = [api.submit() for _ in range(3)]
 
-    assert [answer.status_code for answer in answers] == [201, 201, 429]
-    assert answers[2].body["code"] == "submissions_limited"
-    assert answers[2].headers["Retry-After"] == "55"  # the clock stands at 5.678 s of its minute
+    assert [response.status_code for response in responses] == [201, 201, 429]
+    assert responses[2].body["code"] == "submissions_limited"
+    assert responses[2].headers["Retry-After"] == "55"  # the clock is 5.678 s into its minute
     assert cloud.messages()["queue"] == 2
     assert api.submit(key=BOB).status_code == 201
     clock.advance(timedelta(seconds=55))

@@ -1,4 +1,4 @@
-"""POST /tasks: what is recorded, queued and answered."""
+"""POST /tasks: the row, the message and the response."""
 
 from datetime import timedelta
 
@@ -27,12 +27,12 @@ def rows(cloud: Cloud) -> int:
 def test_a_url_alone_is_queued_as_a_grayscale_task(
     api: Api, table: TaskTable, queue: TaskQueue, clock: Clock
 ) -> None:
-    answer = api.submit(headers={"X-Request-Id": "request-7"})
+    response = api.submit(headers={"X-Request-Id": "request-7"})
 
-    assert answer.status_code == 201
-    task_id = answer.body["taskId"]
-    assert answer.headers["Location"] == f"/tasks/{task_id}"
-    assert answer.body == {
+    assert response.status_code == 201
+    task_id = response.body["taskId"]
+    assert response.headers["Location"] == f"/tasks/{task_id}"
+    assert response.body == {
         "taskId": task_id,
         "status": "PENDING",
         "willRetry": False,
@@ -73,11 +73,11 @@ def test_a_submission_is_counted_in_a_metric(api: Api) -> None:
 def test_a_task_that_cannot_be_queued_is_recorded_and_checked_soon(
     make_api: MakeApi, table: TaskTable, clock: Clock
 ) -> None:
-    answer = make_api(queue=BrokenQueue()).submit()
+    response = make_api(queue=BrokenQueue()).submit()
 
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/tasks/{answer.body['taskId']}"
-    row = table.get(answer.body["taskId"])
+    assert response.status_code == 202
+    assert response.headers["Location"] == f"/tasks/{response.body['taskId']}"
+    row = table.get(response.body["taskId"])
     assert row is not None
     assert row.status is Status.PENDING
     assert row.check_at == clock.now + timedelta(seconds=10)
@@ -87,45 +87,45 @@ def test_a_task_that_cannot_be_queued_is_recorded_and_checked_soon(
 def test_a_task_is_acknowledged_even_if_its_check_cannot_be_scheduled(
     make_api: MakeApi, cloud: Cloud, table: TaskTable
 ) -> None:
-    class DiesAfterCreate(TaskTable):
+    class FailsAfterCreate(TaskTable):
         def schedule_check(self, *_: object, **__: object) -> bool:
             raise TableUnavailable("UpdateItem: Timeout")
 
-    dying = DiesAfterCreate(
+    failing = FailsAfterCreate(
         cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
     )
-    answer = make_api(queue=BrokenQueue(), table=dying).submit()
+    response = make_api(queue=BrokenQueue(), table=failing).submit()
 
-    assert answer.status_code == 202
-    assert table.get(answer.body["taskId"]) is not None
+    assert response.status_code == 202
+    assert table.get(response.body["taskId"]) is not None
 
 
 def test_nothing_is_queued_before_its_row_is_written(make_api: MakeApi, cloud: Cloud) -> None:
-    answer = make_api(table=BrokenTable()).submit()
+    response = make_api(table=BrokenTable()).submit()
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert cloud.messages()["queue"] == 0
 
 
 def test_a_write_whose_response_was_lost_is_recognized(
     make_api: MakeApi, cloud: Cloud, queue: TaskQueue
 ) -> None:
-    class AnswersTheSecondTime(TaskTable):
-        """As when the first write timed out after it succeeded and boto3 sent it again."""
+    class CreatesTwice(TaskTable):
+        """Acts like a write that succeeded, timed out, and was sent again by boto3."""
 
         def create(self, task: Task) -> Task:
             super().create(task)
             return super().create(task)
 
-    doubling = AnswersTheSecondTime(
+    doubling = CreatesTwice(
         cloud.dynamodb, table=cloud.resources.task_table, retention=timedelta(days=30)
     )
-    answer = make_api(table=doubling).submit(headers={"Idempotency-Key": "k"})
+    response = make_api(table=doubling).submit(headers={"Idempotency-Key": "k"})
 
-    assert answer.status_code == 201
-    assert "Idempotent-Replayed" not in answer.headers
+    assert response.status_code == 201
+    assert "Idempotent-Replayed" not in response.headers
     [message] = queue.receive(limit=10, wait_s=0)
-    assert message.task_id == answer.body["taskId"]
+    assert message.task_id == response.body["taskId"]
 
 
 def test_a_repeat_with_the_same_key_returns_the_same_task(
@@ -156,9 +156,9 @@ def test_a_repeat_schedules_a_check_in_case_the_first_was_never_queued(
 
 def test_a_repeat_may_spell_out_the_defaults(api: Api) -> None:
     api.submit({"inputImageUrl": URL}, headers={"Idempotency-Key": "k"})
-    written_out = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
+    explicit = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
 
-    assert api.submit(written_out, headers={"Idempotency-Key": "k"}).status_code == 201
+    assert api.submit(explicit, headers={"Idempotency-Key": "k"}).status_code == 201
 
 
 def test_a_different_submission_with_the_same_key_is_rejected(api: Api, table: TaskTable) -> None:

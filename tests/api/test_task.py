@@ -1,4 +1,4 @@
-"""GET /tasks/{taskId} and its result: what a client sees of a task."""
+"""GET /tasks/{taskId} and /tasks/{taskId}/result."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +13,7 @@ from tests.conftest import Clock, Cloud
 from tests.tasks import NOW, RESULT
 
 OPEN = [Phase.PENDING, Phase.LEASED, Phase.ABANDONED, Phase.RETRYING]
-OVER = [Phase.COMPLETED, Phase.FAILED, Phase.CANCELED]
+FINAL = [Phase.COMPLETED, Phase.FAILED, Phase.CANCELED]
 WITHOUT_RESULT = [*OPEN, Phase.FAILED, Phase.CANCELED]
 
 
@@ -23,24 +23,24 @@ def test_a_completed_task_has_a_presigned_result_url(
     bucket.put(RESULT.key, b"a gray image", content_type="image/png")
     task = put_task(cloud, Phase.COMPLETED, started_at=NOW, finished_at=NOW)
 
-    answer = api.get(f"/tasks/{task.task_id}")
+    response = api.get(f"/tasks/{task.task_id}")
 
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.body["status"] == "COMPLETED"
-    assert answer.body["result"] == {
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.body["status"] == "COMPLETED"
+    assert response.body["result"] == {
         "contentType": "image/png",
         "bytes": 123,
         "width": 4,
         "height": 3,
         "sha256": "ab" * 32,
     }
-    query = parse_qs(urlsplit(answer.body["resultUrl"]).query)
+    query = parse_qs(urlsplit(response.body["resultUrl"]).query)
     assert query["X-Amz-Expires"] == ["600"]
     assert query["response-content-type"] == ["image/png"]
     [disposition] = query["response-content-disposition"]
     assert disposition.startswith("attachment; ")
-    assert RESULT.key in answer.body["resultUrl"]
+    assert RESULT.key in response.body["resultUrl"]
 
 
 def test_a_task_exposes_no_internal_fields(api: Api, cloud: Cloud) -> None:
@@ -74,7 +74,7 @@ def test_an_open_task_has_a_retry_after_header(api: Api, cloud: Cloud, phase: Ph
     assert api.get(f"/tasks/{put_task(cloud, phase).task_id}").headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize("phase", OVER)
+@pytest.mark.parametrize("phase", FINAL)
 def test_a_final_task_has_no_retry_after_header(api: Api, cloud: Cloud, phase: Phase) -> None:
     assert "Retry-After" not in api.get(f"/tasks/{put_task(cloud, phase).task_id}").headers
 
@@ -93,11 +93,11 @@ def test_retry_after_grows_with_the_time_since_the_last_change(
 
 
 def test_the_result_redirects_to_its_presigned_url(api: Api, cloud: Cloud) -> None:
-    answer = api.get(f"/tasks/{put_task(cloud, Phase.COMPLETED).task_id}/result")
+    response = api.get(f"/tasks/{put_task(cloud, Phase.COMPLETED).task_id}/result")
 
-    assert answer.status_code == 307
-    assert RESULT.key in answer.headers["Location"]
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert response.status_code == 307
+    assert RESULT.key in response.headers["Location"]
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("phase", WITHOUT_RESULT)
@@ -105,11 +105,11 @@ def test_a_task_without_a_result_gets_409_with_its_status(
     api: Api, cloud: Cloud, phase: Phase
 ) -> None:
     task = put_task(cloud, phase)
-    answer = api.get(f"/tasks/{task.task_id}/result")
+    response = api.get(f"/tasks/{task.task_id}/result")
 
-    assert answer.status_code == 409
-    assert answer.body["code"] == "task_state_conflict"
-    assert answer.body["taskStatus"] == task.status
+    assert response.status_code == 409
+    assert response.body["code"] == "task_state_conflict"
+    assert response.body["taskStatus"] == task.status
 
 
 def test_an_expired_result_is_gone(api: Api, cloud: Cloud, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from services.api.errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
-from services.api.task_service import Submitted, TaskService
+from services.api.task_service import SubmitOutcome, TaskService
 from services.common.errors import (
     AttemptError,
     AwsError,
@@ -214,7 +214,7 @@ class World:
     def submit(self, idempotency_key: str | None) -> Actor:
         request_id = f"request-{next(self.serials)}"
 
-        def submit(line: Line) -> Submitted:
+        def submit(line: Line) -> SubmitOutcome:
             submitted = self._service(line).submit(
                 OWNER, SUBMISSION, idempotency_key=idempotency_key, request_id=request_id
             )

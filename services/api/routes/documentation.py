@@ -1,6 +1,6 @@
-"""The OpenAPI document, generated from the models that validate, and a page that shows it.
+"""The OpenAPI document, generated from the models, and a page that shows it.
 
-The page has no script and loads nothing, so its policy allows one thing: its own style.
+The page has no scripts and loads nothing. Its content security policy allows only its own style.
 """
 
 import base64
@@ -18,13 +18,13 @@ from services.api.auth import public
 
 STYLE_SHEET = Path(__file__).parent.parent / "templates" / "docs.css"
 LIMITS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "default")
-"""The keywords of JSON Schema that the page shows beside a type."""
+"""JSON Schema keywords that the page shows next to a type."""
 
 
 def documentation_routes(document: Callable[[], dict[str, Any]]) -> Blueprint:
-    """`document` is asked once, when all routes are registered."""
+    """`document` is called once, after all routes have been registered."""
     routes = Blueprint("documentation", __name__)
-    style = Markup(STYLE_SHEET.read_text())  # noqa: S704 - a file of ours
+    style = Markup(STYLE_SHEET.read_text())  # noqa: S704 - our own file
 
     @cache
     def text() -> str:

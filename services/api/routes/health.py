@@ -1,4 +1,4 @@
-"""Liveness, which asks nobody, and readiness, which asks everyone."""
+"""Liveness, which has no dependencies, and readiness, which checks all of them."""
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
@@ -17,13 +17,13 @@ def health_routes(readiness: Readiness) -> APIBlueprint:
     @routes.get("/healthz", operation_id="getHealth", responses={200: HealthView, **errors()})
     @public
     def healthz() -> Response:
-        """Liveness: this process answers"""
+        """Liveness: the process responds"""
         return _ok()
 
     @routes.get("/readyz", operation_id="getReadiness", responses={200: HealthView, **errors(503)})
     @public
     def readyz() -> Response:
-        """Readiness: what the service depends on answers"""
+        """Readiness: every dependency responds"""
         failing = readiness.failing()
         if failing:
             raise NotReady(failing)

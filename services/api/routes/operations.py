@@ -30,7 +30,7 @@ def operation_routes() -> APIBlueprint:
     )
     @requires(*ANY_SCOPE)
     def list_operations() -> Response:
-        """See what can be done to an image"""
+        """List the operations"""
         return Response(body, content_type="application/json")
 
     return routes

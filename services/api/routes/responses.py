@@ -1,22 +1,22 @@
-"""The error responses of the document, by status: what clients of every language generate from."""
+"""The error responses in the OpenAPI document, by status."""
 
 from typing import Any
 
 from services.api import problems
 
 DESCRIPTIONS = {
-    400: "The body or a header is not valid; `errors` names each field",
-    401: "No API key, or one that is unknown, revoked or wrong",
-    403: "The key's scopes do not include this",
-    404: "There is no such task, or it is another client's",
-    409: "The task's status, `taskStatus`, does not allow it",
-    410: "The result was kept for its time and is gone",
+    400: "The body or a header is invalid; `errors` names each field",
+    401: "The API key is missing, unknown, revoked or wrong",
+    403: "The key does not have the required scope",
+    404: "There is no such task, or it belongs to another client",
+    409: "The status of the task, `taskStatus`, does not allow this",
+    410: "The result has expired",
     413: "The body is too large",
     415: "The body is not application/json",
     422: "The Idempotency-Key belongs to another submission",
-    429: "Too many submissions in this minute; `Retry-After` says when to go on",
-    500: "A fault of the service; `requestId` finds it in the logs",
-    503: "What the service depends on does not answer; `failing` names it",
+    429: "Too many submissions in this minute; `Retry-After` says when to retry",
+    500: "Internal error; `requestId` identifies it in the logs",
+    503: "A dependency does not respond; `failing` names it",
 }
 
 EVERYWHERE = (500,)
@@ -24,7 +24,7 @@ AUTHENTICATED = (401, 403, 503)
 
 
 def errors(*statuses: int) -> dict[str | int, Any]:
-    """The problem responses of a route, in the form that flask-openapi3 takes."""
+    """The error responses of a route, in the format of flask-openapi3."""
     schema = {"$ref": f"#/components/schemas/{problems.Problem.__name__}"}
     return {
         str(status): {

@@ -1,4 +1,4 @@
-"""The routes of tasks: HTTP on the outside, `TaskService` on the inside."""
+"""The task routes, which translate between HTTP and `TaskService`."""
 
 import math
 import re
@@ -16,26 +16,26 @@ from services.api.errors import FieldError, InvalidRequest
 from services.api.request_id import current_request_id
 from services.api.routes.responses import AUTHENTICATED, errors
 from services.api.schemas import Submission, TaskPath, TaskView
-from services.api.task_service import Submitted, TaskService
+from services.api.task_service import SubmitOutcome, TaskService
 from services.common.api_key import Scope
 from services.common.task import Task
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 PRINTABLE = "^[!-~]([ -~]*[!-~])?$"
-"""ASCII, with spaces inside only: those around a header's value are not part of it."""
+"""ASCII, without leading or trailing spaces, which HTTP strips from header values."""
 
-SHORTEST_POLL_S = 1
-LONGEST_POLL_S = 30
-POLL_SHARE = 0.1
-"""Of the time for which a task has not changed: how long until it is worth asking again."""
+MIN_POLL_S = 1
+MAX_POLL_S = 30
+POLL_FACTOR = 0.1
+"""The suggested poll interval, as a fraction of the time since the task last changed."""
 
 _SECURITY: list[dict[str, list[Any]]] = [{"apiKey": []}]
 _IDEMPOTENCY_KEY_PARAMETER = {
     "name": IDEMPOTENCY_KEY,
     "in": "header",
-    "description": "Chosen by the client; a repeat with the same key gets the same task, as it "
-    "stands, with status 201.",
+    "description": "Chosen by the client. A repeated submission with the same key returns the "
+    "existing task with status 201.",
     "schema": {
         "type": "string",
         "minLength": 1,
@@ -56,8 +56,8 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
             202: TaskView,
             **errors(*AUTHENTICATED, 400, 413, 415, 422, 429),
         },
-        description="201 when the task is queued, 202 when it is recorded and will be queued "
-        "within minutes.",
+        description="Returns 201 if the task is queued, or 202 if it is only recorded and will be "
+        "queued within minutes.",
         openapi_extensions={"parameters": [_IDEMPOTENCY_KEY_PARAMETER]},
     )
     @requires(Scope.SUBMIT)
@@ -69,25 +69,25 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
             idempotency_key=_idempotency_key(),
             request_id=current_request_id(),
         )
-        return _answer(outcome, created=True)
+        return _respond(outcome, created=True)
 
     @routes.get(
         "/tasks/<taskId>",
         operation_id="getTask",
-        description="While it is open, `Retry-After` says when it is worth asking again.",
+        description="For an open task, `Retry-After` says when to poll again.",
         responses={200: TaskView, **errors(*AUTHENTICATED, 404)},
     )
     @requires(Scope.READ)
     def get(path: TaskPath) -> Response:
-        """Look at a task"""
-        return _show(service.get(current_caller().client, path.task_id), HTTPStatus.OK)
+        """Get a task"""
+        return _task_response(service.get(current_caller().client, path.task_id), HTTPStatus.OK)
 
     @routes.get(
         "/tasks/<taskId>/result",
         operation_id="getTaskResult",
         responses={
             307: {
-                "description": "Where the image is, for a few minutes",
+                "description": "Redirect to the result, valid for a few minutes",
                 "headers": {"Location": {"schema": {"type": "string"}, "required": True}},
             },
             **errors(*AUTHENTICATED, 404, 409, 410),
@@ -95,7 +95,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
     )
     @requires(Scope.READ)
     def result(path: TaskPath) -> Response:
-        """Fetch the result"""
+        """Download the result"""
         location = service.result_location(current_caller().client, path.task_id)
         return Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
 
@@ -106,8 +106,8 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
     )
     @requires(Scope.OPERATE)
     def cancel(path: TaskPath) -> Response:
-        """Cancel a task that is not over"""
-        return _show(service.cancel(current_caller().client, path.task_id), HTTPStatus.OK)
+        """Cancel an open task"""
+        return _task_response(service.cancel(current_caller().client, path.task_id), HTTPStatus.OK)
 
     @routes.post(
         "/tasks/<taskId>/retry",
@@ -116,23 +116,24 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
     )
     @requires(Scope.OPERATE)
     def retry(path: TaskPath) -> Response:
-        """Try a failed or canceled task again"""
+        """Retry a failed or canceled task"""
         outcome = service.retry(
             current_caller().client, path.task_id, request_id=current_request_id()
         )
-        return _answer(outcome, created=False)
+        return _respond(outcome, created=False)
 
-    def _answer(outcome: Submitted, *, created: bool) -> Response:
-        done = HTTPStatus.CREATED if created else HTTPStatus.OK
-        response = _show(outcome.task, done if outcome.queued else HTTPStatus.ACCEPTED)
+    def _respond(outcome: SubmitOutcome, *, created: bool) -> Response:
+        queued_status = HTTPStatus.CREATED if created else HTTPStatus.OK
+        status = queued_status if outcome.queued else HTTPStatus.ACCEPTED
+        response = _task_response(outcome.task, status)
         if created:
             response.headers["Location"] = f"/tasks/{outcome.task.task_id}"
         if outcome.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
-    def _show(task: Task, status: HTTPStatus) -> Response:
-        # A key that may only submit sees the image of no repeated submission either.
+    def _task_response(task: Task, status: HTTPStatus) -> Response:
+        # A key with only the submit scope must not read a result by repeating a submission.
         may_read = Scope.READ in current_caller().scopes
         view = TaskView.of(task, result_url=service.result_url(task) if may_read else None)
         body = view.model_dump_json(by_alias=True, exclude_none=True)
@@ -145,8 +146,8 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
 
 
 def _poll_after_s(task: Task, now: datetime) -> int:
-    still_for_s = (now - task.updated_at).total_seconds()
-    return math.ceil(min(max(still_for_s * POLL_SHARE, SHORTEST_POLL_S), LONGEST_POLL_S))
+    unchanged_s = (now - task.updated_at).total_seconds()
+    return math.ceil(min(max(unchanged_s * POLL_FACTOR, MIN_POLL_S), MAX_POLL_S))
 
 
 def _idempotency_key() -> str | None:
@@ -154,6 +155,6 @@ def _idempotency_key() -> str | None:
     if key is None:
         return None
     if len(key) > MAX_IDEMPOTENCY_KEY_LENGTH or not re.fullmatch(PRINTABLE, key):
-        message = f"Should be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters"
+        message = f"Must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters"
         raise InvalidRequest([FieldError(IDEMPOTENCY_KEY, message)])
     return key

@@ -1,4 +1,4 @@
-"""POST /tasks: what is refused, how the answer names it, and that nothing is left behind."""
+"""POST /tasks with invalid bodies: the error response, and no row and no message."""
 
 import gzip
 import io
@@ -31,13 +31,13 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         {"inputImageUrl": "at most 2048 characters"},
     ),
     "URL with NUL": ({"inputImageUrl": f"{URL}\0"}, {"inputImageUrl": "control characters"}),
-    "URL with a line end": ({"inputImageUrl": f"{URL}\n"}, {"inputImageUrl": "control characters"}),
-    "URL of another type": ({"inputImageUrl": 7}, {"inputImageUrl": "valid string"}),
+    "URL with a newline": ({"inputImageUrl": f"{URL}\n"}, {"inputImageUrl": "control characters"}),
+    "URL of the wrong type": ({"inputImageUrl": 7}, {"inputImageUrl": "valid string"}),
     "unknown field": (
         {"inputImageUrl": URL, "inputimageurl": URL},
         {"inputimageurl": "not permitted"},
     ),
-    "python's own name": (
+    "snake_case name": (
         {"inputImageUrl": URL, "input_image_url": URL},
         {"input_image_url": "not permitted"},
     ),
@@ -46,7 +46,7 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         {"operations.0": "'convert', 'grayscale', 'resize', 'rotate'"},
     ),
     "unnamed operation": (with_operations({"width": 4}), {"operations.0": "'name'"}),
-    "text for a number": (
+    "string for a number": (
         with_operations({"name": "resize", "width": "400"}),
         {"operations.0.width": "valid integer"},
     ),
@@ -54,11 +54,11 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         with_operations({"name": "resize", "width": 400.5}),
         {"operations.0.width": "valid integer"},
     ),
-    "endless number": (
+    "huge number": (
         with_operations({"name": "resize", "width": 10**40}),
         {"operations.0.width": "less than or equal to"},
     ),
-    "truth for a number": (
+    "boolean for a number": (
         with_operations({"name": "resize", "width": True}),
         {"operations.0.width": "valid integer"},
     ),
@@ -70,7 +70,7 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         with_operations({"name": "grayscale", "strength": 2}),
         {"operations.0.strength": "not permitted"},
     ),
-    "parameters that miss something": (
+    "missing parameters": (
         with_operations({"name": "resize"}),
         {"operations.0": "give width, height or both"},
     ),
@@ -79,7 +79,7 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         with_operations(*[{"name": "grayscale"}] * 11),
         {"operations": "at most 10 items"},
     ),
-    "operations of another type": (
+    "operations of the wrong type": (
         {"inputImageUrl": URL, "operations": "grayscale"},
         {"operations": "valid array"},
     ),
@@ -91,12 +91,12 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         {**with_operations({"name": "convert", "format": "png"}), "output": {"format": "jpeg"}},
         {"output": "jpeg and png"},
     ),
-    "several at once": (
+    "several errors": (
         {"inputImageUrl": "ftp://a", "output": {"quality": 101}, "foo": 1},
         {"inputImageUrl": "http://", "output.quality": "100", "foo": "not permitted"},
     ),
-    "a list": ([], {"body": "object"}),
-    "a text": ("https://example.com", {"body": "object"}),
+    "an array": ([], {"body": "object"}),
+    "a string": ("https://example.com", {"body": "object"}),
     "null": (None, {"body": "object"}),
 }
 
@@ -104,24 +104,24 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
 @pytest.mark.parametrize("case", INVALID_FIELDS)
 def test_an_invalid_field_is_named_with_what_is_allowed(api: Api, cloud: Cloud, case: str) -> None:
     body, expected = INVALID_FIELDS[case]
-    answer = submit_raw(api, json.dumps(body).encode())
+    response = submit_raw(api, json.dumps(body).encode())
 
-    assert answer.status_code == 400
-    assert answer.body["code"] == "invalid_request"
-    messages = {error["field"]: error["message"] for error in answer.body["errors"]}
+    assert response.status_code == 400
+    assert response.body["code"] == "invalid_request"
+    messages = {error["field"]: error["message"] for error in response.body["errors"]}
     assert messages.keys() == expected.keys()
-    for field, words in expected.items():
-        assert words in messages[field]
+    for field, text in expected.items():
+        assert text in messages[field]
     assert_nothing_was_left(cloud)
 
 
 MALFORMED = {
-    "nothing": b"",
+    "empty": b"",
     "half an object": b'{"inputImageUrl": ',
-    "something after it": b'{"inputImageUrl": "https://example.com"} {}',
-    "the same name twice": b'{"inputImageUrl": "https://a.example", "inputImageUrl": "https://b.example"}',
-    "the same name twice, deep inside": b'{"output": {"quality": 1, "quality": 2}}',
-    "not a number": b'{"output": {"quality": NaN}}',
+    "trailing data": b'{"inputImageUrl": "https://example.com"} {}',
+    "duplicate name": b'{"inputImageUrl": "https://a.example", "inputImageUrl": "https://b.example"}',
+    "nested duplicate name": b'{"output": {"quality": 1, "quality": 2}}',
+    "NaN": b'{"output": {"quality": NaN}}',
     "infinity": b'{"output": {"quality": -Infinity}}',
     "a number of 5,000 digits": b'{"output": {"quality": %s}}' % (b"9" * 5000),
     "not UTF-8": b'{"inputImageUrl": "https://example.com/\xff"}',
@@ -129,18 +129,18 @@ MALFORMED = {
     "a byte order mark": b'\xef\xbb\xbf{"inputImageUrl": "https://example.com/"}',
     "half a surrogate pair": b'{"inputImageUrl": "https://example.com/\\ud800"}',
     "a raw control character": b'{"inputImageUrl": "https://example.com/\x00"}',
-    "a deep list": b"[" * 100_000,
-    "a deep list that ends": b"[" * 500 + b"]" * 500,
-    "a deep object": b'{"a":' * 50_000,
+    "unclosed deep nesting": b"[" * 100_000,
+    "closed deep nesting": b"[" * 500 + b"]" * 500,
+    "deeply nested objects": b'{"a":' * 50_000,
 }
 
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_or_ambiguous_json_is_rejected(api: Api, cloud: Cloud, case: str) -> None:
-    answer = submit_raw(api, MALFORMED[case])
+    response = submit_raw(api, MALFORMED[case])
 
-    assert answer.status_code == 400
-    assert answer.body["code"] == "malformed_json"
+    assert response.status_code == 400
+    assert response.body["code"] == "malformed_json"
     assert_nothing_was_left(cloud)
 
 
@@ -149,60 +149,60 @@ def test_malformed_or_ambiguous_json_is_rejected(api: Api, cloud: Cloud, case: s
     [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"],
 )
 def test_another_content_type_is_rejected(api: Api, cloud: Cloud, content_type: str | None) -> None:
-    answer = submit_raw(api, json.dumps({"inputImageUrl": URL}).encode(), content_type)
+    response = submit_raw(api, json.dumps({"inputImageUrl": URL}).encode(), content_type)
 
-    assert answer.status_code == 415
-    assert answer.body["code"] == "unsupported_media_type"
+    assert response.status_code == 415
+    assert response.body["code"] == "unsupported_media_type"
     assert_nothing_was_left(cloud)
 
 
 def test_a_compressed_body_is_rejected(api: Api) -> None:
-    answer = api.post(
+    response = api.post(
         "/tasks",
         data=gzip.compress(json.dumps({"inputImageUrl": URL}).encode()),
         content_type="application/json",
         headers={"Content-Encoding": "gzip"},
     )
 
-    assert answer.status_code == 415
+    assert response.status_code == 415
 
 
 def test_a_body_over_the_size_limit_is_rejected(api: Api, cloud: Cloud) -> None:
-    answer = submit_raw(api, json.dumps({"inputImageUrl": "x" * 2_000_000}).encode())
+    response = submit_raw(api, json.dumps({"inputImageUrl": "x" * 2_000_000}).encode())
 
-    assert answer.status_code == 413
-    assert answer.body["code"] == "body_too_large"
+    assert response.status_code == 413
+    assert response.body["code"] == "body_too_large"
     assert_nothing_was_left(cloud)
 
 
 def test_a_chunked_body_over_the_size_limit_is_not_truncated(api: Api, cloud: Cloud) -> None:
     valid_up_to_the_limit = json.dumps({"inputImageUrl": URL}).encode() + b" " * 2_000_000
-    answer = api.post(
+    response = api.post(
         "/tasks",
         input_stream=io.BytesIO(valid_up_to_the_limit),
         environ_overrides={"wsgi.input_terminated": True},  # as gunicorn says of chunks
         content_type="application/json",
     )
 
-    assert answer.status_code == 413
+    assert response.status_code == 413
     assert_nothing_was_left(cloud)
 
 
 def test_the_number_of_reported_field_errors_is_bounded(api: Api) -> None:
     body = {f"{number}{'x' * 500}": number for number in range(1_000)}
-    answer = submit_raw(api, json.dumps(body).encode())
+    response = submit_raw(api, json.dumps(body).encode())
 
-    assert answer.status_code == 400
-    assert len(answer.body["errors"]) == 20
-    assert len(answer.data) < 20_000
+    assert response.status_code == 400
+    assert len(response.body["errors"]) == 20
+    assert len(response.data) < 20_000
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "café"])
 def test_an_invalid_idempotency_key_is_rejected(api: Api, cloud: Cloud, key: str) -> None:
-    answer = api.submit(headers={"Idempotency-Key": key})
+    response = api.submit(headers={"Idempotency-Key": key})
 
-    assert answer.status_code == 400
-    assert answer.body["errors"][0]["field"] == "Idempotency-Key"
+    assert response.status_code == 400
+    assert response.body["errors"][0]["field"] == "Idempotency-Key"
     assert_nothing_was_left(cloud)
 
 
