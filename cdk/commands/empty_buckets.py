@@ -1,8 +1,8 @@
 """Empty an environment's buckets: ``python -m cdk.commands.empty_buckets ENVIRONMENT``.
 
-CloudFormation deletes only empty buckets, and emptying them from inside it would take a Lambda.
-Before they are emptied they are closed: logs are delivered for minutes after the last request, and
-one of them arriving would be enough for the deletion to fail.
+CloudFormation deletes only empty buckets, and a stack could only empty them with a Lambda function.
+The command first denies all writes: AWS delivers logs for minutes after the last request, and a
+single late log would make the deletion fail.
 """
 
 import json
@@ -20,64 +20,65 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 BUCKETS = ("ResultBucket", "LogBucket")
-"""Outputs of the state stack."""
+"""Outputs of the state stack that name the buckets."""
 
 CLOSED = "ClosedForDeletion"
-"""The statement in a bucket's policy that lets nothing in any more."""
+"""Id of the statement in a bucket's policy that denies writes."""
 
 
 class NotDisposable(Exception):
-    """The environment was not deployed as one whose data goes with it."""
+    """The environment was not deployed with ``disposable=true``."""
 
 
-class NotEmptied(Exception):
+class DeletionRefused(Exception):
     """S3 refused to delete some objects."""
 
 
 def empty_buckets(
     *, cloudformation: "CloudFormationClient", s3: "S3Client", environment: str
 ) -> None:
-    """Does nothing where there is no such environment, or its creation was rolled back.
+    """Delete all objects in the environment's buckets.
 
-    Raises :class:`NotDisposable` before anything is changed, and :class:`NotEmptied`.
+    Does nothing if the environment does not exist or its creation was rolled back. Raises
+    :class:`NotDisposable` before it changes anything, and :class:`DeletionRefused`.
     """
     name = f"taskfleet-{environment}-state"
     try:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":  # there is no such stack
+        if error.response["Error"]["Code"] == "ValidationError":  # the stack does not exist
             return
         raise
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if not outputs:  # rolled back: its buckets are gone already
+    if not outputs:  # the creation was rolled back, and the buckets were deleted
         return
     if stack.get("EnableTerminationProtection") or outputs.get("Disposable") != "true":
         raise NotDisposable(
-            f"{environment} keeps its data: it was not deployed with disposable=true. "
-            "Deploy it once more with that among the same SETTINGS if you mean it."
+            f"{environment} keeps its data, because it was not deployed with disposable=true. "
+            "To delete the data, deploy again with disposable=true added to the same SETTINGS."
         )
     partition = stack["StackId"].split(":")[1]
     for bucket in BUCKETS:
         try:
-            _close(s3, outputs[bucket], partition=partition)
+            _deny_writes(s3, outputs[bucket], partition=partition)
             _empty(s3, outputs[bucket])
-        except s3.exceptions.NoSuchBucket:  # an earlier deletion of the stack got so far
+        except s3.exceptions.NoSuchBucket:  # deleted by an earlier, failed deletion of the stack
             continue
 
 
-def _close(s3: "S3Client", bucket: str, *, partition: str) -> None:
-    """Deny writing on top of what the policy says already."""
+def _deny_writes(s3: "S3Client", bucket: str, *, partition: str) -> None:
+    """Add a denial of all writes to the bucket's policy."""
     policy = _policy(s3, bucket)
-    closed = {
+    denial = {
         "Sid": CLOSED,
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:PutObject",
         "Resource": f"arn:{partition}:s3:::{bucket}/*",
     }
-    others = [each for each in policy["Statement"] if each.get("Sid") != CLOSED]
+    others = [statement for statement in policy["Statement"] if statement.get("Sid") != CLOSED]
     s3.put_bucket_policy(
-        Bucket=bucket, Policy=json.dumps({**policy, "Statement": [*others, closed]})
+        Bucket=bucket, Policy=json.dumps({**policy, "Statement": [*others, denial]})
     )
 
 
@@ -99,14 +100,14 @@ def _empty(s3: "S3Client", bucket: str) -> None:
         if keys:
             deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
             for error in deleted.get("Errors", []):
-                raise NotEmptied(
-                    f"{error.get('Key')} in {bucket} was not deleted: {error.get('Message')}"
+                raise DeletionRefused(
+                    f"S3 did not delete {error.get('Key')} in {bucket}: {error.get('Message')}"
                 )
 
 
 def main(arguments: Sequence[str]) -> None:
     (environment,) = arguments
-    # Of the variables for a region the CDK reads this one, and boto3 only AWS_DEFAULT_REGION.
+    # The CDK reads the region from AWS_REGION, but boto3 only from AWS_DEFAULT_REGION.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     try:
         empty_buckets(
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
             s3=session.client("s3"),
             environment=environment,
         )
-    except (NotDisposable, NotEmptied) as error:
+    except (NotDisposable, DeletionRefused) as error:
         sys.exit(str(error))
 
 

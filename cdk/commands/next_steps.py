@@ -1,4 +1,7 @@
-"""What to do after a deployment: ``python -m cdk.commands.next_steps OUTPUTS_FILE ENVIRONMENT``."""
+"""Print the next steps after a deployment.
+
+``python -m cdk.commands.next_steps OUTPUTS_FILE ENVIRONMENT``
+"""
 
 import json
 import shlex
@@ -6,7 +9,7 @@ import sys
 from pathlib import Path
 
 SAMPLE = "https://www.python.org/static/img/python-logo.png"
-"""Any image that is there to stay."""
+"""An image that is likely to stay online."""
 
 
 def next_steps(*, url: str, environment: str) -> str:
@@ -14,11 +17,11 @@ def next_steps(*, url: str, environment: str) -> str:
     return f"""
 {environment} is deployed: {url}
 
-Create the first key; it is shown once:
+Create the first API key. It is shown only once:
 
   .venv/bin/python -m taskctl keys create --client me --environment {environment}
 
-Within a minute the API knows it. Submit an image:
+The API accepts it within a minute. Submit an image:
 
   curl -sS {url}/tasks -H "Authorization: Bearer KEY" -H 'Content-Type: application/json' -d {body}
 """

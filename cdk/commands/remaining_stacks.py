@@ -1,7 +1,9 @@
-"""Which stacks of an environment are left: ``python -m cdk.commands.remaining_stacks ENVIRONMENT``.
+"""Check that no stack of an environment remains after ``make destroy``.
 
-The CDK deletes the stacks that the settings lead to, and so not one that only a forgotten setting
-would have led to.
+``python -m cdk.commands.remaining_stacks ENVIRONMENT``
+
+The CDK deletes the stacks that the given settings produce. If a setting is forgotten, a stack may
+remain.
 """
 
 import os
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
 
 
-def left_stacks(cloudformation: "CloudFormationClient", *, environment: str) -> Iterator[str]:
-    """Their names; not those of an environment whose name only begins alike."""
+def remaining_stacks(cloudformation: "CloudFormationClient", *, environment: str) -> Iterator[str]:
+    """The names of the environment's stacks, not those of environments with a longer name."""
     ours = re.compile(rf"taskfleet-{re.escape(environment)}-[a-z]+")
     for page in cloudformation.get_paginator("describe_stacks").paginate():
         yield from (
@@ -28,11 +30,11 @@ def left_stacks(cloudformation: "CloudFormationClient", *, environment: str) -> 
 def main(arguments: Sequence[str]) -> None:
     (environment,) = arguments
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-    left = sorted(left_stacks(session.client("cloudformation"), environment=environment))
-    if left:
+    stacks = sorted(remaining_stacks(session.client("cloudformation"), environment=environment))
+    if stacks:
         sys.exit(
-            f"{', '.join(left)}: still there. Repeat `make destroy` with the PROFILE, ENVIRONMENT "
-            "and SETTINGS that the environment was deployed with."
+            f"These stacks remain: {', '.join(stacks)}. Repeat `make destroy` with the PROFILE, "
+            "ENVIRONMENT and SETTINGS of the deployment."
         )
 
 

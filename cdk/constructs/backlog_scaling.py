@@ -1,4 +1,4 @@
-"""How many workers run: as many as it takes for every task to start in time."""
+"""Scales the workers so that every task starts within the promised time."""
 
 from collections.abc import Mapping
 
@@ -17,15 +17,15 @@ from cdk.constructs.metrics import MINUTE, running_tasks
 from cdk.settings import Settings
 
 BACKLOG_PER_WORKER = "(FILL(visible, 0) + FILL(inflight, 0)) / IF(FILL(running, 0) > 0, running, 1)"
-"""Defined at zero workers too, where a quotient would be missing and the alarm behind it silent."""
+"""Divides by 1 while no worker runs. Without a value, target tracking would not act."""
 
 
 class BacklogScaling(Construct):
-    """Keeps the backlog of each running worker at what it can start within the promise.
+    """Keeps the backlog per running worker at what a worker can start within the promised time.
 
-    Two policies, since neither can do the other's part: target tracking multiplies the running
-    count, so it never leaves zero; the step from zero looks at visible messages only, because a
-    message in flight without a worker is a dead worker's and becomes visible by itself.
+    Target tracking multiplies the number of running workers, so it can never leave zero. A step
+    policy starts the first workers. It counts visible messages only: while no worker runs, messages
+    in flight belong to a dead worker and become visible by themselves.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class BacklogScaling(Construct):
     def backlog_per_worker(self) -> MathExpression:
         return MathExpression(
             expression=BACKLOG_PER_WORKER,
-            using_metrics=self._used_in(BACKLOG_PER_WORKER),
+            using_metrics=self._metrics_in(BACKLOG_PER_WORKER),
             label="Backlog per worker",
             period=MINUTE,
         )
 
     def _track_backlog(self, count: ScalableTaskCount) -> None:
-        """By L1: the CDK's own target tracking takes no metric math."""
+        """Uses the L1 construct, because the CDK's target tracking accepts no metric math."""
         query = CfnScalingPolicy.TargetTrackingMetricDataQueryProperty
         policy = CfnScalingPolicy(
             self,
@@ -104,7 +104,7 @@ class BacklogScaling(Construct):
             "FromZero",
             metric=MathExpression(
                 expression=expression,
-                using_metrics=self._used_in(expression),
+                using_metrics=self._metrics_in(expression),
                 label="Messages waiting while no worker runs",
                 period=MINUTE,
             ),
@@ -117,7 +117,7 @@ class BacklogScaling(Construct):
             evaluation_periods=1,
         )
 
-    def _used_in(self, expression: str) -> Mapping[str, IMetric]:
+    def _metrics_in(self, expression: str) -> Mapping[str, IMetric]:
         return {name: metric for name, metric in self._metrics.items() if name in expression}
 
 

@@ -1,4 +1,4 @@
-"""Findings of cdk-nag that we live with, each with its reason."""
+"""Accepts findings of cdk-nag, each with a reason."""
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk.aws_s3 import IBucket
@@ -6,16 +6,16 @@ from constructs import IConstruct
 
 
 def acknowledge(construct: IConstruct, finding: str, *, reason: str) -> None:
-    """Let `finding` (such as ``AwsSolutions-S1``) stand, for this construct only."""
+    """Accept `finding`, such as ``AwsSolutions-S1``, for this construct only."""
     Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))
 
 
 def acknowledge_objects(
     construct: IConstruct, bucket: IBucket, pattern: str, *, reason: str
 ) -> None:
-    """Let a policy of `construct` stand that names the objects `pattern` of another stack's bucket.
+    """Accept a policy of `construct` for the objects `pattern` in another stack's bucket.
 
-    cdk-nag calls a finding by what stands in the template: here the name of the bucket's export.
+    cdk-nag names this finding after the resource in the template: the export of the bucket's ARN.
     """
     stack = Stack.of(bucket)
     export = stack.resolve(stack.export_value(bucket.bucket_arn))["Fn::ImportValue"]

@@ -1,4 +1,4 @@
-"""The Fargate task that every service of ours runs as."""
+"""The Fargate task definition of all services."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,18 +27,21 @@ from cdk.constructs.service_image import ServiceImage
 from cdk.settings import Settings
 
 UNPRIVILEGED_USER = "10001:10001"
-"""The user and group that the Dockerfiles create; numeric, so that nobody has to look it up."""
+"""The user and group that the Dockerfiles create."""
 
 FARGATE_STOP_TIMEOUT_S = 30
-"""From SIGTERM to SIGKILL unless a task says otherwise."""
+"""Time between SIGTERM and SIGKILL by default.
+
+Source: "Amazon ECS task definition parameters for Fargate", Amazon ECS Developer Guide.
+"""
 
 ARCHITECTURES = {"X86_64": CpuArchitecture.X86_64, "ARM64": CpuArchitecture.ARM64}
 
 
 class HardenedTask(FargateTaskDefinition):
-    """One container: not root, no capabilities, nothing writable but ``/tmp``, logs kept.
+    """One container without root, without capabilities and with only ``/tmp`` writable.
 
-    Its role may do what `statements` say and nothing else.
+    Its role has the permissions in `statements` and no others.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class HardenedTask(FargateTaskDefinition):
             environment=environment,
             health_check=health_check,
             linux_parameters=hardening,
-            # Blocking would stop the service whenever CloudWatch is slow to take its logs.
+            # In blocking mode, the service would wait whenever CloudWatch accepts logs slowly.
             logging=LogDrivers.aws_logs(
                 stream_prefix="taskfleet",
                 log_group=self.log_group,
@@ -98,12 +101,12 @@ class HardenedTask(FargateTaskDefinition):
         acknowledge(
             self,
             "AwsSolutions-ECS2",
-            reason="The environment holds names of resources and limits; the one secret, the API "
+            reason="The environment contains resource names and limits. The only secret, the API "
             "keys, is read from Secrets Manager at run time.",
         )
         acknowledge(
             self.obtain_execution_role(),
             "AwsSolutions-IAM5[Resource::*]",
-            reason="ecr:GetAuthorizationToken, which ECS needs before it can pull an image, has no "
-            "resource to narrow it to.",
+            reason="ECS needs ecr:GetAuthorizationToken to pull an image, and the action supports "
+            "no resource.",
         )

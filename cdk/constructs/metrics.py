@@ -1,11 +1,11 @@
-"""The metrics that scaling, alarms and the dashboard read, each named once."""
+"""The metrics that scaling, alarms and the dashboard share."""
 
 from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import Metric
 from aws_cdk.aws_ecs import FargateService
 
 NAMESPACE = "Taskfleet"
-"""Of the metrics that the services write into their logs in CloudWatch's embedded metric format."""
+"""Namespace of the metrics that the services log in CloudWatch's embedded metric format."""
 
 MINUTE = Duration.minutes(1)
 
@@ -13,7 +13,7 @@ MINUTE = Duration.minutes(1)
 def service_metric(
     name: str, *, service: str, environment: str, statistic: str = "Sum", **dimensions: str
 ) -> Metric:
-    """A metric of our own: `service` is api, worker or reconciler."""
+    """A metric that the services write. `service` is ``api``, ``worker`` or ``reconciler``."""
     return Metric(
         namespace=NAMESPACE,
         metric_name=name,
@@ -24,7 +24,7 @@ def service_metric(
 
 
 def running_tasks(service: FargateService, *, statistic: str = "Average") -> Metric:
-    """Containers that run, as Container Insights counts them."""
+    """Number of running containers, from Container Insights."""
     return Metric(
         namespace="ECS/ContainerInsights",
         metric_name="RunningTaskCount",

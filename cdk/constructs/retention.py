@@ -1,4 +1,4 @@
-"""What is kept, and for how long."""
+"""How long data and logs are kept."""
 
 from collections.abc import Mapping
 
@@ -22,14 +22,14 @@ LOG_RETENTION: Mapping[int, RetentionDays] = {
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
-    """What becomes of data when its stack goes."""
+    """Whether data is deleted with its stack."""
     return RemovalPolicy.DESTROY if settings.disposable else RemovalPolicy.RETAIN
 
 
 def log_group(
     scope: Construct, construct_id: str, settings: Settings, *, name: str | None = None
 ) -> LogGroup:
-    """Logs, kept as long as the settings say; `name` only where AWS insists on one."""
+    """A log group with the retention of the settings. Only some AWS services require a `name`."""
     return LogGroup(
         scope,
         construct_id,

@@ -1,7 +1,7 @@
 """The two container images, built from one context.
 
-Each image's asset leaves the other service's folder out, so a change in one leaves the hash, and
-so the running containers, of the other alone.
+The asset of an image excludes the folder of the other service. A change in one service therefore
+changes neither the hash nor the running containers of the other.
 """
 
 from pathlib import Path
@@ -17,13 +17,13 @@ CONTEXT = Path(__file__).parents[2] / "services"
 
 PLATFORMS = {"X86_64": Platform.LINUX_AMD64, "ARM64": Platform.LINUX_ARM64}
 
-LEFT_OUT = {"api": "worker", "worker": "api"}
+OTHER_SERVICE = {"api": "worker", "worker": "api"}
 
 Service = Literal["api", "worker"]
 
 
 class ServiceImage(DockerImageAsset):
-    """The image of `service`; the worker's is the reconciler's too, with another command."""
+    """The image of `service`. The reconciler uses the worker's image with another command."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ServiceImage(DockerImageAsset):
             construct_id,
             directory=str(context),
             file=f"{service}/Dockerfile",
-            exclude=[LEFT_OUT[service]],
+            exclude=[OTHER_SERVICE[service]],
             ignore_mode=IgnoreMode.DOCKER,
             platform=PLATFORMS[settings.cpu_architecture],
         )

@@ -1,4 +1,4 @@
-"""The web application firewall in front of the load balancer."""
+"""The firewall of the load balancer."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,22 @@ from cdk.settings import Settings
 
 COUNTED_RULES = (
     "SizeRestrictions_BODY",  # 8 KB, less than the API accepts
-    # A submission contains a URL, which the rules against remote files, path traversal and
-    # scripts mistake for an attack. The worker's guarded fetch checks the URL instead.
+    # These rules mistake the image URL in a submission for an attack. The worker checks the URL
+    # when it downloads the image.
     "GenericLFI_BODY",
     "GenericRFI_BODY",
     "CrossSiteScripting_BODY",
     "EC2MetaDataSSRF_BODY",
 )
-"""Rules of AWS's common set that would block honest requests: they count, and the logs show them.
+"""Rules of AWS's core rule set that would block valid requests. They count and log instead.
 
-Source: "Core rule set (CRS) managed rule group", AWS WAF Developer Guide.
+Source: "Baseline rule groups", section "Core rule set (CRS) managed rule group", AWS WAF Developer
+Guide.
 """
 
 
 class WebAcl(Construct):
-    """AWS's managed rules and a rate limit per address, for one load balancer."""
+    """AWS's managed rules and a rate limit per IP address, for one load balancer."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, load_balancer_arn: str
@@ -36,13 +37,13 @@ class WebAcl(Construct):
             "Acl",
             scope="REGIONAL",
             default_action=CfnWebACL.DefaultActionProperty(allow={}),
-            visibility_config=_visible("WebAcl"),
-            data_protection_config=_without_keys(),
+            visibility_config=_visibility("WebAcl"),
+            data_protection_config=_hide_api_keys(),
             rules=[
                 _rate_limit(settings.rate_limit_per_ip, priority=0),
-                _managed("AWSManagedRulesAmazonIpReputationList", priority=1),
-                _managed("AWSManagedRulesKnownBadInputsRuleSet", priority=2),
-                _managed("AWSManagedRulesCommonRuleSet", priority=3, counted=COUNTED_RULES),
+                _managed_rules("AWSManagedRulesAmazonIpReputationList", priority=1),
+                _managed_rules("AWSManagedRulesKnownBadInputsRuleSet", priority=2),
+                _managed_rules("AWSManagedRulesCommonRuleSet", priority=3, counted=COUNTED_RULES),
             ],
         )
         CfnWebACLAssociation(
@@ -51,20 +52,20 @@ class WebAcl(Construct):
         self._log(acl, settings)
 
     def _log(self, acl: CfnWebACL, settings: Settings) -> None:
-        """Keep what was blocked or counted."""
+        """Log the requests that a rule blocks or counts."""
         logs = log_group(
             self,
             "Logs",
             settings,
-            name=f"aws-waf-logs-taskfleet-{settings.environment}",  # WAF insists on the prefix
+            name=f"aws-waf-logs-taskfleet-{settings.environment}",  # WAF requires the prefix
         )
-        # Kept, its fixed name would be in the way of the next deployment.
+        # If it were retained, its fixed name would make the next deployment fail.
         logs.apply_removal_policy(RemovalPolicy.DESTROY)
         CfnLoggingConfiguration(
             self,
             "Logging",
             resource_arn=acl.attr_arn,
-            # WAF refuses the `:*` that a log group's ARN otherwise ends with.
+            # WAF rejects the `:*` at the end of a log group's usual ARN.
             log_destination_configs=[
                 Stack.of(self).format_arn(
                     service="logs",
@@ -89,17 +90,18 @@ class WebAcl(Construct):
         )
 
 
-def _visible(name: str) -> CfnWebACL.VisibilityConfigProperty:
+def _visibility(name: str) -> CfnWebACL.VisibilityConfigProperty:
     return CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=True
     )
 
 
-def _without_keys() -> CfnWebACL.DataProtectionConfigProperty:
-    """Hide the callers' keys from everybody who looks at requests.
+def _hide_api_keys() -> CfnWebACL.DataProtectionConfigProperty:
+    """Hide API keys in logs and in sampled requests.
 
-    For the whole ACL, because redaction in the logs leaves them in the samples that the console and
-    ``GetSampledRequests`` show ("Data protection", AWS WAF Developer Guide).
+    The logging configuration could only hide them in logs.
+
+    Source: "DataProtectionConfig", AWS WAFV2 API Reference.
     """
     return CfnWebACL.DataProtectionConfigProperty(
         data_protections=[
@@ -123,11 +125,13 @@ def _rate_limit(requests: int, *, priority: int) -> CfnWebACL.RuleProperty:
                 limit=requests, aggregate_key_type="IP", evaluation_window_sec=300
             )
         ),
-        visibility_config=_visible("RateLimit"),
+        visibility_config=_visibility("RateLimit"),
     )
 
 
-def _managed(name: str, *, priority: int, counted: Sequence[str] = ()) -> CfnWebACL.RuleProperty:
+def _managed_rules(
+    name: str, *, priority: int, counted: Sequence[str] = ()
+) -> CfnWebACL.RuleProperty:
     count = CfnWebACL.RuleActionProperty(count={})
     return CfnWebACL.RuleProperty(
         name=name,
@@ -143,5 +147,5 @@ def _managed(name: str, *, priority: int, counted: Sequence[str] = ()) -> CfnWeb
                 ],
             )
         ),
-        visibility_config=_visible(name),
+        visibility_config=_visibility(name),
     )

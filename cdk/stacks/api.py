@@ -1,4 +1,4 @@
-"""The HTTP API: load balancer, firewall, Fargate service, scaling."""
+"""The HTTP API: load balancer, firewall, Fargate service and its scaling."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ PORT = 8080
 
 
 class ApiStack(Stack):
-    """Offers `load_balancer`, `target_group`, `service`, `task` and `url`."""
+    """Attributes: `load_balancer`, `target_group`, `service`, `task` and `url`."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class ApiStack(Stack):
 
         self.load_balancer = self._load_balancer()
         self.target_group = self._target_group()
-        self._listen()
+        self._add_listeners()
         self.task = self._task()
         acknowledge_objects(
             self.task,
             state.result_bucket,
             f"{RESULTS}*",
-            reason="Any result may be downloaded by a URL that the API signs.",
+            reason="The API signs download URLs for any result, whatever its key.",
         )
         self.service = self._service()
         self.target_group.add_target(self.service)
-        self._scale()
+        self._add_scaling()
         WebAcl(
             self,
             "WebAcl",
@@ -110,8 +110,8 @@ class ApiStack(Stack):
         acknowledge(
             group,
             "AwsSolutions-EC23",
-            reason="A public API: anyone may connect, the firewall and the API's keys decide who "
-            "gets further. `client_networks` narrows it.",
+            reason="The API is public. The firewall and the API keys control access, and "
+            "`client_networks` can restrict the addresses.",
         )
         return load_balancer
 
@@ -133,11 +133,11 @@ class ApiStack(Stack):
             ),
         )
 
-    def _listen(self) -> None:
+    def _add_listeners(self) -> None:
         if self._settings.certificate_arn is None:
-            self._listener("Http", 80, ListenerAction.forward([self.target_group]))
+            self._add_http_listener("Http", 80, ListenerAction.forward([self.target_group]))
             return
-        self._listener(
+        self._add_http_listener(
             "Http", 80, ListenerAction.redirect(protocol="HTTPS", port="443", permanent=True)
         )
         self.load_balancer.add_listener(
@@ -189,7 +189,7 @@ class ApiStack(Stack):
                     actions=["sqs:GetQueueAttributes", "sqs:SendMessage"],
                     resources=[state.queue.queue_arn],
                 ),
-                # Held for the presigned URLs: they can do what their signer may.
+                # For presigned URLs, which have the permissions of their signer.
                 PolicyStatement(
                     actions=["s3:GetObject"],
                     resources=[state.result_bucket.arn_for_objects(f"{RESULTS}*")],
@@ -228,7 +228,7 @@ class ApiStack(Stack):
             health_check_grace_period=Duration.seconds(60),
         )
 
-    def _scale(self) -> None:
+    def _add_scaling(self) -> None:
         scaling = self.service.auto_scale_task_count(
             min_capacity=self._settings.api_min_tasks, max_capacity=self._settings.api_max_tasks
         )
@@ -240,7 +240,9 @@ class ApiStack(Stack):
             scale_in_cooldown=Duration.seconds(300),
         )
 
-    def _listener(self, name: str, port: int, action: ListenerAction) -> ApplicationListener:
+    def _add_http_listener(
+        self, name: str, port: int, action: ListenerAction
+    ) -> ApplicationListener:
         return self.load_balancer.add_listener(
             name, port=port, protocol=ApplicationProtocol.HTTP, open=False, default_action=action
         )

@@ -1,4 +1,4 @@
-"""The roles that GitHub's workflows take on, without a stored key."""
+"""Roles that GitHub's workflows assume, without stored keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +16,18 @@ from cdk.settings import Settings
 
 ISSUER = "token.actions.githubusercontent.com"
 
-DEPLOY_WITH = ("deploy", "file-publishing", "image-publishing", "lookup")
-"""Roles of the CDK bootstrap: a deploy hands everything over to them."""
-COMPARE_WITH = ("lookup",)
-"""The one that only reads: all that AWS's ``ReadOnlyAccess`` does, data included."""
+DEPLOY_ROLES = ("deploy", "file-publishing", "image-publishing", "lookup")
+"""Roles of the CDK bootstrap that a deployment uses."""
+COMPARE_ROLES = ("lookup",)
+"""Roles of the CDK bootstrap that ``make diff`` uses: read-only, but allowed to read data."""
 
 
 class DeliveryStack(Stack):
-    """Offers `deploy_role`, for the GitHub environment named like this deployment, and
-    `compare_role`, for pull requests."""
+    """Attributes: `deploy_role` and `compare_role`.
+
+    Workflows in the GitHub environment with this deployment's name may assume `deploy_role`. Pull
+    requests may assume `compare_role`.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, **stack: Any
@@ -35,15 +38,15 @@ class DeliveryStack(Stack):
         repository = f"repo:{settings.github_repository}"
         self.deploy_role = self._role(
             "Deploy",
-            description="Deploys this environment, by workflows that GitHub's environment admits",
+            description="Deploys this environment from the GitHub environment of the same name",
             subject=f"{repository}:environment:{settings.environment}",
-            bootstrap_roles=DEPLOY_WITH,
+            bootstrap_roles=DEPLOY_ROLES,
         )
         self.compare_role = self._role(
             "Compare",
-            description="Shows a pull request's difference to what is deployed; reads only",
+            description="Compares a pull request with what is deployed; read-only",
             subject=f"{repository}:pull_request",
-            bootstrap_roles=COMPARE_WITH,
+            bootstrap_roles=COMPARE_ROLES,
         )
 
     def _provider(self) -> str:
@@ -52,7 +55,7 @@ class DeliveryStack(Stack):
             "GitHub",
             url=f"https://{ISSUER}",
             client_ids=["sts.amazonaws.com"],
-            # Other deployments in the account may have come to rely on it.
+            # Other deployments in the account may use it.
             removal_policy=RemovalPolicy.RETAIN,
         ).oidc_provider_arn
 

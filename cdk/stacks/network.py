@@ -1,4 +1,4 @@
-"""The ground that the services stand on: the VPC, the ways out of it, and the cluster."""
+"""The VPC with its gateways and endpoints, and the ECS cluster."""
 
 from typing import Any
 
@@ -31,10 +31,10 @@ PUBLIC, NAT, ISOLATED = (
     SubnetType.PRIVATE_ISOLATED,
 )
 SUBNET_NAMES = {PUBLIC: "Public", NAT: "Private", ISOLATED: "Internal"}
-WORKERS_IN = {Egress.PUBLIC: PUBLIC, Egress.NAT: NAT, Egress.PRIVATE: NAT}
-INTERNAL_IN = {Egress.PUBLIC: PUBLIC, Egress.NAT: NAT, Egress.PRIVATE: ISOLATED}
+WORKER_SUBNETS = {Egress.PUBLIC: PUBLIC, Egress.NAT: NAT, Egress.PRIVATE: NAT}
+INTERNAL_SUBNETS = {Egress.PUBLIC: PUBLIC, Egress.NAT: NAT, Egress.PRIVATE: ISOLATED}
 SUBNET_MASK = 20
-"""4,091 addresses for containers in each subnet."""
+"""A /20 has 4,091 usable addresses."""
 
 INTERFACE_ENDPOINTS = {
     "EcrApi": InterfaceVpcEndpointAwsService.ECR,
@@ -43,14 +43,14 @@ INTERFACE_ENDPOINTS = {
     "Secrets": InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
     "Queues": InterfaceVpcEndpointAwsService.SQS,
 }
-"""What containers call besides S3 and DynamoDB, whose gateway endpoints cost nothing."""
+"""Services that containers call. S3 and DynamoDB have gateway endpoints, which are free."""
 
 
 class NetworkStack(Stack):
-    """Offers `vpc`, `cluster`, and where containers go.
+    """Attributes: `vpc`, `cluster`, and the subnets of load balancer and containers.
 
-    `worker_subnets` reach the internet, which images come from. `internal_subnets` reach no more
-    than the API and the reconciler need, which with private egress is AWS alone.
+    `worker_subnets` reach the internet, where the images are. `internal_subnets`, for the API and
+    the reconciler, reach only AWS if egress is private.
     """
 
     def __init__(
@@ -60,7 +60,10 @@ class NetworkStack(Stack):
         self._zones = settings.availability_zones
         self._flow_logs = log_group(self, "FlowLogs", settings)
 
-        workers_in, internal_in = WORKERS_IN[settings.egress], INTERNAL_IN[settings.egress]
+        worker_type, internal_type = (
+            WORKER_SUBNETS[settings.egress],
+            INTERNAL_SUBNETS[settings.egress],
+        )
         self.vpc = Vpc(
             self,
             "Vpc",
@@ -70,7 +73,7 @@ class NetworkStack(Stack):
             subnet_configuration=[
                 SubnetConfiguration(name=name, subnet_type=kind, cidr_mask=SUBNET_MASK)
                 for kind, name in SUBNET_NAMES.items()
-                if kind in {PUBLIC, workers_in, internal_in}
+                if kind in {PUBLIC, worker_type, internal_type}
             ],
             gateway_endpoints={
                 "Bucket": GatewayVpcEndpointOptions(service=GatewayVpcEndpointAwsService.S3),
@@ -81,12 +84,12 @@ class NetworkStack(Stack):
                     destination=FlowLogDestination.to_cloud_watch_logs(self._flow_logs)
                 )
             },
-            # The CDK would empty the default security group with a Lambda; nothing uses it.
+            # The CDK would need a Lambda function to empty the default group, which is unused.
             restrict_default_security_group=False,
         )
         self.public_subnets = SubnetSelection(subnet_type=PUBLIC)
-        self.worker_subnets = SubnetSelection(subnet_type=workers_in)
-        self.internal_subnets = SubnetSelection(subnet_type=internal_in)
+        self.worker_subnets = SubnetSelection(subnet_type=worker_type)
+        self.internal_subnets = SubnetSelection(subnet_type=internal_type)
         self.nat_gateway_ids = self._nat_gateway_ids()
         self.assign_public_ip = settings.egress is Egress.PUBLIC
         if settings.egress is Egress.PRIVATE:
@@ -96,14 +99,14 @@ class NetworkStack(Stack):
             self,
             "Cluster",
             vpc=self.vpc,
-            # The only source of RunningTaskCount, which scaling, an alarm and the dashboard read.
+            # Provides RunningTaskCount, which scaling, an alarm and the dashboard read.
             container_insights_v2=ContainerInsights.ENABLED,
             enable_fargate_capacity_providers=True,
         )
 
     @property
     def availability_zones(self) -> list[str]:
-        """Left to CloudFormation: looking them up would need credentials at synthesis."""
+        """Chosen by CloudFormation, since a lookup would need credentials at synthesis."""
         return [Fn.select(zone, Fn.get_azs()) for zone in range(self._zones)]
 
     def _nat_gateway_ids(self) -> list[str]:
@@ -136,10 +139,10 @@ class NetworkStack(Stack):
 def egress_group(
     scope: Construct, construct_id: str, *, vpc: Vpc, description: str, ports: list[Port]
 ) -> SecurityGroup:
-    """For containers: nobody may connect to them, and they may connect to `ports` only.
+    """A security group for containers: no inbound connections, outbound to `ports` only.
 
-    Addresses are not narrowed here: AWS's own are public in two of three egress profiles, and a
-    security group cannot exclude. Which addresses an image may come from is the worker's check.
+    It allows any address. AWS's addresses are public without private egress, and a security group
+    cannot exclude addresses. The worker checks the addresses that it downloads from.
     """
     group = SecurityGroup(
         scope, construct_id, vpc=vpc, description=description, allow_all_outbound=False

@@ -1,4 +1,4 @@
-"""What wakes an operator, and the page to look at then."""
+"""Alarms and the dashboard."""
 
 from typing import Any
 
@@ -29,20 +29,22 @@ from cdk.stacks.worker import WorkerStack
 FIVE_MINUTES = Duration.minutes(5)
 
 ERROR_RATE_PERCENT = (
-    "100 * (FILL(ours, 0) + FILL(balancers, 0)) "
-    "/ MAX([FILL(requests, 1), FILL(ours, 0) + FILL(balancers, 0)])"
+    "100 * (FILL(target_errors, 0) + FILL(balancer_errors, 0)) "
+    "/ MAX([FILL(requests, 1), FILL(target_errors, 0) + FILL(balancer_errors, 0)])"
 )
-"""Defined without a single healthy container too, when the load balancer answers everything itself.
+"""Has a value even without a healthy container, when the load balancer itself returns the errors.
 
-RequestCount leaves out what no target was chosen for, so there are at least as many requests as
-errors. MAX takes series only, hence 1 by FILL.
+RequestCount excludes requests for which the load balancer found no target, so the number of
+requests is taken to be at least the number of errors. MAX accepts only time series, hence
+``FILL(requests, 1)``.
 
-Source: "CloudWatch metrics for your Application Load Balancer", Elastic Load Balancing User Guide.
+Source: "CloudWatch metrics for your Application Load Balancer", User Guide for Application Load
+Balancers.
 """
 
 
 class ObservabilityStack(Stack):
-    """Offers `topic` and `alarms`; each alarm's description says what to do."""
+    """Attributes: `topic` and `alarms`. The description of an alarm says what to do."""
 
     def __init__(
         self,
@@ -74,10 +76,10 @@ class ObservabilityStack(Stack):
             self.topic.add_subscription(EmailSubscription(settings.alarm_email))
         self.alarms: list[Alarm] = []
 
-        self._watch_the_queue()
-        self._watch_the_api()
-        self._watch_the_workers()
-        self._watch_the_reconciler()
+        self._add_queue_alarms()
+        self._add_api_alarms()
+        self._add_worker_alarms()
+        self._add_reconciler_alarms()
         Dashboard(
             self,
             "Dashboard",
@@ -93,20 +95,20 @@ class ObservabilityStack(Stack):
             nat_gateway_ids=network.nat_gateway_ids,
         )
 
-    def _watch_the_queue(self) -> None:
+    def _add_queue_alarms(self) -> None:
         promise_s = self._settings.start_promise_s
-        self._alarm(
+        self._add_alarm(
             "DeadLetters",
             metric=self._state.dead_letter_queue.metric_approximate_number_of_messages_visible(
                 period=MINUTE, statistic="Maximum"
             ),
             threshold=1,
-            description="Tasks failed for a reason of ours, or nobody could read their messages. "
-            "`taskctl dlq list` says which and why, `taskctl dlq show ID` what to do. Mend the "
-            "cause, then `taskctl dlq redrive --code CODE`. SQS's own redrive would not reopen the "
-            "tasks.",
+            description="Tasks failed through a fault of this system, or their messages could not "
+            "be read. `taskctl dlq list` shows the tasks and the causes, `taskctl dlq show ID` "
+            "the next steps. Fix the cause, then run `taskctl dlq redrive --code CODE`. Do not "
+            "use the redrive of SQS, which does not reopen the tasks.",
         )
-        self._alarm(
+        self._add_alarm(
             "FirstClaimLate",
             metric=service_metric(
                 "FirstClaimWait",
@@ -115,15 +117,15 @@ class ObservabilityStack(Stack):
                 statistic=Stats.percentile(95),
             ).with_(period=FIVE_MINUTES),
             threshold=promise_s * 1_000,
-            # One: at low traffic the next claim may be hours away.
+            # At low traffic, the next claim may be hours away.
             periods=1,
-            description=f"Tasks wait longer than the promised {promise_s} s for their first claim. "
-            "If all workers run and the backlog per worker is above its target, raise "
-            "worker_max_tasks; if workers are missing, look at the service's events for Spot or "
-            "start failures.",
+            description=f"Tasks wait longer than the promised {promise_s} s until a worker claims "
+            "them. If all workers run and the backlog per worker is above its target, raise "
+            "worker_max_tasks. If workers are missing, look for Spot interruptions and failed "
+            "starts in the events of the worker service.",
         )
         queue = self._state.queue
-        self._alarm(
+        self._add_alarm(
             "QueueStalled",
             metric=MathExpression(
                 expression="IF(FILL(visible, 0) > 0 AND FILL(deleted, 0) == 0, 1, 0)",
@@ -133,41 +135,43 @@ class ObservabilityStack(Stack):
                     ),
                     "deleted": queue.metric_number_of_messages_deleted(period=MINUTE),
                 },
-                label="Messages wait and none is finished",
+                label="Messages wait and none is completed",
                 period=MINUTE,
             ),
             threshold=1,
             periods=15,
-            description="Messages wait and no worker finishes one. Look at the worker service's "
-            "events (it may fail to start) and the workers' log (it may fail every attempt).",
+            description="Messages have waited for 15 minutes and no worker has completed one. "
+            "Look for failed starts in the events of the worker service and for failed attempts "
+            "in the workers' log.",
         )
 
-    def _watch_the_api(self) -> None:
-        settings, balancer = self._settings, self._api.load_balancer.metrics
-        self._alarm(
+    def _add_api_alarms(self) -> None:
+        settings, metrics = self._settings, self._api.load_balancer.metrics
+        self._add_alarm(
             "ApiErrors",
             metric=MathExpression(
                 expression=ERROR_RATE_PERCENT,
                 using_metrics={
-                    "ours": balancer.http_code_target(
+                    "target_errors": metrics.http_code_target(
                         HttpCodeTarget.TARGET_5XX_COUNT, period=FIVE_MINUTES
                     ),
-                    "balancers": balancer.http_code_elb(
+                    "balancer_errors": metrics.http_code_elb(
                         HttpCodeElb.ELB_5XX_COUNT, period=FIVE_MINUTES
                     ),
-                    "requests": balancer.request_count(period=FIVE_MINUTES),
+                    "requests": metrics.request_count(period=FIVE_MINUTES),
                 },
-                label="5xx answers, percent",
+                label="5xx responses, percent",
                 period=FIVE_MINUTES,
             ),
             threshold=settings.api_error_rate_alarm_percent,
             periods=2,
-            description="The API answers with 5xx. /readyz names the dependency that fails; the "
-            "API's log has a traceback by request id. After a deploy, roll back first.",
+            description=f"More than {settings.api_error_rate_alarm_percent:g} % of responses are "
+            "5xx. /readyz names the dependency that fails, and the API's log has the traceback of "
+            "each request ID. If this began with a deployment, roll it back first.",
         )
-        self._alarm(
+        self._add_alarm(
             "ApiDown",
-            # Of the zones, of which each counts its own, the one with most.
+            # Each zone reports its own count; this takes the largest.
             metric=self._api.target_group.metrics.healthy_host_count(
                 period=MINUTE, statistic="Maximum"
             ),
@@ -175,38 +179,39 @@ class ObservabilityStack(Stack):
             periods=2,
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
             missing=TreatMissingData.BREACHING,
-            description="No API container is healthy, so every request is answered with 503. Look "
-            "at the API service's events and stopped tasks for why containers do not start, and at "
-            "the API's log for why /healthz fails. After a deploy, roll back first.",
+            description="No API container is healthy, so every request receives a 503 response. "
+            "Look for failed starts in the events and stopped tasks of the API service, and for "
+            "failures of /healthz in the API's log. If this began with a deployment, roll it back "
+            "first.",
         )
-        self._alarm(
+        self._add_alarm(
             "ApiLatency",
-            metric=balancer.target_response_time(
+            metric=metrics.target_response_time(
                 period=FIVE_MINUTES, statistic=Stats.percentile(99)
             ),
             threshold=settings.api_p99_latency_alarm_s,
             periods=3,
             description="One request in a hundred is slower than "
-            f"{settings.api_p99_latency_alarm_s:g} s. Compare running API containers with their "
-            "CPU on the dashboard; if they are at api_max_tasks raise it, otherwise look at the "
-            "table's and the queue's latency.",
+            f"{settings.api_p99_latency_alarm_s:g} s. Look at the number and the CPU of API "
+            "containers on the dashboard. If their number is at api_max_tasks, raise it. Otherwise "
+            "look at the latency of the table and the queue.",
         )
 
-    def _watch_the_workers(self) -> None:
-        most = self._settings.worker_max_tasks
-        self._alarm(
+    def _add_worker_alarms(self) -> None:
+        maximum = self._settings.worker_max_tasks
+        self._add_alarm(
             "WorkersAtMaximum",
             metric=running_tasks(self._worker.service, statistic="Minimum"),
-            threshold=most,
+            threshold=maximum,
             periods=15,
-            description=f"All {most} workers have run for 15 minutes. If the backlog still grows, "
-            "raise worker_max_tasks; if it does not, one client may be sending a batch: nothing "
-            "to do.",
+            description=f"All {maximum} workers have run for 15 minutes. If the backlog still "
+            "grows, raise worker_max_tasks. If it does not, a client may have sent a large batch, "
+            "and there is nothing to do.",
         )
 
-    def _watch_the_reconciler(self) -> None:
+    def _add_reconciler_alarms(self) -> None:
         settings = self._settings
-        self._alarm(
+        self._add_alarm(
             "ReconcilerSilent",
             metric=self._reconciler_metric("ReconcileRuns").with_(
                 period=Duration.minutes(3 * settings.reconcile_interval_min)
@@ -214,18 +219,17 @@ class ObservabilityStack(Stack):
             threshold=1,
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
             missing=TreatMissingData.BREACHING,
-            description="Three runs of the reconciler in a row are missing: lost messages are not "
-            "sent again and deadlines not kept. Look at the schedule, at stopped tasks of the "
-            "reconciler's family, and at its log.",
+            description="The reconciler has missed three runs, so lost messages are not sent "
+            "again and deadlines are not enforced. Look at the schedule, at the stopped tasks of "
+            "the reconciler's task definition, and at its log.",
         )
-        self._alarm(
+        self._add_alarm(
             "TasksOverdue",
             metric=self._reconciler_metric("OpenTasksOverdue", statistic="Maximum"),
             threshold=1,
             periods=2,
-            description="Tasks are open although their deadline has passed, so a status lies. The "
-            "reconciler's log warns `task overdue` with the task_id of each; look there for the "
-            "write that was refused.",
+            description="Tasks are open after their deadline. The reconciler logs `task overdue` "
+            "with the task_id of each. Look in its log for the write that was refused.",
         )
 
     def _reconciler_metric(self, name: str, *, statistic: str = "Sum") -> Any:
@@ -236,7 +240,7 @@ class ObservabilityStack(Stack):
             statistic=statistic,
         ).with_(period=Duration.minutes(self._settings.reconcile_interval_min))
 
-    def _alarm(
+    def _add_alarm(
         self,
         name: str,
         *,

@@ -1,4 +1,4 @@
-"""What must not be lost: the table, the queues, the buckets and the API keys."""
+"""The data: table, queues, buckets and API keys."""
 
 from typing import Any
 
@@ -34,13 +34,13 @@ from cdk.constructs.retention import removal_policy
 from cdk.settings import Settings
 
 OPEN_TASKS_INDEX = "OpenTasks"
-"""Sparse: the reconciler's view of what is still owed."""
+"""Sparse index of the open tasks, for the reconciler."""
 
 RESULTS, UPLOADS = "results/", "uploads/"
 
 
 class StateStack(Stack):
-    """Offers `table`, `queue`, `dead_letter_queue`, `bucket`, `api_keys` and `log_bucket`."""
+    """Attributes: `table`, `queue`, `dead_letter_queue`, the two buckets and `api_keys`."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, **stack: Any
@@ -60,7 +60,7 @@ class StateStack(Stack):
         CfnOutput(self, "ResultBucket", value=self.result_bucket.bucket_name)
         CfnOutput(self, "LogBucket", value=self.log_bucket.bucket_name)
         CfnOutput(self, "ApiKeysSecretId", value=self.api_keys.secret_arn)
-        # What a task gets, for the operator's redrive as for the API.
+        # For taskctl, which gives a reopened task the same limits as the API.
         retention = Duration.days(settings.result_retention_days)
         CfnOutput(self, "AttemptLimit", value=str(settings.attempt_limit))
         CfnOutput(self, "RowRetentionS", value=str(retention.to_seconds()))
@@ -87,9 +87,13 @@ class StateStack(Stack):
         return table
 
     def _queues(self) -> tuple[Queue, Queue]:
-        """Neither outlives its stack: a message only names a row, and is made again from it."""
+        """The dead-letter queue and the task queue.
+
+        Neither outlives its stack: a message only names a row, and the reconciler sends a lost
+        message again.
+        """
         settings = self._settings
-        # The two name each other, which CloudFormation could not resolve: hence one fixed name.
+        # Each queue refers to the other, so one of them needs a fixed name.
         name = f"taskfleet-{settings.environment}-tasks"
         source = Queue.from_queue_arn(self, "Source", self.format_arn(service="sqs", resource=name))
         dead_letters = Queue(
@@ -135,7 +139,7 @@ class StateStack(Stack):
         acknowledge(
             bucket,
             "AwsSolutions-S1",
-            reason="It receives the access logs; logging their arrival would go on for ever.",
+            reason="It receives the access logs. Logging access to it would never end.",
         )
         return bucket
 
@@ -150,7 +154,7 @@ class StateStack(Stack):
             server_access_logs_bucket=self.log_bucket,
             server_access_logs_prefix="results-bucket/",
             lifecycle_rules=[
-                # Losers' results lie beside the winners' and go with them.
+                # Results of all attempts have the same prefix.
                 LifecycleRule(
                     id="results",
                     prefix=RESULTS,
@@ -166,8 +170,8 @@ class StateStack(Stack):
                 ),
             ],
             cors=[
-                # A browser sends `Origin: null` after the redirect to a presigned URL, so no list
-                # of origins would do; the signature is what lets a caller in.
+                # After the redirect to a presigned URL, a browser sends `Origin: null`, so a list
+                # of origins cannot work. The signature in the URL controls access.
                 CorsRule(
                     allowed_methods=[HttpMethods.GET, HttpMethods.HEAD],
                     allowed_origins=["*"],
@@ -183,14 +187,14 @@ class StateStack(Stack):
             self,
             "ApiKeys",
             description="Hashes of the API keys, written by taskctl",
-            # Starts without keys. CloudFormation writes this once and never reads it back.
+            # No keys yet. CloudFormation writes this value once and does not restore it later.
             secret_string_value=SecretValue.unsafe_plain_text("{}"),
             removal_policy=removal_policy(settings=self._settings),
         )
         acknowledge(
             secret,
             "AwsSolutions-SMG4",
-            reason="Clients hold the keys, of which only hashes are here: a key is rotated by "
-            "creating a second one, handing it over and revoking the first.",
+            reason="The secret contains only hashes of keys that clients hold. To rotate a key, "
+            "create a second one, hand it over and revoke the first.",
         )
         return secret

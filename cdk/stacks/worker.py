@@ -1,4 +1,4 @@
-"""The workers: Fargate service, scaling on the backlog; and the reconciler on its schedule."""
+"""The worker service with its scaling, and the reconciler with its schedule."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ MIB = 1024**2
 
 
 class WorkerStack(Stack):
-    """Offers `service`, `task` and `reconciler`, the task that the schedule runs."""
+    """Attributes: `service`, `scaling`, and the task definitions `task` and `reconciler`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class WorkerStack(Stack):
             self.task,
             state.result_bucket,
             f"{RESULTS}*",
-            reason="Each attempt writes its result under a key of its own.",
+            reason="Each attempt of each task writes its result under its own key.",
         )
         self.service = self._worker_service()
         self.scaling = BacklogScaling(
@@ -123,7 +123,9 @@ class WorkerStack(Stack):
             cluster=self._network.cluster,
             task_definition=self.task,
             security_groups=[
-                self._group("ServiceGroup", "Workers: AWS and images", [Port.HTTPS, Port.HTTP])
+                self._group(
+                    "ServiceGroup", "Workers: AWS and image servers out", [Port.HTTPS, Port.HTTP]
+                )
             ],
             vpc_subnets=self._network.worker_subnets,
             assign_public_ip=self._network.assign_public_ip,
@@ -138,7 +140,7 @@ class WorkerStack(Stack):
                 ),
             ],
             propagate_tags=PropagatedTagSource.SERVICE,
-            # A message that a leaving worker puts back waits for the next one; nobody is refused.
+            # Messages that a stopping worker gives back wait in the queue; no request fails.
             min_healthy_percent=50,
             max_healthy_percent=200,
             circuit_breaker=DeploymentCircuitBreaker(rollback=True),
@@ -183,17 +185,17 @@ class WorkerStack(Stack):
         Schedule(
             self,
             "Reconcile",
-            description="Looks after tasks that are owed something",
+            description="Sends lost messages again and ends overdue tasks",
             schedule=ScheduleExpression.rate(interval),
             target=EcsRunFargateTask(
                 self._network.cluster,
                 task_definition=self.reconciler,
                 assign_public_ip=self._network.assign_public_ip,
                 security_groups=[
-                    self._group("ReconcilerGroup", "Reconciler: AWS alone", [Port.HTTPS])
+                    self._group("ReconcilerGroup", "Reconciler: AWS out", [Port.HTTPS])
                 ],
                 vpc_subnets=self._network.internal_subnets,
-                # A run that could not start is not made up for: the next one is due.
+                # A run that could not start in time is skipped, since the next one is due.
                 max_event_age=interval,
                 retry_attempts=2,
             ),

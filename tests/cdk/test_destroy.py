@@ -1,4 +1,4 @@
-"""`make destroy`: in which order it goes, and what it may not leave."""
+"""`make destroy` checks the settings first and reports stacks that remain."""
 
 import json
 import subprocess
@@ -29,8 +29,8 @@ def deploy(cloudformation: "CloudFormationClient", *names: str) -> None:
         cloudformation.create_stack(StackName=name, TemplateBody=template)
 
 
-def test_nothing_is_emptied_before_the_settings_are_known_to_be_right() -> None:
-    shown = subprocess.run(
+def test_destroy_checks_the_settings_before_it_empties_buckets() -> None:
+    commands = subprocess.run(
         ["make", "--dry-run", "destroy", "PROFILE=standard", "ENVIRONMENT=blue"],  # noqa: S607
         cwd=ROOT,
         capture_output=True,
@@ -43,31 +43,31 @@ def test_nothing_is_emptied_before_the_settings_are_known_to_be_right() -> None:
         "cdk destroy --all",
         "cdk.commands.remaining_stacks blue",
     ]
-    places = [shown.find(step) for step in steps]
+    positions = [commands.find(step) for step in steps]
 
-    assert -1 not in places, shown
-    assert places == sorted(places)
-    (synth,) = (line for line in shown.splitlines() if "cdk synth" in line)
+    assert -1 not in positions, commands
+    assert positions == sorted(positions)
+    (synth,) = (line for line in commands.splitlines() if "cdk synth" in line)
     assert "-c profile=standard -c environment=blue" in synth
 
 
-def test_a_stack_that_is_left_is_named(cloudformation: "CloudFormationClient") -> None:
+def test_remaining_stacks_are_named(cloudformation: "CloudFormationClient") -> None:
     deploy(cloudformation, "taskfleet-blue-delivery", "taskfleet-blue-state")
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as error:
         main(["blue"])
 
-    assert str(left.value.code).startswith("taskfleet-blue-delivery, taskfleet-blue-state:")
-    assert "SETTINGS" in str(left.value.code)
+    assert "remain: taskfleet-blue-delivery, taskfleet-blue-state." in str(error.value.code)
+    assert "SETTINGS" in str(error.value.code)
 
 
-def test_other_environments_may_stay(cloudformation: "CloudFormationClient") -> None:
+def test_stacks_of_other_environments_are_ignored(cloudformation: "CloudFormationClient") -> None:
     deploy(cloudformation, "taskfleet-green-state", "taskfleet-blue-2-state", "CDKToolkit")
 
     main(["blue"])
 
 
-def test_a_deleted_stack_is_not_left(cloudformation: "CloudFormationClient") -> None:
+def test_deleted_stacks_are_ignored(cloudformation: "CloudFormationClient") -> None:
     deploy(cloudformation, "taskfleet-blue-state")
     cloudformation.delete_stack(StackName="taskfleet-blue-state")
 

@@ -1,4 +1,4 @@
-"""An environment's buckets, made ready to be deleted."""
+"""`empty_buckets` prepares an environment's buckets for deletion."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from cdk.commands.empty_buckets import NotDisposable, NotEmptied, empty_buckets, main
+from cdk.commands.empty_buckets import DeletionRefused, NotDisposable, empty_buckets, main
 from cdk.template.templates import Templates
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BUCKETS = ("dev-results", "dev-logs")
 TLS_ONLY = {
     "Effect": "Deny",
     "Principal": "*",
-    "Action": "s3:GetObject",  # of all actions the one that no test uses: moto reads no conditions
+    "Action": "s3:GetObject",  # an action that no test uses, since moto ignores conditions
     "Resource": "*",
     "Condition": {"Bool": {"aws:SecureTransport": "false"}},
 }
@@ -75,7 +75,7 @@ def account() -> Iterator[Account]:
         yield Account()
 
 
-def test_a_disposable_environment_loses_every_object(account: Account) -> None:
+def test_all_objects_of_a_disposable_environment_are_deleted(account: Account) -> None:
     account.deploy()
 
     account.empty()
@@ -83,20 +83,20 @@ def test_a_disposable_environment_loses_every_object(account: Account) -> None:
     assert account.objects() == 0
 
 
-def test_nothing_can_arrive_afterwards(account: Account) -> None:
+def test_writes_are_denied_afterwards(account: Account) -> None:
     account.deploy()
 
     account.empty()
 
     for bucket in BUCKETS:
-        closed = account.statements(bucket)[-1]
-        assert closed["Effect"] == "Deny"
-        assert closed["Action"] == "s3:PutObject"
-        assert closed["Principal"] == "*"
-        assert closed["Resource"] == f"arn:aws:s3:::{bucket}/*"
+        denial = account.statements(bucket)[-1]
+        assert denial["Effect"] == "Deny"
+        assert denial["Action"] == "s3:PutObject"
+        assert denial["Principal"] == "*"
+        assert denial["Resource"] == f"arn:aws:s3:::{bucket}/*"
 
 
-def test_what_the_policy_demanded_before_holds_until_the_end(account: Account) -> None:
+def test_the_existing_bucket_policy_stays_in_force(account: Account) -> None:
     account.deploy()
 
     account.empty()
@@ -105,7 +105,7 @@ def test_what_the_policy_demanded_before_holds_until_the_end(account: Account) -
         assert TLS_ONLY in account.statements(bucket)
 
 
-def test_it_may_be_repeated(account: Account) -> None:
+def test_repeating_the_command_changes_nothing(account: Account) -> None:
     account.deploy()
 
     account.empty()
@@ -114,7 +114,7 @@ def test_it_may_be_repeated(account: Account) -> None:
     assert [len(account.statements(bucket)) for bucket in BUCKETS] == [2, 2]
 
 
-def test_it_goes_on_where_a_deletion_of_the_stack_has_failed(account: Account) -> None:
+def test_it_continues_after_a_failed_deletion_of_the_stack(account: Account) -> None:
     account.deploy()
     account.empty()
     account.s3.delete_bucket(Bucket="dev-results")
@@ -129,12 +129,12 @@ def test_it_goes_on_where_a_deletion_of_the_stack_has_failed(account: Account) -
 @pytest.mark.parametrize(
     ("disposable", "protected"),
     [
-        pytest.param(False, True, id="as the other profiles are deployed"),
-        pytest.param(False, False, id="its protection was lifted by hand"),
-        pytest.param(True, True, id="its protection was put on by hand"),
+        pytest.param(False, True, id="as in the other profiles"),
+        pytest.param(False, False, id="protection removed by hand"),
+        pytest.param(True, True, id="protection added by hand"),
     ],
 )
-def test_an_environment_that_keeps_its_data_is_not_touched(
+def test_an_environment_that_keeps_its_data_is_unchanged(
     account: Account, *, disposable: bool, protected: bool
 ) -> None:
     account.deploy(disposable=disposable, protected=protected)
@@ -146,25 +146,25 @@ def test_an_environment_that_keeps_its_data_is_not_touched(
     assert [account.statements(bucket) for bucket in BUCKETS] == [[TLS_ONLY], [TLS_ONLY]]
 
 
-def test_an_object_that_s3_does_not_delete_is_named(account: Account) -> None:
+def test_an_object_that_s3_refuses_to_delete_is_named(account: Account) -> None:
     account.deploy()
-    refusal = {"Key": "results/1", "Code": "AccessDenied", "Message": "Access Denied"}
+    refused = {"Key": "results/1", "Code": "AccessDenied", "Message": "Access Denied"}
     account.s3.meta.events.register(
-        "after-call.s3.DeleteObjects", lambda parsed, **_: parsed.update(Errors=[refusal])
+        "after-call.s3.DeleteObjects", lambda parsed, **_: parsed.update(Errors=[refused])
     )
 
-    with pytest.raises(NotEmptied, match=r"results/1 in dev-results .*Access Denied"):
+    with pytest.raises(DeletionRefused, match=r"results/1 in dev-results: Access Denied"):
         account.empty()
 
 
-def test_an_environment_that_is_gone_is_no_error(account: Account) -> None:
+def test_a_missing_environment_is_no_error(account: Account) -> None:
     account.empty()
 
     with pytest.raises(ClientError):
         account.s3.head_bucket(Bucket=BUCKETS[0])
 
 
-def test_an_environment_whose_creation_was_rolled_back_is_no_error(account: Account) -> None:
+def test_an_environment_with_a_rolled_back_creation_is_no_error(account: Account) -> None:
     account.cloudformation.create_stack(
         StackName="taskfleet-dev-state",
         TemplateBody=json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}),
@@ -173,20 +173,20 @@ def test_an_environment_whose_creation_was_rolled_back_is_no_error(account: Acco
     account.empty()
 
 
-def test_the_command_works_in_the_region_that_the_deployment_is_in(
+def test_the_command_uses_the_region_of_the_deployment(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = Account("eu-west-1")
-    there.deploy()
+    ireland = Account("eu-west-1")
+    ireland.deploy()
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
     main(["dev"])
 
-    assert there.objects() == 0
+    assert ireland.objects() == 0
 
 
-def test_the_command_says_in_one_sentence_why_it_refuses(
+def test_the_command_prints_why_it_refuses(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.deploy(disposable=False)
@@ -198,12 +198,12 @@ def test_the_command_says_in_one_sentence_why_it_refuses(
     assert "keeps its data" in str(refused.value.code)
 
 
-def test_a_deployment_says_whether_its_data_goes_with_it(
+def test_a_stack_output_says_whether_the_environment_is_disposable(
     deployments: Mapping[str, Templates],
 ) -> None:
-    said = {
+    outputs = {
         profile: deployment.templates["state"]["Outputs"]["Disposable"]["Value"]
         for profile, deployment in deployments.items()
     }
 
-    assert said == {"dev": "true", "standard": "false", "private": "false"}
+    assert outputs == {"dev": "true", "standard": "false", "private": "false"}

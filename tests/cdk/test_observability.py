@@ -1,4 +1,4 @@
-"""What wakes an operator, and what the page shows then."""
+"""The alarms, their topic and the dashboard."""
 
 from collections.abc import Mapping
 
@@ -11,17 +11,17 @@ from tests.cdk.metrics import evaluate, metrics_of, widgets
 
 ALARMS = {
     "dead letters": {"ApproximateNumberOfMessagesVisible"},
-    "the first claim is late": {"FirstClaimWait"},
-    "the queue stands still": {
+    "late first claim": {"FirstClaimWait"},
+    "stalled queue": {
         "ApproximateNumberOfMessagesVisible",
         "NumberOfMessagesDeleted",
     },
-    "errors": {"HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count", "RequestCount"},
-    "the API is down": {"HealthyHostCount"},
-    "latency": {"TargetResponseTime"},
-    "workers at their maximum": {"RunningTaskCount"},
-    "the reconciler is silent": {"ReconcileRuns"},
-    "tasks are overdue": {"OpenTasksOverdue"},
+    "API errors": {"HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count", "RequestCount"},
+    "API down": {"HealthyHostCount"},
+    "API latency": {"TargetResponseTime"},
+    "maximum workers": {"RunningTaskCount"},
+    "silent reconciler": {"ReconcileRuns"},
+    "overdue tasks": {"OpenTasksOverdue"},
 }
 
 
@@ -34,8 +34,8 @@ def alarm(deployment: Templates, name: str) -> Resource:
     return found
 
 
-def raised(found: Resource, minutes: Mapping[int, float]) -> bool:
-    """Whether these values, of minutes of an hour, raise an alarm of a maximum at any time."""
+def triggers(found: Resource, minutes: Mapping[int, float]) -> bool:
+    """Whether these values, given by minute of an hour, ever trigger an alarm on a maximum."""
     width, length = found["Period"] // 60, found["EvaluationPeriods"]
     points = [
         max(
@@ -57,7 +57,9 @@ def titles(deployment: Templates) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Templates, name: str) -> None:
+def test_an_alarm_notifies_the_topic_and_describes_what_to_do(
+    deployment: Templates, name: str
+) -> None:
     found = alarm(deployment, name)
     topic = deployment.one("SNS::Topic")
 
@@ -67,11 +69,11 @@ def test_an_alarm_reaches_the_topic_and_says_what_to_do(deployment: Templates, n
     assert f"[{deployment.settings.environment}]" in found["AlarmDescription"]
 
 
-def test_there_is_no_alarm_that_this_list_lacks(deployment: Templates) -> None:
+def test_every_alarm_is_tested_here(deployment: Templates) -> None:
     assert len(deployment.all("CloudWatch::Alarm", stack="observability")) == len(ALARMS)
 
 
-def test_one_dead_letter_is_enough(deployment: Templates) -> None:
+def test_one_dead_letter_triggers_the_alarm(deployment: Templates) -> None:
     found = alarm(deployment, "dead letters")
     (queue,) = deployment.targets(found["Dimensions"], stack="observability")
 
@@ -79,16 +81,16 @@ def test_one_dead_letter_is_enough(deployment: Templates) -> None:
     assert found["Threshold"] == 1
 
 
-def test_who_is_called_for_dead_letters_is_told_the_commands_that_reopen_tasks(
+def test_the_alarm_for_dead_letters_names_commands_that_exist(
     deployment: Templates,
 ) -> None:
-    told = alarm(deployment, "dead letters")["AlarmDescription"]
-    commands = [part.split() for part in told.split("`")[1::2]]
+    description = alarm(deployment, "dead letters")["AlarmDescription"]
+    commands = [part.split() for part in description.split("`")[1::2]]
 
     for _, group, name, *options in commands:
         command = cli.commands[group]
         assert isinstance(command, click.Group)
-        known = {option for each in command.commands[name].params for option in each.opts}
+        known = {option for param in command.commands[name].params for option in param.opts}
         assert {option for option in options if option.startswith("--")} <= known
     assert [command[:3] for command in commands] == [
         ["taskctl", "dlq", "list"],
@@ -98,34 +100,36 @@ def test_who_is_called_for_dead_letters_is_told_the_commands_that_reopen_tasks(
     assert "--code" in commands[-1]
 
 
-def test_who_is_called_for_overdue_tasks_is_told_the_line_that_names_them(
+def test_the_alarm_for_overdue_tasks_names_the_log_event(
     deployment: Templates,
 ) -> None:
-    told = alarm(deployment, "tasks are overdue")["AlarmDescription"]
+    description = alarm(deployment, "overdue tasks")["AlarmDescription"]
 
-    assert "`task overdue`" in told
-    assert "task_id" in told
+    assert "`task overdue`" in description
+    assert "task_id" in description
 
 
-def test_the_promise_of_a_prompt_start_is_watched(deployment: Templates) -> None:
-    found = alarm(deployment, "the first claim is late")
+def test_the_alarm_for_late_claims_watches_the_promised_start(deployment: Templates) -> None:
+    found = alarm(deployment, "late first claim")
 
     assert found["Threshold"] == deployment.settings.start_promise_s * 1_000
     assert found["ExtendedStatistic"] == "p95"
 
 
-def test_a_single_late_start_is_noticed_however_rare_tasks_are(deployment: Templates) -> None:
-    found = alarm(deployment, "the first claim is late")
+def test_a_single_late_claim_triggers_the_alarm_even_if_tasks_are_rare(
+    deployment: Templates,
+) -> None:
+    found = alarm(deployment, "late first claim")
     late_ms = deployment.settings.start_promise_s * 1_000 + 1
 
-    assert raised(found, {7: late_ms})
-    assert raised(found, dict.fromkeys(range(0, 60, 15), late_ms))
-    assert not raised(found, {7: late_ms / 2})
-    assert not raised(found, {})
+    assert triggers(found, {7: late_ms})
+    assert triggers(found, dict.fromkeys(range(0, 60, 15), late_ms))
+    assert not triggers(found, {7: late_ms / 2})
+    assert not triggers(found, {})
 
 
-def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Templates) -> None:
-    found = alarm(deployment, "the reconciler is silent")
+def test_missing_reconciler_runs_trigger_the_alarm(deployment: Templates) -> None:
+    found = alarm(deployment, "silent reconciler")
 
     assert found["TreatMissingData"] == "breaching"
     assert found["ComparisonOperator"] == "LessThanThreshold"
@@ -133,18 +137,18 @@ def test_a_silent_reconciler_is_noticed_by_what_is_missing(deployment: Templates
     assert found["Period"] == 3 * 60 * deployment.settings.reconcile_interval_min
 
 
-def test_silence_of_everything_else_is_peace(deployment: Templates) -> None:
-    quiet = [name for name in ALARMS if name not in {"the reconciler is silent", "the API is down"}]
+def test_missing_data_triggers_no_other_alarm(deployment: Templates) -> None:
+    quiet = [name for name in ALARMS if name not in {"silent reconciler", "API down"}]
 
     assert {alarm(deployment, name)["TreatMissingData"] for name in quiet} == {"notBreaching"}
 
 
-def test_one_overdue_task_is_enough(deployment: Templates) -> None:
-    assert alarm(deployment, "tasks are overdue")["Threshold"] == 1
+def test_one_overdue_task_triggers_the_alarm(deployment: Templates) -> None:
+    assert alarm(deployment, "overdue tasks")["Threshold"] == 1
 
 
-def test_running_at_the_maximum_is_noticed(deployment: Templates) -> None:
-    found = alarm(deployment, "workers at their maximum")
+def test_running_at_the_maximum_triggers_the_alarm(deployment: Templates) -> None:
+    found = alarm(deployment, "maximum workers")
 
     assert found["Threshold"] == deployment.settings.worker_max_tasks
     assert found["Statistic"] == "Minimum"
@@ -153,31 +157,31 @@ def test_running_at_the_maximum_is_noticed(deployment: Templates) -> None:
     )
 
 
-def test_slow_and_failing_answers_are_noticed(deployment: Templates) -> None:
+def test_slow_and_failed_responses_trigger_their_alarms(deployment: Templates) -> None:
     settings = deployment.settings
 
-    assert alarm(deployment, "errors")["Threshold"] == settings.api_error_rate_alarm_percent
-    assert alarm(deployment, "latency")["Threshold"] == settings.api_p99_latency_alarm_s
-    assert alarm(deployment, "latency")["ExtendedStatistic"] == "p99"
+    assert alarm(deployment, "API errors")["Threshold"] == settings.api_error_rate_alarm_percent
+    assert alarm(deployment, "API latency")["Threshold"] == settings.api_p99_latency_alarm_s
+    assert alarm(deployment, "API latency")["ExtendedStatistic"] == "p99"
 
 
-def test_errors_are_noticed_although_no_container_is_left_to_make_them(
+def test_the_error_rate_counts_errors_of_the_load_balancer_itself(
     deployment: Templates,
 ) -> None:
-    found = alarm(deployment, "errors")
+    found = alarm(deployment, "API errors")
     (expression,) = (m["Expression"] for m in found["Metrics"] if m["ReturnData"])
 
-    assert evaluate(expression, ours=None, balancers=500, requests=None) == 100
-    assert evaluate(expression, ours=None, balancers=90, requests=10) == 100
-    assert evaluate(expression, ours=4, balancers=6, requests=1_000) == 1
-    assert evaluate(expression, ours=None, balancers=None, requests=1_000) == 0
-    assert evaluate(expression, ours=None, balancers=None, requests=None) == 0
+    assert evaluate(expression, target_errors=None, balancer_errors=500, requests=None) == 100
+    assert evaluate(expression, target_errors=None, balancer_errors=90, requests=10) == 100
+    assert evaluate(expression, target_errors=4, balancer_errors=6, requests=1_000) == 1
+    assert evaluate(expression, target_errors=None, balancer_errors=None, requests=1_000) == 0
+    assert evaluate(expression, target_errors=None, balancer_errors=None, requests=None) == 0
 
 
-def test_an_api_without_a_healthy_container_is_noticed_even_when_none_is_registered(
+def test_an_api_without_a_healthy_container_triggers_the_alarm_within_two_minutes(
     deployment: Templates,
 ) -> None:
-    found = alarm(deployment, "the API is down")
+    found = alarm(deployment, "API down")
 
     assert found["Threshold"] == 1
     assert found["ComparisonOperator"] == "LessThanThreshold"
@@ -189,7 +193,7 @@ def test_an_api_without_a_healthy_container_is_noticed_even_when_none_is_registe
     )
 
 
-def test_the_topic_is_reached_by_tls_only(deployment: Templates) -> None:
+def test_the_topic_denies_plain_text(deployment: Templates) -> None:
     (statement,) = (
         statement
         for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
@@ -199,7 +203,7 @@ def test_the_topic_is_reached_by_tls_only(deployment: Templates) -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_alarms_may_use_the_topic(deployment: Templates) -> None:
+def test_only_alarms_of_this_account_may_publish_to_the_topic(deployment: Templates) -> None:
     allowed = [
         statement
         for statement in deployment.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
@@ -215,13 +219,13 @@ def test_alarms_may_use_the_topic(deployment: Templates) -> None:
     ]
 
 
-def test_an_operator_is_written_to_where_an_address_is_given(
+def test_alarms_are_mailed_to_the_given_address(
     deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
         addresses = [s["Endpoint"] for s in deployment.all("SNS::Subscription")]
-        wanted = deployment.settings.alarm_email
-        assert addresses == ([wanted] if wanted else [])
+        address = deployment.settings.alarm_email
+        assert addresses == ([address] if address else [])
 
 
 @pytest.mark.parametrize(
@@ -240,11 +244,11 @@ def test_an_operator_is_written_to_where_an_address_is_given(
         "Cost: table units",
     ],
 )
-def test_the_page_shows(deployment: Templates, subject: str) -> None:
+def test_the_dashboard_shows(deployment: Templates, subject: str) -> None:
     assert any(subject in title for title in titles(deployment))
 
 
-def test_the_page_shows_what_goes_through_nat_where_there_is_nat(
+def test_the_dashboard_shows_nat_traffic_if_there_is_a_nat_gateway(
     deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
@@ -252,14 +256,14 @@ def test_the_page_shows_what_goes_through_nat_where_there_is_nat(
         assert shown == bool(deployment.all("EC2::NatGateway"))
 
 
-def test_the_page_begins_with_all_alarms(deployment: Templates) -> None:
+def test_the_dashboard_starts_with_all_alarms(deployment: Templates) -> None:
     first = widgets(deployment)[0]
 
     assert first["type"] == "alarm"
     assert len(first["properties"]["alarms"]) == len(ALARMS)
 
 
-def test_durations_are_shown_by_percentile(deployment: Templates) -> None:
+def test_the_dashboard_shows_percentiles_of_durations(deployment: Templates) -> None:
     for subject in ("Attempt: duration", "API: response time", "Wait for the first claim"):
         (widget,) = (w for w in widgets(deployment) if subject in str(w["properties"].get("title")))
         stats = {row[-1]["stat"] for row in widget["properties"]["metrics"]}
