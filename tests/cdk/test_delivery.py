@@ -1,4 +1,4 @@
-"""How GitHub's workflows come to deploy without a stored key."""
+"""The roles that GitHub's workflows assume to deploy without a stored key."""
 
 import pytest
 
@@ -11,7 +11,7 @@ PROVIDER = f"arn:aws:iam::111122223333:oidc-provider/{ISSUER}"
 
 
 def roles(deployment: Templates) -> dict[str, Resource]:
-    """By who may take them on."""
+    """The delivery stack's roles, by the workflow that may assume them."""
     return {
         conditions(role)["StringEquals"][f"{ISSUER}:sub"]: role
         for role in deployment.all("IAM::Role", stack="delivery")
@@ -40,13 +40,13 @@ def test_a_workflow_of_the_environment_may_deploy(standard: Templates) -> None:
     }
 
 
-def test_a_pull_request_may_only_look(standard: Templates) -> None:
+def test_a_pull_request_may_only_read(standard: Templates) -> None:
     role = roles(standard)["repo:example/taskfleet:pull_request"]
 
     assert assumable(standard, role) == {"cdk-hnb659fds-lookup-role-111122223333-eu-west-1"}
 
 
-def test_nobody_else_is_trusted(standard: Templates) -> None:
+def test_no_other_workflow_is_trusted(standard: Templates) -> None:
     assert set(roles(standard)) == {
         "repo:example/taskfleet:environment:standard",
         "repo:example/taskfleet:pull_request",
@@ -56,7 +56,7 @@ def test_nobody_else_is_trusted(standard: Templates) -> None:
         assert conditions(role)["StringEquals"][f"{ISSUER}:aud"] == "sts.amazonaws.com"
 
 
-def test_the_provider_is_created_where_there_is_none(standard: Templates) -> None:
+def test_the_oidc_provider_is_created_by_default(standard: Templates) -> None:
     provider = standard.one("IAM::OIDCProvider")
 
     assert provider["Url"] == f"https://{ISSUER}"
@@ -68,7 +68,7 @@ def test_the_provider_is_created_where_there_is_none(standard: Templates) -> Non
         assert standard.target(federated, stack="delivery") == provider
 
 
-def test_the_accounts_provider_is_used_where_it_is_given(
+def test_an_existing_oidc_provider_is_used(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     deployment = deployed(
@@ -84,5 +84,5 @@ def test_the_accounts_provider_is_used_where_it_is_given(
         assert statement["Principal"] == {"Federated": PROVIDER}
 
 
-def test_there_is_no_such_role_without_a_repository(dev: Templates) -> None:
+def test_there_is_no_delivery_stack_without_a_repository(dev: Templates) -> None:
     assert "delivery" not in dev.templates

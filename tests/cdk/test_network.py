@@ -1,4 +1,4 @@
-"""Where containers run, and what they can reach."""
+"""The subnets of the containers, and which networks they can reach."""
 
 import pytest
 
@@ -10,8 +10,8 @@ def subnets_of(deployment: Templates, service: Resource) -> list[Resource]:
     return [deployment.target(value, stack=service.stack) for value in network["Subnets"]]
 
 
-def internet_way_of(deployment: Templates, subnet: Resource) -> str | None:
-    """The type of gateway that the subnet's default route leads to, if it has one."""
+def default_route_of(deployment: Templates, subnet: Resource) -> str | None:
+    """The type of gateway in the subnet's default route, or None without such a route."""
     (table,) = (
         association["RouteTableId"]
         for association in deployment.all("EC2::SubnetRouteTableAssociation")
@@ -19,14 +19,14 @@ def internet_way_of(deployment: Templates, subnet: Resource) -> str | None:
     )
     for route in deployment.all("EC2::Route", RouteTableId=table):
         if route["DestinationCidrBlock"] == "0.0.0.0/0":
-            way = route.get("GatewayId") or route.get("NatGatewayId")
-            return deployment.target(way, stack="network").type
+            gateway = route.get("GatewayId") or route.get("NatGatewayId")
+            return deployment.target(gateway, stack="network").type
     return None
 
 
-def ways_of(deployment: Templates, stack: str) -> set[str | None]:
+def default_routes(deployment: Templates, stack: str) -> set[str | None]:
     service = deployment.one("ECS::Service", stack=stack)
-    return {internet_way_of(deployment, subnet) for subnet in subnets_of(deployment, service)}
+    return {default_route_of(deployment, subnet) for subnet in subnets_of(deployment, service)}
 
 
 def test_s3_and_dynamodb_are_reached_without_the_internet(deployment: Templates) -> None:
@@ -40,13 +40,15 @@ def test_s3_and_dynamodb_are_reached_without_the_internet(deployment: Templates)
         assert {table["Ref"] for table in endpoint["RouteTableIds"]} == tables
 
 
-def test_dev_pays_for_no_gateway(dev: Templates) -> None:
+def test_dev_has_no_nat_gateway_and_no_interface_endpoint(dev: Templates) -> None:
     assert dev.all("EC2::NatGateway") == []
     assert dev.all("EC2::VPCEndpoint", VpcEndpointType="Interface") == []
-    assert ways_of(dev, "worker") == ways_of(dev, "api") == {"AWS::EC2::InternetGateway"}
+    assert (
+        default_routes(dev, "worker") == default_routes(dev, "api") == {"AWS::EC2::InternetGateway"}
+    )
 
 
-def test_dev_containers_have_public_addresses_and_others_none(
+def test_only_containers_of_dev_have_public_addresses(
     deployments: dict[str, Templates],
 ) -> None:
     for profile, deployment in deployments.items():
@@ -55,7 +57,7 @@ def test_dev_containers_have_public_addresses_and_others_none(
             assert network["AssignPublicIp"] == ("ENABLED" if profile == "dev" else "DISABLED")
 
 
-def test_standard_reaches_out_through_a_gateway_in_each_zone(standard: Templates) -> None:
+def test_standard_has_a_nat_gateway_in_each_zone(standard: Templates) -> None:
     gateways = standard.all("EC2::NatGateway")
 
     zones = {
@@ -63,21 +65,27 @@ def test_standard_reaches_out_through_a_gateway_in_each_zone(standard: Templates
         for gateway in gateways
     }
     assert len(zones) == len(gateways) == standard.settings.availability_zones
-    assert ways_of(standard, "worker") == ways_of(standard, "api") == {"AWS::EC2::NatGateway"}
+    assert (
+        default_routes(standard, "worker")
+        == default_routes(standard, "api")
+        == {"AWS::EC2::NatGateway"}
+    )
 
 
-def test_only_workers_of_private_reach_the_internet(private: Templates) -> None:
-    assert ways_of(private, "worker") == {"AWS::EC2::NatGateway"}
-    assert ways_of(private, "api") == {None}
+def test_in_private_only_workers_reach_the_internet(private: Templates) -> None:
+    assert default_routes(private, "worker") == {"AWS::EC2::NatGateway"}
+    assert default_routes(private, "api") == {None}
 
     target = private.one("Scheduler::Schedule")["Target"]["EcsParameters"]
     subnets = target["NetworkConfiguration"]["AwsvpcConfiguration"]["Subnets"]
     for value in subnets:
-        assert internet_way_of(private, private.target(value, stack="worker")) is None
+        assert default_route_of(private, private.target(value, stack="worker")) is None
 
 
 @pytest.mark.parametrize("service", ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sqs"])
-def test_private_reaches_aws_inside_the_vpc(private: Templates, service: str) -> None:
+def test_private_has_interface_endpoints_for_its_containers(
+    private: Templates, service: str
+) -> None:
     endpoint = private.one(
         "EC2::VPCEndpoint",
         VpcEndpointType="Interface",
@@ -103,7 +111,7 @@ def test_services_run_in_two_zones(deployment: Templates) -> None:
         assert len(zones) == 2
 
 
-def test_all_traffic_leaves_a_flow_log(deployment: Templates) -> None:
+def test_flow_logs_record_all_traffic(deployment: Templates) -> None:
     log = deployment.one("EC2::FlowLog")
 
     assert log["TrafficType"] == "ALL"
@@ -112,7 +120,7 @@ def test_all_traffic_leaves_a_flow_log(deployment: Templates) -> None:
     assert group["RetentionInDays"] == deployment.settings.log_retention_days
 
 
-def test_containers_may_connect_to_web_ports_only(deployment: Templates) -> None:
+def test_containers_only_connect_to_web_ports(deployment: Templates) -> None:
     ports = {"api": {443}, "worker": {80, 443}}
     for stack, allowed in ports.items():
         service = deployment.one("ECS::Service", stack=stack)
@@ -125,13 +133,13 @@ def test_containers_may_connect_to_web_ports_only(deployment: Templates) -> None
         assert {rule["IpProtocol"] for rule in rules} == {"tcp"}
 
 
-def test_nobody_may_connect_to_workers(deployment: Templates) -> None:
+def test_workers_accept_no_connections(deployment: Templates) -> None:
     for group in deployment.all("EC2::SecurityGroup", stack="worker"):
         assert group.get("SecurityGroupIngress") is None
     assert deployment.all("EC2::SecurityGroupIngress", stack="worker") == []
 
 
-def test_only_the_load_balancer_may_connect_to_the_api(deployment: Templates) -> None:
+def test_the_api_only_accepts_connections_of_the_load_balancer(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="api")
     (own,) = service["NetworkConfiguration"]["AwsvpcConfiguration"]["SecurityGroups"]
     balancer = deployment.one("ElasticLoadBalancingV2::LoadBalancer")

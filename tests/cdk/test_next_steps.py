@@ -1,4 +1,4 @@
-"""What an operator reads after a deployment."""
+"""The instructions after a deployment."""
 
 import json
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 from tests.cdk.synthesized import ROOT
 
 
-def test_the_next_steps_name_the_deployed_url_and_environment(tmp_path: Path) -> None:
+def test_the_next_steps_contain_the_url_and_the_environment(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs.json"
     outputs.write_text(json.dumps({"taskfleet-blue-api": {"Url": "https://tasks.example.org"}}))
 
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "cdk.commands.next_steps", str(outputs), "blue"],
         cwd=ROOT,
         capture_output=True,
@@ -20,7 +20,7 @@ def test_the_next_steps_name_the_deployed_url_and_environment(tmp_path: Path) ->
         check=True,
     ).stdout
 
-    assert "taskctl keys create --client me --environment blue" in told
-    (curl,) = (line for line in told.splitlines() if line.strip().startswith("curl"))
+    assert "taskctl keys create --client me --environment blue" in printed
+    (curl,) = (line for line in printed.splitlines() if line.strip().startswith("curl"))
     assert "https://tasks.example.org/tasks" in curl
     assert "inputImageUrl" in curl

@@ -1,4 +1,4 @@
-"""Each service has a role of its own, which allows exactly the calls that it makes."""
+"""Each service has its own role, which allows exactly the calls that the service makes."""
 
 import pytest
 
@@ -40,11 +40,11 @@ EXECUTION = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
 }
-"""What ECS itself needs to start a container: its image, and a stream for its logs."""
+"""What ECS needs to start a container: its image, and a stream for its logs."""
 
 
 def trusts(role: Resource) -> set[str]:
-    """The services that may take the role on."""
+    """The AWS services that may assume the role."""
     return {
         statement["Principal"]["Service"]
         for statement in role["AssumeRolePolicyDocument"]["Statement"]
@@ -57,13 +57,15 @@ def role_of(deployment: Templates, task: Resource, kind: str) -> Resource:
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_a_service_may_do_what_it_does_and_no_more(deployment: Templates, service: str) -> None:
+def test_a_service_has_exactly_the_permissions_that_it_needs(
+    deployment: Templates, service: str
+) -> None:
     role = role_of(deployment, deployment.tasks[service], "TaskRoleArn")
 
     assert {describe(deployment, grant) for grant in grants(deployment, role)} == ALLOWED[service]
 
 
-def test_no_two_services_share_a_role(deployment: Templates) -> None:
+def test_services_share_no_role(deployment: Templates) -> None:
     tasks = deployment.tasks.values()
     roles = [
         role_of(deployment, task, kind)
@@ -75,7 +77,7 @@ def test_no_two_services_share_a_role(deployment: Templates) -> None:
     assert {frozenset(trusts(role)) for role in roles} == {frozenset({"ecs-tasks.amazonaws.com"})}
 
 
-def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: Templates) -> None:
+def test_an_execution_role_only_allows_pulling_the_image_and_logging(deployment: Templates) -> None:
     for task in deployment.tasks.values():
         allowed = list(grants(deployment, role_of(deployment, task, "ExecutionRoleArn")))
 
@@ -85,30 +87,30 @@ def test_starting_a_container_takes_an_image_and_a_log_stream_only(deployment: T
         }
 
 
-def test_no_policy_has_a_wildcard_but_for_the_token_and_the_results(
+def test_only_the_registry_token_and_results_need_a_wildcard(
     deployment: Templates,
 ) -> None:
-    wild = {
+    wildcards = {
         describe(deployment, grant)
         for role in deployment.all("IAM::Role")
         for grant in grants(deployment, role)
         if "*" in grant.action or "*" in str(grant.resource)
     }
 
-    assert wild == {
+    assert wildcards == {
         ("ecr:GetAuthorizationToken", "*"),
         ("s3:GetObject", "result bucket/results/*"),
         ("s3:PutObject", "result bucket/results/*"),
     }
 
 
-def test_no_role_has_a_policy_of_aws_or_one_written_inline(deployment: Templates) -> None:
+def test_no_role_has_a_managed_or_inline_policy(deployment: Templates) -> None:
     for role in deployment.all("IAM::Role"):
         assert role.get("ManagedPolicyArns") is None
         assert role.get("Policies") is None
 
 
-def test_the_scheduler_may_run_the_reconciler_and_nothing_else(deployment: Templates) -> None:
+def test_the_scheduler_may_only_run_the_reconciler(deployment: Templates) -> None:
     target = deployment.one("Scheduler::Schedule")["Target"]
     reconciler = deployment.tasks["reconciler"]
     role = deployment.target(target["RoleArn"], stack="worker")

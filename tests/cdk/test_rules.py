@@ -1,4 +1,4 @@
-"""What others' rules say about the templates, and two of our own."""
+"""The templates pass cfn-lint and cdk-nag, and follow two rules of our own."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,9 @@ def test_a_finding_of_cdk_nag_fails_the_synthesis(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     context = {**cdk_context(), "profile": "dev"}
-    app = App(context=context, outdir=str(tmp_path_factory.mktemp("careless")))
+    app = App(context=context, outdir=str(tmp_path_factory.mktemp("unencrypted")))
     build(app, load_settings(context, profiles=PROFILES), ENV)
-    Queue(Stack(app, "Careless"), "Queue")
+    Queue(Stack(app, "Unencrypted"), "Queue")
 
     with pytest.raises(RuntimeError, match="AwsSolutions-SQS4"):
         app.synth()
@@ -49,7 +49,7 @@ def test_every_accepted_finding_has_a_reason(deployment: Templates) -> None:
     assert [rule for rule, reason in accepted.items() if len(reason.split()) < 8] == []
 
 
-def test_nothing_of_the_cdk_runs_in_the_account(deployment: Templates) -> None:
+def test_there_is_no_lambda_function_and_no_custom_resource(deployment: Templates) -> None:
     types = {resource.type for resource in deployment.resources}
 
     assert not {t for t in types if t.startswith(("AWS::Lambda::", "Custom::"))}

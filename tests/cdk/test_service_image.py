@@ -1,4 +1,4 @@
-"""What the two images are made of, without building them."""
+"""The contents of the two images, checked without building them."""
 
 import ast
 import json
@@ -26,7 +26,7 @@ def dockerfile(service: str) -> str:
 
 
 def locked(service: str) -> str:
-    """The versions and hashes of uv.lock that belong to the service's image."""
+    """The versions and hashes in uv.lock for the service's image."""
     uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     exported = subprocess.run(
         [uv, *EXPORT, "--only-group", service], cwd=ROOT, capture_output=True, text=True, check=True
@@ -44,7 +44,7 @@ EXPORT = [
 
 
 @services
-def test_an_image_installs_what_the_lock_says(service: str) -> None:
+def test_an_image_installs_the_locked_versions(service: str) -> None:
     requirements = ROOT / "services" / service / "requirements.txt"
 
     assert requirements.read_text() == locked(service), "run `make requirements`"
@@ -57,7 +57,7 @@ def test_every_requirement_has_a_hash(service: str) -> None:
     assert "--require-hashes" in dockerfile(service)
 
 
-def test_the_api_carries_no_image_decoder_and_the_worker_no_flask() -> None:
+def test_the_api_has_no_image_decoder_and_the_worker_no_flask() -> None:
     assert "pillow==" not in locked("api")
     assert "flask==" not in locked("worker")
     assert "pillow==" in locked("worker")
@@ -65,7 +65,7 @@ def test_the_api_carries_no_image_decoder_and_the_worker_no_flask() -> None:
 
 
 @services
-def test_an_image_starts_from_one_given_base(service: str) -> None:
+def test_both_images_use_the_same_base(service: str) -> None:
     base = "public.ecr.aws/docker/library/python:3.13-slim-trixie"
 
     assert f"ARG BASE_IMAGE={base}\n" in dockerfile(service)
@@ -73,27 +73,27 @@ def test_an_image_starts_from_one_given_base(service: str) -> None:
 
 
 @services
-def test_an_image_runs_as_nobody_in_particular(service: str) -> None:
+def test_an_image_runs_as_the_unprivileged_user(service: str) -> None:
     assert f"\nUSER {UNPRIVILEGED_USER}\n" in dockerfile(service)
 
 
 @services
-def test_signals_reach_the_service(service: str) -> None:
-    """A shell as the first process swallows SIGTERM; the JSON form starts none."""
+def test_an_image_starts_its_service_without_a_shell(service: str) -> None:
+    """A shell as the first process swallows SIGTERM. The JSON form starts no shell."""
     (entry_point,) = re.findall(r"^ENTRYPOINT (.*)$", dockerfile(service), re.MULTILINE)
 
     assert json.loads(entry_point)[0] in {"gunicorn", "python"}
 
 
 @services
-def test_botocore_keeps_the_services_that_are_called(service: str) -> None:
+def test_botocore_keeps_only_the_services_that_are_called(service: str) -> None:
     (kept,) = re.findall(r'^ARG AWS_SERVICES="(.*)"$', dockerfile(service), re.MULTILINE)
 
     assert set(kept.split()) == called_services()
 
 
 def called_services() -> set[str]:
-    """Every name that common/aws.py makes a client of."""
+    """The AWS services for which common/aws.py creates clients."""
     tree = ast.parse((ROOT / "services/common/aws.py").read_text())
     return {
         str(ast.literal_eval(call.args[0]))
@@ -106,7 +106,7 @@ def called_services() -> set[str]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    """A copy of the images' context that may be changed."""
+    """A copy of the images' context that a test may change."""
     copy = tmp_path / "services"
     shutil.copytree(CONTEXT, copy)
     return copy
@@ -133,7 +133,7 @@ def hashes(context: Path, outdir: Path, settings: Settings) -> dict[str, str]:
         ("common/__pycache__/task.cpython-313.pyc", set()),
     ],
 )
-def test_a_change_rebuilds_only_the_images_that_it_is_part_of(
+def test_a_changed_file_only_rebuilds_the_images_that_contain_it(
     dev: Templates, context: Path, tmp_path: Path, changed: str, rebuilt: set[str]
 ) -> None:
     before = hashes(context, tmp_path / "before", dev.settings)
@@ -147,7 +147,7 @@ def test_a_change_rebuilds_only_the_images_that_it_is_part_of(
     assert {service for service in SERVICES if before[service] != after[service]} == rebuilt
 
 
-def test_images_fit_the_machines_that_run_them(deployment: Templates) -> None:
+def test_images_are_built_for_the_architecture_of_the_containers(deployment: Templates) -> None:
     platforms = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
     for stack in SERVICES:
         manifest = json.loads(next(deployment.folder.glob(f"*-{stack}.assets.json")).read_text())

@@ -1,4 +1,4 @@
-"""What must not be lost is kept, encrypted and out of strangers' reach."""
+"""Data is encrypted, private, kept for its retention and protected against deletion."""
 
 import pytest
 
@@ -7,7 +7,9 @@ from cdk.template.templates import Resource, Templates
 DAY_S = 86_400
 
 
-def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Templates) -> None:
+def test_the_table_is_on_demand_with_point_in_time_recovery_and_time_to_live(
+    deployment: Templates,
+) -> None:
     table = deployment.one("DynamoDB::Table")
 
     assert table["BillingMode"] == "PAY_PER_REQUEST"
@@ -15,14 +17,16 @@ def test_there_is_one_table_paid_by_request_that_can_be_restored(deployment: Tem
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
 
 
-def test_messages_are_encrypted_and_travel_by_tls_only(deployment: Templates) -> None:
+def test_queues_are_encrypted_and_deny_plain_text(deployment: Templates) -> None:
     for queue in (deployment.queue, deployment.dead_letter_queue):
         assert queue["SqsManagedSseEnabled"] is True
         policy = deployment.one("SQS::QueuePolicy", Queues=[{"Ref": queue.logical_id}])
-        assert refuses_plain_text(policy, "sqs:*")
+        assert denies_plain_text(policy, "sqs:*")
 
 
-def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Templates) -> None:
+def test_the_dead_letter_queue_keeps_messages_longer_and_accepts_only_its_queue(
+    deployment: Templates,
+) -> None:
     queue, dead_letters = deployment.queue, deployment.dead_letter_queue
 
     assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
@@ -32,7 +36,7 @@ def test_dead_letters_outlast_the_queue_and_come_from_it_alone(deployment: Templ
     }
 
 
-def test_the_queue_has_the_timing_of_the_settings(deployment: Templates) -> None:
+def test_the_queue_has_the_timeouts_of_the_settings(deployment: Templates) -> None:
     queue, settings = deployment.queue, deployment.settings
 
     assert queue["VisibilityTimeout"] == settings.visibility_timeout_s
@@ -40,13 +44,13 @@ def test_the_queue_has_the_timing_of_the_settings(deployment: Templates) -> None
     assert queue["RedrivePolicy"]["maxReceiveCount"] == settings.max_receive_count
 
 
-def test_buckets_are_private_encrypted_and_reached_by_tls_only(deployment: Templates) -> None:
+def test_buckets_are_private_and_encrypted_and_deny_plain_text(deployment: Templates) -> None:
     for bucket in (deployment.result_bucket, deployment.log_bucket):
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
         policy = deployment.one("S3::BucketPolicy", Bucket={"Ref": bucket.logical_id})
-        assert refuses_plain_text(policy, "s3:*")
+        assert denies_plain_text(policy, "s3:*")
 
 
 def test_results_and_uploads_expire(deployment: Templates) -> None:
@@ -55,42 +59,41 @@ def test_results_and_uploads_expire(deployment: Templates) -> None:
     days = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
 
     assert days == {
-        # Losers' results have the same prefix as winners'.
+        # Results of all attempts have the same prefix.
         "results/": deployment.settings.result_retention_days,
         "uploads/": deployment.settings.upload_retention_days,
     }
     assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 
-def test_unfinished_uploads_are_cleared_away(deployment: Templates) -> None:
-
+def test_unfinished_uploads_are_deleted(deployment: Templates) -> None:
     assert {"DaysAfterInitiation": 1} in [
         rule.get("AbortIncompleteMultipartUpload")
         for rule in deployment.result_bucket["LifecycleConfiguration"]["Rules"]
     ]
 
 
-def test_a_browser_may_follow_a_presigned_url(deployment: Templates) -> None:
+def test_a_browser_may_read_a_presigned_url(deployment: Templates) -> None:
     (rule,) = deployment.result_bucket["CorsConfiguration"]["CorsRules"]
 
     assert rule["AllowedOrigins"] == ["*"]
     assert set(rule["AllowedMethods"]) == {"GET", "HEAD"}
 
 
-def test_access_to_results_is_logged_for_as_long_as_logs_are_kept(deployment: Templates) -> None:
+def test_access_logs_expire_with_other_logs(deployment: Templates) -> None:
     (rule,) = deployment.log_bucket["LifecycleConfiguration"]["Rules"]
 
     assert rule["ExpirationInDays"] == deployment.settings.log_retention_days
 
 
-def test_the_secret_starts_without_keys(deployment: Templates) -> None:
+def test_the_secret_starts_without_api_keys(deployment: Templates) -> None:
     assert deployment.one("SecretsManager::Secret")["SecretString"] == "{}"
 
 
-KEPT = ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
+RETAINED = ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
 
 
-@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize("kind", RETAINED)
 def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Templates], kind: str) -> None:
     for profile, deployment in deployments.items():
         for resource in deployment.all(kind):
@@ -99,7 +102,7 @@ def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Templates], 
             assert resource.body["UpdateReplacePolicy"] == policy
 
 
-def test_the_table_cannot_be_deleted_outside_dev(deployments: dict[str, Templates]) -> None:
+def test_the_table_has_deletion_protection_outside_dev(deployments: dict[str, Templates]) -> None:
     protected = {
         profile: deployment.one("DynamoDB::Table").get("DeletionProtectionEnabled")
         for profile, deployment in deployments.items()
@@ -108,7 +111,7 @@ def test_the_table_cannot_be_deleted_outside_dev(deployments: dict[str, Template
     assert protected == {"dev": False, "standard": True, "private": True}
 
 
-def refuses_plain_text(policy: Resource, actions: str) -> bool:
+def denies_plain_text(policy: Resource, actions: str) -> bool:
     return any(
         statement["Effect"] == "Deny"
         and statement["Action"] == actions

@@ -1,4 +1,4 @@
-"""The workers and the reconciler: how many run, where, and how they leave."""
+"""The worker service, its scaling, and the reconciler."""
 
 from typing import Any
 
@@ -28,12 +28,12 @@ def from_zero_alarm(deployment: Templates) -> Resource:
     )
 
 
-def test_a_deployment_never_resets_the_number_of_containers(deployment: Templates) -> None:
+def test_a_deployment_does_not_change_the_number_of_containers(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         assert service.get("DesiredCount") is None
 
 
-def test_workers_scale_between_the_limits_of_the_settings(deployment: Templates) -> None:
+def test_workers_scale_between_their_minimum_and_maximum(deployment: Templates) -> None:
     target = deployment.one("ApplicationAutoScaling::ScalableTarget", stack="worker")
     service = deployment.one("ECS::Service", stack="worker")
 
@@ -42,7 +42,7 @@ def test_workers_scale_between_the_limits_of_the_settings(deployment: Templates)
     assert service in deployment.targets(target["ResourceId"], stack="worker")
 
 
-def test_scaling_looks_at_this_queue_and_this_service(deployment: Templates) -> None:
+def test_scaling_reads_the_metrics_of_its_queue_and_service(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="worker")
     metrics = tracking(deployment)["CustomizedMetricSpecification"]["Metrics"]
     stats = {m["Id"]: m["MetricStat"]["Metric"] for m in metrics if "MetricStat" in m}
@@ -59,13 +59,13 @@ def test_scaling_looks_at_this_queue_and_this_service(deployment: Templates) -> 
     assert service in deployment.targets(stats["running"]["Dimensions"], stack="worker")
 
 
-def test_running_tasks_are_counted_at_all(deployment: Templates) -> None:
+def test_container_insights_counts_running_tasks(deployment: Templates) -> None:
     settings = deployment.one("ECS::Cluster")["ClusterSettings"]
 
     assert {"Name": "containerInsights", "Value": "enabled"} in settings
 
 
-def test_the_backlog_per_worker_is_kept_at_what_the_promise_allows(deployment: Templates) -> None:
+def test_target_tracking_keeps_the_backlog_per_worker(deployment: Templates) -> None:
     configuration = tracking(deployment)
     (expression,) = (
         m["Expression"]
@@ -88,25 +88,25 @@ def test_scaling_in_is_slow(deployment: Templates) -> None:
     assert configuration.get("DisableScaleIn") in {None, False}
 
 
-def test_messages_without_a_worker_start_the_first_ones(dev: Templates) -> None:
+def test_visible_messages_start_the_first_workers(dev: Templates) -> None:
     alarm = from_zero_alarm(dev)
     (expression,) = (m["Expression"] for m in alarm["Metrics"] if m["ReturnData"])
     (step,) = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
 
-    def alarmed(**series: float | None) -> bool:
+    def triggers(**series: float | None) -> bool:
         return evaluate(expression, **series) >= float(alarm["Threshold"])
 
-    assert alarmed(visible=1, running=0)
-    assert alarmed(visible=1, running=None)
-    assert not alarmed(visible=0, running=0)
-    assert not alarmed(visible=500, running=1)
+    assert triggers(visible=1, running=0)
+    assert triggers(visible=1, running=None)
+    assert not triggers(visible=0, running=0)
+    assert not triggers(visible=500, running=1)
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
     assert alarm["EvaluationPeriods"] == 1
     assert step["ScalingAdjustment"] == dev.settings.worker_from_zero_tasks
     assert step["MetricIntervalLowerBound"] == 0
 
 
-def test_the_step_from_zero_looks_at_visible_messages_only(dev: Templates) -> None:
+def test_the_step_from_zero_counts_only_visible_messages(dev: Templates) -> None:
     names = {
         m["MetricStat"]["Metric"]["MetricName"]
         for m in from_zero_alarm(dev)["Metrics"]
@@ -116,14 +116,14 @@ def test_the_step_from_zero_looks_at_visible_messages_only(dev: Templates) -> No
     assert names == {"ApproximateNumberOfMessagesVisible", "RunningTaskCount"}
 
 
-def test_the_step_from_zero_waits_for_the_containers_it_ordered(dev: Templates) -> None:
+def test_the_step_from_zero_waits_until_its_containers_run(dev: Templates) -> None:
     step = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]
 
     assert step["AdjustmentType"] == "ChangeInCapacity"
     assert step["Cooldown"] > FARGATE_START_S
 
 
-def test_there_is_a_step_from_zero_exactly_where_zero_is_allowed(
+def test_only_a_minimum_of_zero_has_a_step_from_zero(
     deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
@@ -132,7 +132,7 @@ def test_there_is_a_step_from_zero_exactly_where_zero_is_allowed(
         )
 
 
-def test_spot_is_mixed_over_an_on_demand_base(deployment: Templates) -> None:
+def test_workers_run_on_spot_beyond_an_on_demand_base(deployment: Templates) -> None:
     service = deployment.one("ECS::Service", stack="worker")
     providers = {s["CapacityProvider"]: s for s in service["CapacityProviderStrategy"]}
     settings = deployment.settings
@@ -142,13 +142,13 @@ def test_spot_is_mixed_over_an_on_demand_base(deployment: Templates) -> None:
     assert providers["FARGATE_SPOT"]["Weight"] == settings.worker_spot_percent
 
 
-def test_the_cluster_offers_both_kinds_of_capacity(deployment: Templates) -> None:
+def test_the_cluster_offers_on_demand_and_spot(deployment: Templates) -> None:
     association = deployment.one("ECS::ClusterCapacityProviderAssociations")
 
     assert set(association["CapacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
 
 
-def test_a_worker_may_finish_its_attempt_before_it_is_killed(deployment: Templates) -> None:
+def test_a_worker_can_complete_an_attempt_before_it_is_killed(deployment: Templates) -> None:
     container = deployment.container("worker")
 
     assert container["StopTimeout"] == 120
