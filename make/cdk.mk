@@ -1,10 +1,10 @@
-# The cloud, through the CDK's command line. The CLI is pinned in cdk/cli/, its Node is PyPI's.
+# Deployment with the CDK CLI, which is pinned in cdk/cli/ and runs on the Node from PyPI.
 
 PROFILE ?= dev
 ENVIRONMENT ?= $(PROFILE)
-# Further settings, as in SETTINGS="certificate_arn=arn:... worker_max_tasks=40"
+# Settings of cdk/settings.py, such as SETTINGS="certificate_arn=arn:... worker_max_tasks=40"
 SETTINGS ?=
-# `broadening` asks before permissions grow; a workflow, which cannot answer, says `never`.
+# `broadening` asks before permissions are extended. Workflows cannot answer and use `never`.
 APPROVAL ?= broadening
 
 CDK_CLI := cdk/cli/node_modules/.bin/cdk
@@ -18,7 +18,7 @@ $(CDK_CLI): cdk/cli/package.json cdk/cli/package-lock.json .venv/.synced
 	@touch $@
 
 .PHONY: synth
-synth: $(CDK_CLI) ## Write the templates of PROFILE= (dev, standard, private) to cdk.out
+synth: $(CDK_CLI) ## Write the templates of PROFILE= (dev, standard or private) to cdk.out
 	@$(CDK) synth --quiet $(CONTEXT)
 
 .PHONY: diff
@@ -26,7 +26,7 @@ diff: $(CDK_CLI) ## Show what deploying PROFILE= would change
 	@$(CDK) diff --method=template $(CONTEXT)
 
 .PHONY: bootstrap
-bootstrap: $(CDK_CLI) ## Prepare the AWS account and region for the CDK, once
+bootstrap: $(CDK_CLI) ## Prepare the AWS account and region for the CDK; needed once
 	@$(CDK) bootstrap $(CONTEXT)
 
 .PHONY: deploy
@@ -36,7 +36,7 @@ deploy: $(CDK_CLI) ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ..
 	@$(PY) -m cdk.commands.next_steps cdk.out/outputs.json $(ENVIRONMENT)
 
 .PHONY: destroy
-destroy: synth ## Delete what was deployed, with its data; only what is disposable, as dev is
+destroy: synth ## Delete a disposable environment, such as dev, with its data
 	@$(PY) -m cdk.commands.empty_buckets $(ENVIRONMENT)
 	@$(CDK) destroy --all --force --app cdk.out
 	@$(PY) -m cdk.commands.remaining_stacks $(ENVIRONMENT)

@@ -1,5 +1,5 @@
-# The parts of the documentation that are made from the code.
+# The parts of the documentation that are generated from the code.
 
 .PHONY: docs
-docs: .venv/.synced ## Make the drawings and tables of the documentation anew
+docs: .venv/.synced ## Regenerate the drawings and tables of the documentation
 	@JSII_NODE=$(NODE)/bin/node $(PY) -m docs.generator

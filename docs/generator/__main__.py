@@ -10,7 +10,7 @@ from docs.generator.deployment_drawing import deployment_drawing
 from docs.generator.examples import ROOT, examples
 from docs.generator.imports import import_drawing, read_imports
 from docs.generator.prices import Prices
-from docs.generator.sections import filled
+from docs.generator.sections import fill_sections
 from docs.generator.tables import cost_table, profiles_table, settings_table
 
 ARCHITECTURE = Path("docs/architecture.md")
@@ -28,8 +28,8 @@ def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
     }
     imports = {"imports": import_drawing(read_imports())}
     return {
-        ARCHITECTURE: filled((ROOT / ARCHITECTURE).read_text(), sections),
-        CODE: filled((ROOT / CODE).read_text(), imports),
+        ARCHITECTURE: fill_sections((ROOT / ARCHITECTURE).read_text(), sections),
+        CODE: fill_sections((ROOT / CODE).read_text(), imports),
     }
 
 

@@ -1,4 +1,4 @@
-"""The deployments that the documentation shows: each profile with what it cannot do without."""
+"""The deployments that the documentation shows: each profile with its required settings."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
 
 
 def examples(folder: Path) -> dict[str, Templates]:
-    """By profile, with the templates below `folder`."""
+    """Synthesize each profile into a folder below `folder`."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     found = {}
     for profile, given in EXAMPLES.items():

@@ -1,7 +1,7 @@
-"""What a deployment costs in a month in which nobody uses it, reckoned from its templates.
+"""The cost of an idle month of a deployment.
 
-Quantities come from the synthesized templates and settings, prices from ``prices.json``. Left out
-is what depends on use (requests, bytes, storage) and what stays below ten cents.
+Quantities come from the synthesized templates and the settings, prices from ``prices.json``. Costs
+that depend on use (requests, traffic, storage) and costs below ten cents are left out.
 """
 
 import math
@@ -13,30 +13,38 @@ from docs.generator.prices import Prices
 from services.common.config import ApiConfig
 
 HOURS = 730
-"""Of a month, as AWS reckons."""
+"""Hours in a month, as AWS calculates prices."""
 
-CLUSTER_METRICS, SERVICE_METRICS, TASK_METRICS, COUNTS_OF_IDLE_SERVICE = 13, 15, 10, 5
-"""Metrics that Container Insights keeps for a cluster, a service with containers, a family of
-tasks, and a service without containers. Source: "Amazon ECS Container Insights metrics", Amazon
-CloudWatch User Guide, counted by dimension."""
+CLUSTER_METRICS, SERVICE_METRICS, TASK_METRICS, IDLE_SERVICE_METRICS = 13, 15, 10, 5
+"""Number of metrics in Container Insights for a cluster, a service with containers, a family of
+tasks, and a service without containers.
+
+Source: "Amazon ECS Container Insights metrics", Amazon CloudWatch User Guide, counted by dimension.
+"""
 
 RECONCILER_METRICS = 5
-"""Of ours, the ones that are written while nothing happens: one document a run."""
+"""Metrics that the reconciler writes in every run. The other services write none while idle."""
 
 ALARMS_OF_TARGET_TRACKING = 2
-"""One to scale out and one to scale in. Source: "Target tracking scaling policies", Application
-Auto Scaling User Guide."""
+"""One alarm to scale out and one to scale in.
+
+Source: "How target tracking scaling for Application Auto Scaling works", Application Auto Scaling
+User Guide.
+"""
 
 IDLE_LOG_GB = 1.0
-"""Flow logs, Container Insights' events and the services' own lines. An assumption."""
+"""An assumption for flow logs, events of Container Insights and the services' logs."""
 
-SHORTEST_RUN_H = 1 / 60
-"""Fargate bills at least a minute; a run of the reconciler is shorter."""
+MIN_CHARGED_RUN_H = 1 / 60
+"""Fargate charges at least a minute, and a run of the reconciler is shorter.
+
+Source: https://aws.amazon.com/fargate/pricing/
+"""
 
 
 @dataclass(frozen=True)
 class CostLine:
-    """One line of the bill."""
+    """One item of the bill."""
 
     item: str
     quantity: str
@@ -44,7 +52,7 @@ class CostLine:
 
 
 def idle_month(deployment: Templates, prices: Prices) -> list[CostLine]:
-    """The bill, line by line, without those of nothing."""
+    """All items that cost something."""
     lines = [
         *_containers(deployment, prices),
         *_network(deployment, prices),
@@ -77,12 +85,12 @@ def _containers(deployment: Templates, prices: Prices) -> Iterator[CostLine]:
     yield CostLine(
         "reconciler",
         f"{runs:,.0f} runs of a minute, {_size(deployment.tasks['reconciler'])}",
-        runs * SHORTEST_RUN_H * _hour(deployment, prices, "reconciler"),
+        runs * MIN_CHARGED_RUN_H * _hour(deployment, prices, "reconciler"),
     )
 
 
 def idle_workers(deployment: Templates) -> tuple[int, int]:
-    """How many run on demand and on Spot while there is nothing to do."""
+    """The number of idle workers on demand and on Spot."""
     settings = deployment.settings
     base = min(settings.worker_on_demand_base, settings.worker_min_tasks)
     spot = math.floor((settings.worker_min_tasks - base) * settings.worker_spot_percent / 100)
@@ -90,7 +98,7 @@ def idle_workers(deployment: Templates) -> tuple[int, int]:
 
 
 def reconciler_runs(deployment: Templates) -> float:
-    """In a month."""
+    """Runs per month."""
     return HOURS * 60 / deployment.settings.reconcile_interval_min
 
 
@@ -115,13 +123,13 @@ def _network(deployment: Templates, prices: Prices) -> Iterator[CostLine]:
 
 
 def _public_containers(deployment: Templates) -> float:
-    """Containers with an address of their own, on average."""
+    """Average number of containers with a public address."""
     service = deployment.one("ECS::Service", stack="api")
     network = service["NetworkConfiguration"]["AwsvpcConfiguration"]
     if network["AssignPublicIp"] != "ENABLED":
         return 0
     settings = deployment.settings
-    reconciler = reconciler_runs(deployment) * SHORTEST_RUN_H / HOURS
+    reconciler = reconciler_runs(deployment) * MIN_CHARGED_RUN_H / HOURS
     return settings.api_min_tasks + settings.worker_min_tasks + reconciler
 
 
@@ -143,7 +151,7 @@ def _edge_and_secrets(deployment: Templates, prices: Prices) -> Iterator[CostLin
 
 
 def _key_refreshes(deployment: Templates) -> float:
-    """By every process of every API container."""
+    """Reads per month, by each process of each API container."""
     settings = deployment.settings
     processes = settings.api_min_tasks * settings.api_processes
     return processes * HOURS * 3_600 / float(ApiConfig.model_fields["api_keys_refresh_s"].default)
@@ -155,12 +163,14 @@ def _observability(deployment: Templates, prices: Prices) -> Iterator[CostLine]:
         "Container Insights", f"{insights} metrics", insights * prices.usd("metric_month")
     )
     yield CostLine(
-        "metrics of ours",
+        "custom metrics",
         f"{RECONCILER_METRICS} while idle",
         RECONCILER_METRICS * prices.usd("metric_month"),
     )
-    watched = _alarm_metrics(deployment)
-    yield CostLine("alarms", f"on {watched} metrics", watched * prices.usd("alarm_metric_month"))
+    alarm_metrics = _alarm_metrics(deployment)
+    yield CostLine(
+        "alarms", f"on {alarm_metrics} metrics", alarm_metrics * prices.usd("alarm_metric_month")
+    )
     dashboards = len(deployment.all("CloudWatch::Dashboard"))
     yield CostLine("dashboard", f"{dashboards}", dashboards * prices.usd("dashboard_month"))
     yield CostLine("logs", f"{IDLE_LOG_GB:g} GB, assumed", IDLE_LOG_GB * prices.usd("log_gb"))
@@ -171,11 +181,11 @@ def _container_insights_metrics(deployment: Templates) -> int:
     metrics = CLUSTER_METRICS + SERVICE_METRICS + families * TASK_METRICS
     if deployment.settings.worker_min_tasks:
         return metrics + SERVICE_METRICS + TASK_METRICS
-    return metrics + COUNTS_OF_IDLE_SERVICE
+    return metrics + IDLE_SERVICE_METRICS
 
 
 def _alarm_metrics(deployment: Templates) -> int:
-    """Metrics that alarms read, each as often as it is read; those of scaling included."""
+    """Metrics that alarms read, including the alarms of scaling. Each reading counts."""
     own = sum(
         sum("MetricStat" in query for query in alarm.get("Metrics", [])) or 1
         for alarm in deployment.all("CloudWatch::Alarm")
@@ -196,7 +206,7 @@ def _tracked_metrics(policy: Resource) -> int:
 
 
 def _hour(deployment: Templates, prices: Prices, service: str) -> float:
-    """Of one container on demand."""
+    """Price per hour of one container on demand."""
     task, architecture = deployment.tasks[service], deployment.settings.cpu_architecture
     vcpu = prices.usd("fargate_vcpu_hour", architecture)
     gigabyte = prices.usd("fargate_gb_hour", architecture)

@@ -1,4 +1,4 @@
-"""AWS's list prices, from ``prices.json``: one file with its region, date and sources."""
+"""AWS's list prices from ``prices.json``, with their region, date and sources."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ PRICES_FILE = Path(__file__).with_name("prices.json")
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars, before tax and free tiers."""
+    """Prices in US dollars, before tax and free tiers."""
 
     region: str
     as_of: str
@@ -23,5 +23,5 @@ class Prices:
         return cls(content["region"], content["as_of"], content["prices"])
 
     def usd(self, name: str, variant: str = "usd") -> float:
-        """Of one unit; the name ends with the unit."""
+        """The price of one unit. The end of `name` is the unit."""
         return float(self.by_name[name][variant])

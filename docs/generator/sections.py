@@ -1,14 +1,17 @@
-"""Generated sections of a hand-written page, each between two comments with its name."""
+"""Generated sections in hand-written pages. Two comments with its name enclose each section."""
 
 from collections.abc import Mapping
 
 
-def filled(page: str, sections: Mapping[str, str]) -> str:
-    """`page` with each of `sections` in its place; raises :class:`LookupError` without one."""
+def fill_sections(page: str, sections: Mapping[str, str]) -> str:
+    """Replace the content of each section.
+
+    Raises :class:`LookupError` if the page lacks a section.
+    """
     for name, content in sections.items():
         before, start, rest = page.partition(f"<!-- generated: {name} -->\n")
         _, end, after = rest.partition(f"\n<!-- end: {name} -->")
         if not (start and end):
-            raise LookupError(f"the page has no place for {name}")
+            raise LookupError(f"the page has no section {name}")
         page = f"{before}{start}{content}{end}{after}"
     return page

@@ -1,4 +1,4 @@
-"""Put the figures of the last `make security` into docs/security.md.
+"""Write the figures of the last `make security` into docs/security.md.
 
 ``python -m docs.generator.security_figures``
 """
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from docs.generator.sections import filled
+from docs.generator.sections import fill_sections
 
 PAGE = Path("docs/security.md")
 RESULTS = Path("tests/results/security.json")
 
-HAVE_TO_BE_ZERO = (
+MUST_BE_ZERO = (
     "address_forms_reached",
     "public_forms_refused",
     "workers_died",
@@ -23,7 +23,7 @@ HAVE_TO_BE_ZERO = (
 
 
 def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What each figure is, and it with its unit."""
+    """The name of each figure, and its value with its unit."""
     yield "address forms tried", f"{figures['address_forms_tried']:,}"
     yield "address forms reached", f"{figures['address_forms_reached']:,}"
     yield "public forms tried", f"{figures['public_forms_tried']:,}"
@@ -31,21 +31,21 @@ def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "malformed images tried", f"{figures['malformed_images_tried']:,}"
     yield "workers died", f"{figures['workers_died']:,}"
     yield "images over their deadline", f"{figures['over_deadline']:,}"
-    yield "largest images allowed, tried", f"{figures['largest_images_tried']:,}"
+    yield "largest allowed images tried", f"{figures['largest_images_tried']:,}"
     yield "peak memory of an imaging child", f"{figures['peak_child_memory_mb']:,} MB"
     yield "bombs tried, all refused", f"{figures['bombs_tried']:,}"
     yield "worst bomb", f"{figures['worst_bomb']}"
-    yield "its size", f"{figures['worst_bomb_bytes_in']:,} bytes"
-    yield "time to refuse it", f"{figures['worst_bomb_refused_in_ms']:,} ms"
+    yield "size of the worst bomb", f"{figures['worst_bomb_bytes_in']:,} bytes"
+    yield "time to refuse the worst bomb", f"{figures['worst_bomb_refused_in_ms']:,} ms"
     yield "requests by Schemathesis", f"{figures['schemathesis_cases']:,}"
-    yield "answers outside the OpenAPI document, or 5xx", f"{figures['schemathesis_failures']:,}"
+    yield "responses outside the OpenAPI document or 5xx", f"{figures['schemathesis_failures']:,}"
 
 
 def with_figures(page: str, figures: Mapping[str, Any]) -> str:
-    """`page` with the table of `figures` in its place."""
+    """Replace the table of figures in `page`."""
     lines = ["| figure | |", "| --- | ---: |"]
     lines += [f"| {name} | {value} |" for name, value in rows(figures)]
-    return filled(page, {"figures": "\n".join(lines)})
+    return fill_sections(page, {"figures": "\n".join(lines)})
 
 
 def main() -> None:

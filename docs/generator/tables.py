@@ -9,7 +9,7 @@ from docs.generator.prices import Prices
 
 
 def settings_table(settings: Mapping[str, Settings]) -> str:
-    """Every setting with its meaning and its value in each profile."""
+    """Every setting with its description and its value in each profile."""
     rows = [
         [
             f"`{name}`",
@@ -18,7 +18,7 @@ def settings_table(settings: Mapping[str, Settings]) -> str:
         ]
         for name, field in Settings.model_fields.items()
     ]
-    return _table(["setting", "meaning", *settings], rows)
+    return _table(["setting", "description", *settings], rows)
 
 
 def _shown(value: object) -> str:
@@ -39,7 +39,7 @@ def _shown(value: object) -> str:
 def profiles_table(deployments: Mapping[str, Templates]) -> str:
     """The profiles side by side."""
     rows = {
-        "ways out": [_egress(each) for each in deployments.values()],
+        "egress": [_egress(each) for each in deployments.values()],
         "API": [_fleet(each, "api") for each in deployments.values()],
         "workers": [_fleet(each, "worker") for each in deployments.values()],
         "HTTPS": [_yes(each.settings.certificate_arn) for each in deployments.values()],
@@ -81,7 +81,7 @@ def _yes(value: object) -> str:
 
 
 def cost_table(deployments: Mapping[str, Templates], prices: Prices) -> str:
-    """What an idle month costs: a line for each item, with the total below."""
+    """The cost of an idle month by item, and the total."""
     bills = {profile: idle_month(each, prices) for profile, each in deployments.items()}
     items = list(dict.fromkeys(line.item for bill in bills.values() for line in bill))
     rows = [

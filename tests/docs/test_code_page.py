@@ -12,7 +12,7 @@ from docs.generator.imports import (
     read_imports,
     without_shortcuts,
 )
-from docs.generator.sections import filled
+from docs.generator.sections import fill_sections
 
 PAGE = (ROOT / CODE).read_text()
 PATHS = re.findall(r"`((?:services|cdk|docs|tests)/[\w./]+)`", PAGE)
@@ -20,7 +20,9 @@ SYMBOLS = re.findall(r"\| `([\w/.]+\.py)` \(`(\w+)`\) \|", PAGE)
 
 
 def test_the_drawing_is_up_to_date() -> None:
-    assert filled(PAGE, {"imports": import_drawing(read_imports())}) == PAGE, "run `make docs`"
+    assert fill_sections(PAGE, {"imports": import_drawing(read_imports())}) == PAGE, (
+        "run `make docs`"
+    )
 
 
 def test_the_drawing_keeps_every_import_reachable() -> None:

@@ -8,7 +8,7 @@ from cdk.settings import Settings
 from cdk.template.templates import Templates
 from docs.generator.__main__ import ARCHITECTURE, generated
 from docs.generator.examples import examples
-from docs.generator.sections import filled
+from docs.generator.sections import fill_sections
 from tests.cdk.synthesized import ROOT
 
 
@@ -38,11 +38,11 @@ def test_the_architecture_page_lists_every_setting() -> None:
 def test_a_generated_section_replaces_only_its_own_content() -> None:
     page = "before\n<!-- generated: sizes -->\nold\n<!-- end: sizes -->\nafter"
 
-    assert filled(page, {"sizes": "new"}) == (
+    assert fill_sections(page, {"sizes": "new"}) == (
         "before\n<!-- generated: sizes -->\nnew\n<!-- end: sizes -->\nafter"
     )
 
 
 def test_a_section_that_the_page_lacks_is_an_error() -> None:
     with pytest.raises(LookupError, match="colors"):
-        filled("a page", {"colors": "blue"})
+        fill_sections("a page", {"colors": "blue"})
