@@ -1,4 +1,4 @@
-"""GitHub's workflows, held against GitHub's own schema and against ours of safety."""
+"""The GitHub workflows: valid, with minimal permissions, and complete."""
 
 import re
 import subprocess
@@ -62,19 +62,19 @@ def permissions(path: Path) -> Iterator[dict[str, str]]:
         ("vendor.github-issue-config", [ISSUES / "config.yml"]),
     ],
 )
-def test_github_accepts_the_file(schema: str, files: list[Path]) -> None:
-    checked = subprocess.run(
+def test_a_file_matches_the_schema_of_github(schema: str, files: list[Path]) -> None:
+    check = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, files)],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert checked.returncode == 0, checked.stdout
+    assert check.returncode == 0, check.stdout
 
 
 @workflows
-def test_actions_are_pinned_by_digest_with_their_version_beside(path: Path) -> None:
+def test_actions_are_pinned_by_digest_with_their_version_in_a_comment(path: Path) -> None:
     uses = re.findall(r"uses: (\S+)(.*)$", path.read_text(), re.MULTILINE)
 
     for action, comment in uses:
@@ -84,7 +84,7 @@ def test_actions_are_pinned_by_digest_with_their_version_beside(path: Path) -> N
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
 
 
-def test_an_action_has_one_version_everywhere() -> None:
+def test_all_workflows_use_the_same_version_of_an_action() -> None:
     versions: dict[str, set[str]] = {}
     for path in WORKFLOWS:
         for action, version in re.findall(r"uses: ([\w/-]+)@(\w{40})", path.read_text()):
@@ -95,7 +95,7 @@ def test_an_action_has_one_version_everywhere() -> None:
 
 
 @workflows
-def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
+def test_a_token_has_only_the_permissions_that_its_job_needs(path: Path) -> None:
     allowed = {
         "test.yml": {"id-token"},
         "deploy.yml": {"id-token"},
@@ -116,14 +116,14 @@ def test_a_token_may_do_no_more_than_its_job(path: Path) -> None:
 
 
 @workflows
-def test_a_checkout_leaves_no_credentials_behind(path: Path) -> None:
+def test_a_checkout_persists_no_credentials(path: Path) -> None:
     checkouts = [step for step in steps(path) if uses(step) == "actions/checkout"]
 
     assert [step for step in checkouts if step["with"]["persist-credentials"] is not False] == []
 
 
 @workflows
-def test_who_may_write_to_the_repository_runs_none_of_its_code(path: Path) -> None:
+def test_a_job_that_may_write_runs_no_code_of_the_repository(path: Path) -> None:
     for job in jobs(path.name).values():
         writable = {
             scope for scope, access in job.get("permissions", {}).items() if access == "write"
@@ -142,17 +142,17 @@ def test_who_may_write_to_the_repository_runs_none_of_its_code(path: Path) -> No
 
 
 @workflows
-def test_no_stored_key_is_used(path: Path) -> None:
+def test_no_stored_secret_is_used(path: Path) -> None:
     assert "secrets." not in path.read_text()
 
 
 @workflows
-def test_a_script_is_never_put_together_from_values(path: Path) -> None:
-    """Values reach scripts through the environment, where they cannot become commands."""
+def test_a_script_contains_no_expressions(path: Path) -> None:
+    """Values reach scripts as environment variables, so they cannot become commands."""
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
 
-def test_pull_requests_are_tested_synthesised_and_compared() -> None:
+def test_pull_requests_are_synthesized_and_compared() -> None:
     path = ROOT / ".github/workflows/test.yml"
     commands = " ".join(step.get("run", "") for step in steps(path))
 
@@ -161,8 +161,8 @@ def test_pull_requests_are_tested_synthesised_and_compared() -> None:
     assert "make diff" in commands
 
 
-def test_whatever_ci_runs_a_pull_request_runs_once() -> None:
-    """Each in a job of its own, beside the others."""
+def test_a_pull_request_runs_each_stage_of_ci_once() -> None:
+    """The stages are in separate jobs, which run in parallel."""
     stages = re.findall(r"^stage make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     scheduled = {"mutants"}
     commands = [
@@ -176,7 +176,7 @@ def test_whatever_ci_runs_a_pull_request_runs_once() -> None:
     assert len(commands) == len(set(commands))
 
 
-def test_main_is_deployed_after_its_tests_and_production_after_dev() -> None:
+def test_main_is_deployed_to_dev_after_its_tests_and_then_to_production() -> None:
     path = ROOT / ".github/workflows/deploy.yml"
     jobs = read(path)["jobs"]
 
@@ -187,7 +187,7 @@ def test_main_is_deployed_after_its_tests_and_production_after_dev() -> None:
     assert jobs["production"]["with"] == {"environment": "production"}
 
 
-def test_a_deployment_runs_in_githubs_environment_of_its_name_one_at_a_time() -> None:
+def test_deployments_of_an_environment_run_one_at_a_time_in_its_github_environment() -> None:
     (job,) = read(ROOT / ".github/workflows/deploy-environment.yml")["jobs"].values()
 
     assert job["environment"] == "${{ inputs.environment }}"
@@ -203,16 +203,16 @@ def test_dependencies_are_updated_weekly() -> None:
     assert re.fullmatch(WEEKLY, schedule["cron"])
 
 
-def test_an_update_is_audited_and_tested_before_it_is_proposed() -> None:
+def test_updated_dependencies_are_audited_and_tested_before_the_pull_request() -> None:
     found = jobs("dependencies.yml")
-    done = [step.get("run", uses(step)) for step in found["upgrade"]["steps"]]
+    commands = [step.get("run", uses(step)) for step in found["upgrade"]["steps"]]
 
-    assert done[-4:] == ["make upgrade", "make audit", "actions/upload-artifact", ".ci/run"]
+    assert commands[-4:] == ["make upgrade", "make audit", "actions/upload-artifact", ".ci/run"]
     assert "permissions" not in found["upgrade"]
     assert found["propose"]["needs"] == "upgrade"
 
 
-def test_of_an_update_nothing_but_the_locks_is_proposed() -> None:
+def test_the_pull_request_for_updates_contains_only_lock_files() -> None:
     path = ROOT / ".github/workflows/dependencies.yml"
     (upload,) = (step for step in steps(path) if uses(step) == "actions/upload-artifact")
     (download,) = (step for step in steps(path) if uses(step) == "actions/download-artifact")
@@ -230,7 +230,7 @@ def test_of_an_update_nothing_but_the_locks_is_proposed() -> None:
     assert propose.startswith("for file in $LOCKS; do\n  cp --no-dereference ")
 
 
-def test_what_looks_longer_at_the_promises_looks_weekly() -> None:
+def test_the_long_proofs_run_weekly() -> None:
     path = ROOT / ".github/workflows/promises.yml"
     (schedule,) = triggers(path)["schedule"]
     commands = " ".join(step.get("run", "") for step in steps(path))
@@ -239,7 +239,7 @@ def test_what_looks_longer_at_the_promises_looks_weekly() -> None:
     assert re.findall(r"make ([\w-]+)", commands) == ["model", "mutants", "drain"]
 
 
-def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_pull_requests_and_weekly() -> (
+def test_images_and_dependencies_are_scanned_for_vulnerabilities_weekly_and_in_pull_requests() -> (
     None
 ):
     path = ROOT / ".github/workflows/security.yml"
@@ -256,7 +256,7 @@ def test_what_is_shipped_is_scanned_for_known_vulnerabilities_with_pull_requests
 
 
 @workflows
-def test_every_make_target_of_a_workflow_exists(path: Path) -> None:
+def test_every_make_target_in_a_workflow_exists(path: Path) -> None:
     makefiles = [ROOT / "Makefile", *sorted((ROOT / "make").glob("*.mk"))]
     targets = set(
         re.findall(r"^([a-z-]+):", "\n".join(m.read_text() for m in makefiles), re.MULTILINE)
