@@ -1,4 +1,4 @@
-"""One call to AWS that is kept on its way, so that something can happen meanwhile."""
+"""Holds one call to AWS back, so that a test can act while the caller waits."""
 
 import threading
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from testbed.fault_proxy import AwsCall, Fault, FaultProxy, Reply, ResetConnecti
 from testbed.waiting import DEFAULT_TIMEOUT_S
 
 
-class Which(NamedTuple):
-    """The first call of `service` that this is said of."""
+class CallPattern(NamedTuple):
+    """Matches calls of an operation whose body contains some bytes."""
 
     service: str
     operation: str
@@ -21,63 +21,66 @@ class Which(NamedTuple):
         return call.operation == self.operation and self.containing in call.body
 
 
-CLAIM = Which("dynamodb", "UpdateItem", b"startedAt")
-PUT = Which("s3", "PutObject")
-COMPLETE = Which("dynamodb", "UpdateItem", b"COMPLETED")
-DELETE = Which("sqs", "DeleteMessage")
-SEND = Which("sqs", "SendMessage")
+CLAIM = CallPattern("dynamodb", "UpdateItem", b"startedAt")
+PUT_RESULT = CallPattern("s3", "PutObject")
+COMPLETE = CallPattern("dynamodb", "UpdateItem", b"COMPLETED")
+DELETE_MESSAGE = CallPattern("sqs", "DeleteMessage")
+SEND_MESSAGE = CallPattern("sqs", "SendMessage")
 
 
 class HeldCall:
-    """Runs inside a ``with``; whoever uses `endpoints` has the call held.
+    """Runs inside a ``with``. Holds the first matching call of processes that use `endpoints`.
 
-    It is held after AWS has done it and before its caller hears so; or, with `before`, before AWS
-    gets it. A call that is still held at the end of the ``with`` breaks off there.
+    The call is held after AWS has executed it and before the caller gets the response, or before
+    AWS gets the call if `before_execution`. If it is still held at the end of the ``with``, its
+    connection is reset.
     """
 
-    def __init__(self, endpoints: Endpoints, which: Which, *, before: bool = False) -> None:
-        self._which = which
-        self._before = before
+    def __init__(
+        self, endpoints: Endpoints, pattern: CallPattern, *, before_execution: bool = False
+    ) -> None:
+        self._pattern = pattern
+        self._before_execution = before_execution
         self._lock = threading.Lock()
-        self._seen = False
+        self._matched = False
         self._held = threading.Event()
-        self._go_on = threading.Event()
-        self._broken_off = False
-        self._proxy = FaultProxy(getattr(endpoints, which.service), fault_for=self._fault_for)
-        self.endpoints = replace(endpoints, **{which.service: self._proxy.url})
+        self._released = threading.Event()
+        self._must_reset = False
+        self._proxy = FaultProxy(getattr(endpoints, pattern.service), fault_for=self._fault_for)
+        self.endpoints = replace(endpoints, **{pattern.service: self._proxy.url})
 
     def __enter__(self) -> Self:
         self._proxy.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._broken_off = not self._go_on.is_set()
-        self._go_on.set()
+        self._must_reset = not self._released.is_set()
+        self._released.set()
         self._proxy.__exit__()
 
     def wait_until_held(self) -> None:
-        assert self._held.wait(DEFAULT_TIMEOUT_S), f"no {self._which.operation} came"
+        assert self._held.wait(DEFAULT_TIMEOUT_S), f"no {self._pattern.operation} was called"
 
-    def let_go(self) -> None:
-        self._go_on.set()
+    def release(self) -> None:
+        self._released.set()
 
     def _fault_for(self, call: AwsCall) -> Fault:
         with self._lock:
-            if self._seen or not self._which.matches(call):
+            if self._matched or not self._pattern.matches(call):
                 return no_fault
-            self._seen = True
+            self._matched = True
         return self._hold
 
     def _hold(self, _: AwsCall, forward: Callable[[], Reply]) -> Reply:
-        if self._before:
-            self._wait()
+        if self._before_execution:
+            self._wait_for_release()
             return forward()
         reply = forward()
-        self._wait()
+        self._wait_for_release()
         return reply
 
-    def _wait(self) -> None:
+    def _wait_for_release(self) -> None:
         self._held.set()
-        self._go_on.wait(DEFAULT_TIMEOUT_S)
-        if self._broken_off:
+        self._released.wait(DEFAULT_TIMEOUT_S)
+        if self._must_reset:
             raise ResetConnection

@@ -1,4 +1,4 @@
-"""What no log may show, looked for in the logs of every process that a flow started."""
+"""Searches the logs of all processes of a deployment for secrets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,17 +7,17 @@ from testbed.endpoints import SECRET_ACCESS_KEY
 from testbed.fleet import Fleet
 from tests.flow.source import TOKEN
 
-PRESIGNED = ("X-Amz-Signature", "X-Amz-Credential")
+PRESIGNED_URL_PARTS = ("X-Amz-Signature", "X-Amz-Credential")
 
 
 def leaks(fleet: Fleet) -> Sequence[str]:
-    """Where a log shows a secret, a presigned URL or the query string of a source."""
-    private = (fleet.provisioned.key_secret, SECRET_ACCESS_KEY, TOKEN, *PRESIGNED)
+    """Each line of a log with a key, a presigned URL or the query string of a source's URL."""
+    secrets = (fleet.provisioned.key_secret, SECRET_ACCESS_KEY, TOKEN, *PRESIGNED_URL_PARTS)
     return [
-        f"{log.name}:{number} shows {text}"
+        f"{log.name}:{number} contains {text}"
         for log in sorted(fleet.folder.glob("*.log"))
         for number, line in enumerate(_lines(log), start=1)
-        for text in private
+        for text in secrets
         if text in line
     ]
 

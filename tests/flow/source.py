@@ -1,4 +1,4 @@
-"""The server of the images that tasks name, as friendly or as hostile as each test writes it."""
+"""An HTTP server for the images of the flow suite. Each test chooses the responses."""
 
 import io
 import socketserver
@@ -19,16 +19,16 @@ from testbed.waiting import DEFAULT_TIMEOUT_S
 from tests.worker.fetching.loopback_source import Responder, response_head
 
 TOKEN = "source-query-string-5d1c"
-"""In the query of every URL; as private as a presigned one, so no log may show it."""
+"""In the query of every URL. As secret as a presigned URL, so no log may contain it."""
 
 
-class Source:
-    """Runs inside a ``with``. Each path that was handed out has its own answers."""
+class ImageSource:
+    """Runs inside a ``with``. Each URL has its own responses."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, list[Responder]] = {}
+        self._responders: dict[str, list[Responder]] = {}
         self._numbers = count(1)
-        self._server = _Server(self._answer)
+        self._server = _SourceServer(self._next_responder)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -36,10 +36,10 @@ class Source:
         port: int = self._server.server_address[1]
         return port
 
-    def url(self, *answers: Responder | bytes) -> str:
-        """A new URL that gives these answers in turn, and the last of them ever after."""
+    def url(self, *responses: Responder | bytes) -> str:
+        """A new URL that gives these responses in order, then repeats the last."""
         path = f"/{next(self._numbers)}/image"
-        self._answers[path] = [_as_answer(answer) for answer in answers]
+        self._responders[path] = [_as_responder(response) for response in responses]
         return f"http://{HOST}:{self.port}{path}?token={TOKEN}"
 
     def __enter__(self) -> Self:
@@ -51,64 +51,64 @@ class Source:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, path: str) -> Responder:
-        answers = self._answers[path]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+    def _next_responder(self, path: str) -> Responder:
+        responders = self._responders[path]
+        return responders.pop(0) if len(responders) > 1 else responders[0]
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class _SourceServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[str], Responder]) -> None:
-        super().__init__((HOST, 0), _Handler)
-        self.answer = answer
+    def __init__(self, next_responder: Callable[[str], Responder]) -> None:
+        super().__init__((HOST, 0), _SourceHandler)
+        self.next_responder = next_responder
 
 
-class _Handler(socketserver.BaseRequestHandler):
-    server: _Server
+class _SourceHandler(socketserver.BaseRequestHandler):
+    server: _SourceServer
 
     def handle(self) -> None:
         connection: socket = self.request
-        with suppress(OSError):  # a worker that hangs up, or dies, is what is often wanted
+        with suppress(OSError):  # in many tests the worker hangs up or is killed
             head = b""
             while b"\r\n\r\n" not in head:
                 head += connection.recv(65_536) or b"\r\n\r\n"
             path = head.split(b" ")[1].partition(b"?")[0].decode()
-            self.server.answer(path)(connection)
+            self.server.next_responder(path)(connection)
             connection.shutdown(SHUT_RDWR)
 
 
-class Held:
-    """Answers only when it is let go, so that a task stays under way."""
+class HeldResponder:
+    """Responds only after ``release``, so that the task keeps running."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-        self._arrived = threading.Event()
-        self._go_on = threading.Event()
+    def __init__(self, response: bytes) -> None:
+        self._response = response
+        self._requested = threading.Event()
+        self._released = threading.Event()
 
     def __call__(self, connection: socket) -> None:
-        self._arrived.set()
-        self._go_on.wait(DEFAULT_TIMEOUT_S)
-        connection.sendall(self._answer)
+        self._requested.set()
+        self._released.wait(DEFAULT_TIMEOUT_S)
+        connection.sendall(self._response)
 
-    def wait_until_asked(self) -> None:
-        assert self._arrived.wait(DEFAULT_TIMEOUT_S), "nobody fetched the image"
+    def wait_until_requested(self) -> None:
+        assert self._requested.wait(DEFAULT_TIMEOUT_S), "no worker fetched the image"
 
-    def let_go(self) -> None:
-        self._go_on.set()
+    def release(self) -> None:
+        self._released.set()
 
 
-class Recovering:
-    """503 until it recovers."""
+class RecoveringResponder:
+    """Responds with 503 until ``recover``."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, response: bytes) -> None:
+        self._response = response
         self._recovered = threading.Event()
 
     def __call__(self, connection: socket) -> None:
-        connection.sendall(self._answer if self._recovered.is_set() else UNAVAILABLE)
+        connection.sendall(self._response if self._recovered.is_set() else UNAVAILABLE)
 
     def recover(self) -> None:
         self._recovered.set()
@@ -118,14 +118,14 @@ UNAVAILABLE = response_head(503, "Content-Length: 0")
 
 
 def endless(connection: socket) -> None:
-    """A body that never ends, as fast as it is taken."""
+    """Send a body that never ends."""
     connection.sendall(response_head(200, "Content-Type: image/png"))
     while True:
         connection.sendall(bytes(65_536))
 
 
 def drip(connection: socket) -> None:
-    """One byte a second of an image."""
+    """Send an image at one byte per second."""
     image = png()
     connection.sendall(response_head(200, f"Content-Length: {len(image)}"))
     for byte in image:
@@ -144,8 +144,8 @@ def encoded(image: Image.Image, file_format: str) -> bytes:
 
 
 def bomb(side: int = 50_000) -> bytes:
-    """A square PNG of black pixels, sound to the last byte, in a thousandth of its size."""
-    zeros = side * (side + 1)  # the pixels, and a filter type before each row
+    """A valid square PNG of black pixels, a thousandth of the size of its pixels."""
+    zeros = side * (side + 1)  # the pixels, and one filter byte per row
     rows = zlib.compressobj(level=9, wbits=-zlib.MAX_WBITS)
     row = rows.compress(bytes(side + 1)) + rows.flush(zlib.Z_FULL_FLUSH)
     adler32_of_zeros = (zeros % 65_521) << 16 | 1
@@ -159,7 +159,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _as_answer(answer: Responder | bytes) -> Responder:
-    if isinstance(answer, bytes):
-        return lambda connection: connection.sendall(answer)
-    return answer
+def _as_responder(response: Responder | bytes) -> Responder:
+    if isinstance(response, bytes):
+        return lambda connection: connection.sendall(response)
+    return response

@@ -1,136 +1,155 @@
-"""Workers that are killed, stopped, frozen or cut off in mid-task: one result, and no lie."""
+"""Workers that are killed, stopped, frozen or cut off during a task: one result counts."""
 
 import pytest
 
 from taskfleet.api_client import Task
 from testbed.waiting import wait_until
-from tests.flow.conftest import Engine
-from tests.flow.flow import Flow
-from tests.flow.held_call import CLAIM, COMPLETE, DELETE, PUT, HeldCall, Which
-from tests.flow.source import Held, Source, png
+from tests.flow.deployments import LoopbackAws
+from tests.flow.held_call import (
+    CLAIM,
+    COMPLETE,
+    DELETE_MESSAGE,
+    PUT_RESULT,
+    CallPattern,
+    HeldCall,
+)
+from tests.flow.source import HeldResponder, ImageSource, png
+from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
-FIRST, SECOND = png(color=(250, 250, 250)), png(color=(5, 5, 5))
-"""Two images under one URL, so that it shows whose result it is."""
+FIRST_IMAGE, SECOND_IMAGE = png(color=(250, 250, 250)), png(color=(5, 5, 5))
+"""Two images under one URL, so that the result shows which fetch it comes from."""
 
 
-def test_a_killed_worker_s_task_is_completed_by_another(bare: Flow, source: Source) -> None:
-    fetch = Held(ok(FIRST))
-    task_id = bare.submit(source.url(fetch, ok(SECOND)))
-    worker = bare.fleet.start_worker()
-    fetch.wait_until_asked()
+def test_a_killed_worker_s_task_is_completed_by_another(
+    api_only: DeployedSystem, source: ImageSource
+) -> None:
+    fetch = HeldResponder(ok(FIRST_IMAGE))
+    task_id = api_only.submit(source.url(fetch, ok(SECOND_IMAGE)))
+    worker = api_only.fleet.start_worker()
+    fetch.wait_until_requested()
     worker.kill()
-    assert bare.task(task_id)["status"] == "RUNNING"
-    bare.fleet.start_worker()
-    task = bare.when_over(task_id)
+    assert api_only.task(task_id)["status"] == "RUNNING"
+    api_only.fleet.start_worker()
+    task = api_only.wait_until_final(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 2)
-    assert len(bare.stored_results(task_id)) == 1
-    assert is_made_from(SECOND, bare, task_id)
-    bare.when_queue_is_empty()
+    assert len(api_only.stored_results(task_id)) == 1
+    assert is_made_from(SECOND_IMAGE, api_only, task_id)
+    api_only.wait_until_queue_is_empty()
 
 
 @pytest.mark.parametrize(
-    ("which", "attempts"),
-    [(CLAIM, 2), (PUT, 2), (COMPLETE, 1), (DELETE, 1)],
+    ("pattern", "attempts"),
+    [(CLAIM, 2), (PUT_RESULT, 2), (COMPLETE, 1), (DELETE_MESSAGE, 1)],
     ids=["claim", "put", "complete", "delete"],
 )
-def test_a_worker_killed_before_it_hears_that_its_call_succeeded(
-    bare: Flow, engine: Engine, source: Source, which: Which, attempts: int
+def test_a_task_is_completed_if_its_worker_dies_after_a_call_and_before_the_response(
+    api_only: DeployedSystem,
+    aws: LoopbackAws,
+    source: ImageSource,
+    pattern: CallPattern,
+    attempts: int,
 ) -> None:
-    """Which is also: killed before it could make its next call."""
-    with HeldCall(engine.endpoints, which) as call:
-        task_id = bare.submit(source.url(ok(FIRST)))
-        worker = bare.fleet.start_worker(endpoints=call.endpoints)
+    """Also covers a worker that dies before its next call."""
+    with HeldCall(aws.endpoints, pattern) as call:
+        task_id = api_only.submit(source.url(ok(FIRST_IMAGE)))
+        worker = api_only.fleet.start_worker(endpoints=call.endpoints)
         call.wait_until_held()
         worker.kill()
-    bare.fleet.start_worker()
-    task = bare.when_over(task_id)
+    api_only.fleet.start_worker()
+    task = api_only.wait_until_final(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", attempts)
-    assert is_made_from(FIRST, bare, task_id)
-    bare.when_queue_is_empty()
+    assert is_made_from(FIRST_IMAGE, api_only, task_id)
+    api_only.wait_until_queue_is_empty()
 
 
-def test_a_frozen_worker_that_wakes_up_after_its_lease_changes_nothing(
-    bare: Flow, source: Source
+def test_a_worker_that_thaws_after_its_lease_changes_nothing(
+    api_only: DeployedSystem, source: ImageSource
 ) -> None:
-    fetch = Held(ok(FIRST))
-    task_id = bare.submit(source.url(fetch, ok(SECOND)))
-    sleeper = bare.fleet.start_worker()
-    fetch.wait_until_asked()
-    sleeper.freeze()
-    other = bare.fleet.start_worker()
-    completed = bare.when_over(task_id)
+    fetch = HeldResponder(ok(FIRST_IMAGE))
+    task_id = api_only.submit(source.url(fetch, ok(SECOND_IMAGE)))
+    frozen = api_only.fleet.start_worker()
+    fetch.wait_until_requested()
+    frozen.freeze()
+    other = api_only.fleet.start_worker()
+    completed = api_only.wait_until_final(task_id)
     assert completed["attempt"] == 2
-    other.terminate()  # so that what happens from here on is the sleeper's doing
+    # Only the thawed worker can cause changes from here on.
+    other.terminate()
     assert other.wait_for_exit() == 0
-    fetch.let_go()
-    sleeper.thaw()
+    fetch.release()
+    frozen.thaw()
     wait_until(
-        lambda: "attempt discarded" in sleeper.output(), "the sleeper has discarded its attempt"
+        lambda: "attempt discarded" in frozen.output(),
+        "the thawed worker has discarded its attempt",
     )
-    assert lasting(bare.task(task_id)) == lasting(completed)
-    assert is_made_from(SECOND, bare, task_id)
+    assert without_url(api_only.task(task_id)) == without_url(completed)
+    assert is_made_from(SECOND_IMAGE, api_only, task_id)
 
 
-def test_a_completion_that_arrives_after_the_lease_was_lost_changes_nothing(
-    bare: Flow, engine: Engine, source: Source
+def test_a_completion_after_the_lease_changes_nothing(
+    api_only: DeployedSystem, aws: LoopbackAws, source: ImageSource
 ) -> None:
-    """As of a worker that was frozen, or cut off, between its last check and its last write."""
-    url = source.url(ok(FIRST), ok(SECOND))
-    with HeldCall(engine.endpoints, COMPLETE, before=True) as call:
-        task_id = bare.submit(url)
-        late = bare.fleet.start_worker(endpoints=call.endpoints)
+    """The worker is frozen, or cut off, between its last check and its last write."""
+    url = source.url(ok(FIRST_IMAGE), ok(SECOND_IMAGE))
+    with HeldCall(aws.endpoints, COMPLETE, before_execution=True) as call:
+        task_id = api_only.submit(url)
+        late = api_only.fleet.start_worker(endpoints=call.endpoints)
         call.wait_until_held()
         late.freeze()
-        bare.fleet.start_worker()
-        completed = bare.when_over(task_id)
+        api_only.fleet.start_worker()
+        completed = api_only.wait_until_final(task_id)
         assert completed["attempt"] == 2
         late.thaw()
-        call.let_go()
+        call.release()
         wait_until(
             lambda: "attempt discarded" in late.output(),
             "the late worker has discarded its attempt",
         )
-    assert len(bare.stored_results(task_id)) == 2
-    assert lasting(bare.task(task_id)) == lasting(completed)
-    assert is_made_from(SECOND, bare, task_id)
+    assert len(api_only.stored_results(task_id)) == 2
+    assert without_url(api_only.task(task_id)) == without_url(completed)
+    assert is_made_from(SECOND_IMAGE, api_only, task_id)
 
 
-def test_sigterm_lets_a_task_finish(bare: Flow, source: Source) -> None:
-    fetch = Held(ok(FIRST))
-    task_id = bare.submit(source.url(fetch))
-    worker = bare.fleet.start_worker(STOP_TIMEOUT_S="60")
-    fetch.wait_until_asked()
+def test_a_worker_finishes_its_task_after_sigterm(
+    api_only: DeployedSystem, source: ImageSource
+) -> None:
+    fetch = HeldResponder(ok(FIRST_IMAGE))
+    task_id = api_only.submit(source.url(fetch))
+    worker = api_only.fleet.start_worker(STOP_TIMEOUT_S="60")
+    fetch.wait_until_requested()
     worker.terminate()
     wait_until(lambda: "worker draining" in worker.output(), "the worker drains")
-    fetch.let_go()
+    fetch.release()
     assert worker.wait_for_exit() == 0
-    task = bare.task(task_id)
+    task = api_only.task(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 1)
-    assert bare.messages() == 0
+    assert api_only.message_count() == 0
 
 
-def test_sigterm_puts_a_task_back_that_cannot_finish(bare: Flow, source: Source) -> None:
-    task_id = bare.submit(source.url(Held(ok(FIRST)), ok(SECOND)))
-    # A lease so long that who had to wait for its end would be noticed.
-    worker = bare.fleet.start_worker(STOP_TIMEOUT_S="1", LEASE_S="600")
-    wait_until(lambda: bare.task(task_id)["status"] == "RUNNING", "the task is under way")
+def test_a_worker_returns_a_task_that_it_cannot_finish_after_sigterm(
+    api_only: DeployedSystem, source: ImageSource
+) -> None:
+    task_id = api_only.submit(source.url(HeldResponder(ok(FIRST_IMAGE)), ok(SECOND_IMAGE)))
+    # The lease is long, so the test fails if another worker must wait for its end.
+    worker = api_only.fleet.start_worker(STOP_TIMEOUT_S="1", LEASE_S="600")
+    wait_until(lambda: api_only.task(task_id)["status"] == "RUNNING", "the task is running")
     worker.terminate()
     assert worker.wait_for_exit() == 0
-    queued = bare.queued()
-    assert (queued.visible, queued.in_flight) == (1, 0)
-    bare.fleet.start_worker()
-    task = bare.when_over(task_id)
+    backlog = api_only.backlog()
+    assert (backlog.visible, backlog.in_flight) == (1, 0)
+    api_only.fleet.start_worker()
+    task = api_only.wait_until_final(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 2)
-    bare.when_queue_is_empty()
+    api_only.wait_until_queue_is_empty()
 
 
-def is_made_from(image: bytes, flow: Flow, task_id: str) -> bool:
-    """Whether the result is as light or dark as the only color of `image`."""
-    result = flow.image(flow.task(task_id))
-    return result.getpixel((0, 0)) == {FIRST: 250, SECOND: 5}[image]
+def is_made_from(image: bytes, system: DeployedSystem, task_id: str) -> bool:
+    """Whether the result has the brightness of `image`."""
+    result = system.result_image(system.task(task_id))
+    return result.getpixel((0, 0)) == {FIRST_IMAGE: 250, SECOND_IMAGE: 5}[image]
 
 
-def lasting(task: Task) -> Task:
-    """Without the URL, which is signed anew each time."""
+def without_url(task: Task) -> Task:
+    """The task without `resultUrl`, which differs in every response."""
     return {name: value for name, value in task.items() if name != "resultUrl"}

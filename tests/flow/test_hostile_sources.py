@@ -1,21 +1,29 @@
-"""Images that are none, and servers that mean harm or have trouble: the task ends, nothing else.
+"""Sources that send no image, are hostile or fail: the task ends, and the worker keeps working.
 
-Every one is followed by a task that runs normally.
+Every failed task is followed by one that completes.
 """
 
 import pytest
 
 from services.common.task_record import from_rfc3339
 from taskfleet.api_client import Task
-from tests.flow.flow import Flow
-from tests.flow.source import UNAVAILABLE, Recovering, Source, bomb, drip, endless, png
+from tests.flow.source import (
+    UNAVAILABLE,
+    ImageSource,
+    RecoveringResponder,
+    bomb,
+    drip,
+    endless,
+    png,
+)
+from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import Responder, ok, response_head
 
 HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image."
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "sentence"),
+    ("response", "code", "reason"),
     [
         (response_head(404, "Content-Length: 0"), "source_not_found", "no such image"),
         (response_head(403, "Content-Length: 0"), "source_refused", "did not deliver"),
@@ -34,43 +42,50 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image.
         "half an image",
         "50,000 x 50,000 pixels",
         "an endless body",
-        "one byte a second",
-        "broken off",
-        "503 for ever",
+        "one byte per second",
+        "a closed connection",
+        "503 every time",
     ],
 )
-def test_the_task_fails_for_good_with_a_code_and_a_sentence(
-    steady: Flow, source: Source, answer: bytes | Responder, code: str, sentence: str
+def test_the_task_fails_with_a_code_and_a_reason(
+    system: DeployedSystem,
+    source: ImageSource,
+    response: bytes | Responder,
+    code: str,
+    reason: str,
 ) -> None:
-    task = steady.when_over(steady.submit(source.url(answer)))
+    task = system.wait_until_final(system.submit(source.url(response)))
     assert (task["status"], task["failureCode"]) == ("FAILED", code), task
-    assert sentence in task["failureReason"]
+    assert reason in task["failureReason"]
     assert "resultUrl" not in task
     assert from_rfc3339(task["finishedAt"]) <= from_rfc3339(task["deadlineAt"])
-    assert steady.when_over(steady.submit(source.url(ok(png()))))["status"] == "COMPLETED"
-    # A stranger's server pages nobody.
-    steady.when_queue_is_empty()
-    assert steady.dead_letters() == 0
+    next_task = system.wait_until_final(system.submit(source.url(ok(png()))))
+    assert next_task["status"] == "COMPLETED"
+    # A failing source must not page an operator.
+    system.wait_until_queue_is_empty()
+    assert system.dead_letter_count() == 0
 
 
-def test_a_blocked_address_fails_at_once(steady: Flow) -> None:
-    task = steady.when_over(steady.submit("http://169.254.170.2/v2/credentials"))
+def test_a_blocked_address_fails_at_the_first_attempt(system: DeployedSystem) -> None:
+    task = system.wait_until_final(system.submit("http://169.254.170.2/v2/credentials"))
     assert (task["failureCode"], task["attempt"]) == ("source_address_blocked", 1)
 
 
-def test_a_source_that_recovers_gets_its_task_completed(bare: Flow, source: Source) -> None:
-    bare.fleet.start_worker()
-    image = Recovering(ok(png()))
-    task_id = bare.submit(source.url(image))
-    waiting = bare.when(task_id, will_be_tried_again, "a failure that is told, and will be retried")
-    assert waiting["failureCode"] == "source_unavailable"
+def test_a_task_is_retried_until_its_source_recovers(
+    api_only: DeployedSystem, source: ImageSource
+) -> None:
+    api_only.fleet.start_worker()
+    image = RecoveringResponder(ok(png()))
+    task_id = api_only.submit(source.url(image))
+    failed = api_only.wait_for_task(task_id, will_retry, "the task has failed and will be retried")
+    assert failed["failureCode"] == "source_unavailable"
     image.recover()
-    task = bare.when_over(task_id)
+    task = api_only.wait_until_final(task_id)
     assert task["status"] == "COMPLETED"
     assert task["attempt"] > 1
     assert "failureCode" not in task
-    bare.when_queue_is_empty()
+    api_only.wait_until_queue_is_empty()
 
 
-def will_be_tried_again(task: Task) -> bool:
+def will_retry(task: Task) -> bool:
     return task["status"] == "FAILED" and task["willRetry"] is True

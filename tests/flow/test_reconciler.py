@@ -1,4 +1,4 @@
-"""Tasks whose message was lost: the reconciler gets them done, and sends no message too many."""
+"""The reconciler sends missing messages, each of them once."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,95 +14,102 @@ from services.common.task_record import from_rfc3339
 from testbed.endpoints import Endpoints
 from testbed.fault_proxy import AwsCall, FaultProxy, Reply
 from testbed.waiting import wait_until
-from tests.flow.conftest import FIRST_CHECK, Engine, flowing
-from tests.flow.flow import Flow
-from tests.flow.held_call import SEND, HeldCall
-from tests.flow.source import Source, png
+from tests.flow.deployments import FIRST_CHECK, LoopbackAws, run_system
+from tests.flow.held_call import SEND_MESSAGE, HeldCall
+from tests.flow.source import ImageSource, png
+from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
-UNQUEUED = 10
+UNSENT_TASKS = 10
 
 
-def test_an_api_killed_between_row_and_message(bare: Flow, engine: Engine, source: Source) -> None:
+def test_a_task_is_completed_although_the_api_died_before_it_sent_the_message(
+    api_only: DeployedSystem, aws: LoopbackAws, source: ImageSource
+) -> None:
     submission = {"inputImageUrl": source.url(ok(png()))}
-    with HeldCall(engine.endpoints, SEND, before=True) as call, ThreadPoolExecutor(1) as user:
-        api = bare.fleet.start_api(endpoints=call.endpoints)
-        bare.fleet.wait_until_ready()
-        broken_off = user.submit(bare.client.submit, submission, idempotency_key="once")
+    with (
+        HeldCall(aws.endpoints, SEND_MESSAGE, before_execution=True) as call,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        api = api_only.fleet.start_api(endpoints=call.endpoints)
+        api_only.fleet.wait_until_ready()
+        interrupted = executor.submit(api_only.client.submit, submission, idempotency_key="once")
         call.wait_until_held()
         api.kill()
         with pytest.raises(urllib3.exceptions.HTTPError):
-            broken_off.result()
-    bare.fleet.start_api()
-    bare.fleet.wait_until_ready()
+            interrupted.result()
+    api_only.fleet.start_api()
+    api_only.fleet.wait_until_ready()
 
-    repeated = bare.client.submit(submission, idempotency_key="once")
+    repeated = api_only.client.submit(submission, idempotency_key="once")
     assert repeated.headers["Idempotent-Replayed"] == "true"
     task = repeated.body
-    assert (task["status"], bare.messages()) == ("PENDING", 0)
+    assert (task["status"], api_only.message_count()) == ("PENDING", 0)
 
-    when_due(bare, task["taskId"])
-    reconcile(bare)
-    bare.fleet.start_worker()
-    assert bare.when_over(task["taskId"])["status"] == "COMPLETED"
-    bare.when_queue_is_empty()
+    wait_until_due(api_only, task["taskId"])
+    reconcile(api_only)
+    api_only.fleet.start_worker()
+    assert api_only.wait_until_final(task["taskId"])["status"] == "COMPLETED"
+    api_only.wait_until_queue_is_empty()
 
 
-def test_two_reconcilers_at_once_send_each_message_once(
-    engine: Engine, source: Source, tmp_path: Path
+def test_two_concurrent_reconcilers_send_each_message_once(
+    aws: LoopbackAws, source: ImageSource, tmp_path: Path
 ) -> None:
     url = source.url(ok(png()))
     with (
-        queue_that_refuses(engine) as refusing,
-        flowing(engine, source, tmp_path, prefix="unqueued", api_endpoints=refusing) as flow,
+        queue_that_rejects_messages(aws) as rejecting,
+        run_system(aws, source, tmp_path, prefix="unsent", api_endpoints=rejecting) as system,
     ):
-        answers = [flow.client.submit({"inputImageUrl": url}) for _ in range(UNQUEUED)]
-        assert {answer.status for answer in answers} == {202}
-        assert flow.messages() == 0
+        responses = [system.client.submit({"inputImageUrl": url}) for _ in range(UNSENT_TASKS)]
+        assert {response.status for response in responses} == {202}
+        assert system.message_count() == 0
 
-        task_ids = [answer.body["taskId"] for answer in answers]
-        when_due(flow, task_ids[-1])
-        reconcile(flow, at_once=2)
-        assert flow.messages() == UNQUEUED
+        task_ids = [response.body["taskId"] for response in responses]
+        wait_until_due(system, task_ids[-1])
+        reconcile(system, processes=2)
+        assert system.message_count() == UNSENT_TASKS
 
-        flow.fleet.start_worker()
-        assert {flow.when_over(task_id)["status"] for task_id in task_ids} == {"COMPLETED"}
-        flow.when_queue_is_empty()
+        system.fleet.start_worker()
+        assert {system.wait_until_final(task_id)["status"] for task_id in task_ids} == {"COMPLETED"}
+        system.wait_until_queue_is_empty()
 
 
-def test_a_backlog_is_never_multiplied(engine: Engine, source: Source, tmp_path: Path) -> None:
+def test_reconcilers_send_nothing_while_the_backlog_is_deep(
+    aws: LoopbackAws, source: ImageSource, tmp_path: Path
+) -> None:
     url = source.url(ok(png()))
-    most = str(engine.backlog // 2)
+    limit = str(aws.max_backlog // 2)
     with (
-        flowing(engine, source, tmp_path, prefix="backlog", RECONCILE_MAX_BACKLOG=most) as flow,
-        ThreadPoolExecutor(8) as users,
+        run_system(aws, source, tmp_path, prefix="backlog", RECONCILE_MAX_BACKLOG=limit) as system,
+        ThreadPoolExecutor(8) as executor,
     ):
-        task_ids = list(users.map(flow.submit, [url] * engine.backlog))
-        assert flow.messages() == engine.backlog
-        when_due(flow, task_ids[-1])
-        reconcile(flow, at_once=2)
-        assert flow.messages() == engine.backlog
+        task_ids = list(executor.map(system.submit, [url] * aws.max_backlog))
+        assert system.message_count() == aws.max_backlog
+        wait_until_due(system, task_ids[-1])
+        reconcile(system, processes=2)
+        assert system.message_count() == aws.max_backlog
 
 
-def when_due(flow: Flow, task_id: str) -> None:
-    """Wait until the reconciler may look at the task for the first time."""
-    due_at = from_rfc3339(flow.task(task_id)["updatedAt"]) + FIRST_CHECK
+def wait_until_due(system: DeployedSystem, task_id: str) -> None:
+    """Wait until the reconciler may check the task for the first time."""
+    due_at = from_rfc3339(system.task(task_id)["updatedAt"]) + FIRST_CHECK
     wait_until(lambda: utc_now() > due_at, "the task is due")
 
 
-def reconcile(flow: Flow, *, at_once: int = 1) -> None:
-    runs = [flow.fleet.start_reconciler() for _ in range(at_once)]
-    assert [run.wait_for_exit() for run in runs] == [0] * at_once
+def reconcile(system: DeployedSystem, *, processes: int = 1) -> None:
+    """Run reconcilers concurrently, and wait until all have exited with 0."""
+    runs = [system.fleet.start_reconciler() for _ in range(processes)]
+    assert [run.wait_for_exit() for run in runs] == [0] * processes
 
 
 @contextmanager
-def queue_that_refuses(engine: Engine) -> Iterator[Endpoints]:
-    """Endpoints of an AWS whose queue takes no message."""
-    with FaultProxy(engine.endpoints.sqs, fault_for=lambda _: refuse) as proxy:
-        yield replace(engine.endpoints, sqs=proxy.url)
+def queue_that_rejects_messages(aws: LoopbackAws) -> Iterator[Endpoints]:
+    with FaultProxy(aws.endpoints.sqs, fault_for=lambda _: reject_messages) as proxy:
+        yield replace(aws.endpoints, sqs=proxy.url)
 
 
-def refuse(call: AwsCall, forward: Callable[[], Reply]) -> Reply:
+def reject_messages(call: AwsCall, forward: Callable[[], Reply]) -> Reply:
     if call.operation != "SendMessage":
         return forward()
     return Reply(

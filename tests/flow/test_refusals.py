@@ -1,10 +1,10 @@
-"""Submissions that are refused: a 4xx that says why, and no trace of a task."""
+"""Invalid requests get a 4xx with the reason and create no task."""
 
 from typing import Any
 
 import pytest
 
-from tests.flow.flow import Flow
+from tests.flow.system import DeployedSystem
 
 URL = "https://example.com/image.png"
 
@@ -23,32 +23,41 @@ URL = "https://example.com/image.png"
         ),
         ({"inputImageUrl": URL, "surprise": True}, "surprise"),
     ],
-    ids=["no URL", "not http", "over-long", "no text", "unknown", "wrong type", "unknown field"],
+    ids=[
+        "no URL",
+        "not HTTP",
+        "URL too long",
+        "URL is a number",
+        "unknown operation",
+        "wrong parameter type",
+        "unknown field",
+    ],
 )
-def test_an_invalid_submission_is_refused_by_the_name_of_its_field(
-    steady: Flow, submission: dict[str, Any], field: str
+def test_an_invalid_submission_is_rejected_with_the_name_of_the_field(
+    system: DeployedSystem, submission: dict[str, Any], field: str
 ) -> None:
-    rows = steady.rows()
-    answer = steady.client.submit(submission)
-    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
-    assert any(error["field"].startswith(field) for error in answer.body["errors"]), answer.body
-    assert steady.rows() == rows
+    rows = system.row_count()
+    response = system.client.submit(submission)
+    assert response.status == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert any(error["field"].startswith(field) for error in response.body["errors"]), response.body
+    assert system.row_count() == rows
 
 
-def test_a_body_that_is_too_large_is_refused(steady: Flow) -> None:
-    rows = steady.rows()
-    answer = steady.client.submit({"inputImageUrl": URL, "padding": "x" * 2_000_000})
-    assert answer.status == 413
-    assert steady.rows() == rows
+def test_a_body_that_is_too_large_is_rejected(system: DeployedSystem) -> None:
+    rows = system.row_count()
+    response = system.client.submit({"inputImageUrl": URL, "padding": "x" * 2_000_000})
+    assert response.status == 413
+    assert system.row_count() == rows
 
 
-def test_a_body_that_is_no_json_is_refused(steady: Flow) -> None:
-    rows = steady.rows()
-    answer = steady.client.request("POST", "/tasks", body=b'{"inputImageUrl": ')
-    assert (answer.status, answer.body["code"]) == (400, "malformed_json")
-    assert steady.rows() == rows
+def test_a_body_that_is_not_json_is_rejected(system: DeployedSystem) -> None:
+    rows = system.row_count()
+    response = system.client.request("POST", "/tasks", body=b'{"inputImageUrl": ')
+    assert (response.status, response.body["code"]) == (400, "malformed_json")
+    assert system.row_count() == rows
 
 
-def test_an_unknown_task_is_not_found(steady: Flow) -> None:
-    answer = steady.client.get_task("6e1f7a4e-0000-4000-8000-000000000001")
-    assert (answer.status, answer.body["code"]) == (404, "task_not_found")
+def test_an_unknown_task_is_not_found(system: DeployedSystem) -> None:
+    response = system.client.get_task("6e1f7a4e-0000-4000-8000-000000000001")
+    assert (response.status, response.body["code"]) == (404, "task_not_found")
