@@ -111,7 +111,7 @@ class Consumer:
         try:
             self._queue.return_messages(messages)
         except QueueUnavailable:
-            log.exception("messages not put back")
+            log.exception("messages not returned")
 
     def _start(self, message: Message) -> None:
         with self._changed:

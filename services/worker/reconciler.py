@@ -24,7 +24,7 @@ class ReconcilePolicy:
     """When a task's message counts as missing, and how deep the backlog may become."""
 
     lease: timedelta
-    longest_backoff: timedelta
+    max_backoff: timedelta
     max_backlog: int
 
 
@@ -39,7 +39,7 @@ class ReconcileReport:
     """The queue did not accept the message."""
     held_back: int = 0
     """Not resent, because the backlog is deep and most likely holds the message, or because the
-    queue does not answer."""
+    queue does not respond."""
     overdue: int = 0
     """Open past the deadline, but still leased."""
 
@@ -78,8 +78,9 @@ class Reconciler:
         """
         report = ReconcileReport()
         try:
-            # Both are read on every run, because SQS sends no metrics for an inactive queue, and
-            # alarms need the metrics.
+            # Read on every run, because alarms need the queues' metrics, and SQS publishes them
+            # only for active queues ("Available CloudWatch metrics for Amazon SQS", SQS Developer
+            # Guide).
             backlog = self._queue.backlog()
             dead_letters = self._dead_letters.backlog()
         except QueueUnavailable:
@@ -138,7 +139,7 @@ class Reconciler:
         """When the task's message counts as missing, unless the row changes before."""
         match phase:
             case Phase.RETRYING:
-                return task.updated_at + self._policy.longest_backoff
+                return task.updated_at + self._policy.max_backoff
             case Phase.LEASED | Phase.ABANDONED if task.lease_until is not None:
                 # The message reappears about when the lease ends. Allow the same time again.
                 return task.lease_until + self._policy.lease

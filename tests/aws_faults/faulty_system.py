@@ -171,7 +171,7 @@ class FaultySystem:
             table=adapters.table,
             queue=adapters.queue,
             dead_letters=adapters.dead_letters,
-            policy=ReconcilePolicy(lease=LEASE, longest_backoff=BACKOFF.cap, max_backlog=50),
+            policy=ReconcilePolicy(lease=LEASE, max_backoff=BACKOFF.cap, max_backlog=50),
             clock=self.clock,
             shuffle=lambda _: None,
         )

@@ -76,7 +76,7 @@ def test_a_failed_cancel_or_retry_can_be_repeated(
     row = task_in(phase, task_id=TASK_ID, created_at=NOW)
     system.write(row)
     api = system.api()
-    api.submit()  # so that the limiter calls UpdateItem no more in this minute
+    api.submit()  # the limiter reserves its share now, so only the task's own UpdateItem fails
     system.inject(kind, Service.DYNAMODB, "UpdateItem")
     assert api.post(f"/tasks/{TASK_ID}/{path}").status_code == 503
     took_effect = kind in RESPONSE_LOST

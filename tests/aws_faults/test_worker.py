@@ -27,7 +27,7 @@ CALLS = {
 }
 CALLS_OF_A_FAILED_ATTEMPT = {
     "fail": (Service.DYNAMODB, "UpdateItem", 2),
-    "put back": (Service.SQS, "ChangeMessageVisibility", 1),
+    "delay the message": (Service.SQS, "ChangeMessageVisibility", 1),
 }
 
 
@@ -147,13 +147,15 @@ def test_a_task_that_cannot_be_released_is_retried_when_its_lease_ends(
 
 
 @pytest.mark.parametrize("kind", FaultKind)
-def test_a_failed_put_back_raises(system: FaultySystem, message: Message, kind: FaultKind) -> None:
+def test_a_failure_to_return_messages_raises(
+    system: FaultySystem, message: Message, kind: FaultKind
+) -> None:
     system.inject(kind, Service.SQS, "ChangeMessageVisibilityBatch")
     with pytest.raises(QueueUnavailable):
         system.faulty.queue.return_messages([message])
 
 
-def test_putting_back_a_deleted_message_raises(system: FaultySystem, message: Message) -> None:
+def test_returning_a_deleted_message_raises(system: FaultySystem, message: Message) -> None:
     system.healthy.queue.delete(message)
     with pytest.raises(QueueUnavailable):
         system.faulty.queue.return_messages([message])

@@ -243,7 +243,7 @@ class World:
                 queue=self.queue(line),
                 dead_letters=self.queue(line, url=DEAD_LETTER_QUEUE_URL),
                 policy=ReconcilePolicy(
-                    lease=LEASE, longest_backoff=BACKOFF.cap, max_backlog=MAX_BACKLOG
+                    lease=LEASE, max_backoff=BACKOFF.cap, max_backlog=MAX_BACKLOG
                 ),
                 clock=self.clock,
                 shuffle=lambda _: None,

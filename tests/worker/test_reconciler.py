@@ -20,7 +20,7 @@ from tests.broken_aws import BrokenQueue, UnreachableQueue
 from tests.conftest import Clock, Cloud
 from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
 
-LONGEST_BACKOFF = timedelta(seconds=300)
+MAX_BACKOFF = timedelta(seconds=300)
 MAX_BACKLOG = 50
 
 
@@ -39,9 +39,7 @@ def make_reconciler(
         table=table,
         queue=queue,
         dead_letters=dead_letters,
-        policy=ReconcilePolicy(
-            lease=LEASE, longest_backoff=LONGEST_BACKOFF, max_backlog=MAX_BACKLOG
-        ),
+        policy=ReconcilePolicy(lease=LEASE, max_backoff=MAX_BACKOFF, max_backlog=MAX_BACKLOG),
         clock=clock,
         shuffle=random.Random(1).shuffle,
     )
@@ -130,7 +128,7 @@ def test_a_run_resends_only_up_to_the_backlog_limit(
     [
         (Phase.LEASED, {"lease_until": NOW + LEASE}, NOW + 2 * LEASE),
         (Phase.ABANDONED, {"lease_until": NOW - LEASE / 2}, NOW + LEASE / 2),
-        (Phase.RETRYING, {"updated_at": NOW}, NOW + LONGEST_BACKOFF),
+        (Phase.RETRYING, {"updated_at": NOW}, NOW + MAX_BACKOFF),
     ],
 )
 def test_a_task_whose_message_is_not_missing_yet_is_checked_later(

@@ -38,7 +38,7 @@ def reconcile(config: ReconcilerConfig) -> int:
         dead_letters=TaskQueue(sqs, url=config.dead_letter_queue_url),
         policy=ReconcilePolicy(
             lease=timedelta(seconds=config.lease_s),
-            longest_backoff=timedelta(seconds=config.retry_backoff_cap_s),
+            max_backoff=timedelta(seconds=config.retry_backoff_cap_s),
             max_backlog=config.reconcile_max_backlog,
         ),
         clock=utc_now,

@@ -18,7 +18,7 @@ _OUR_BLOCKS = (
     # more specific row permits them. This includes SIIT's ::ffff:0:a.b.c.d (RFC 2765).
     Block(IPv6Network("::/0"), "Not global unicast", "RFC 4291", Reach.DENIED),
     Block(IPv6Network("2000::/3"), "Global unicast", "RFC 4291", Reach.PERMITTED),
-    # A public address that leads inside: virtual machines on Azure reach their host by it.
+    # A public address of a private service: Azure's hosts serve their virtual machines on it.
     Block(IPv4Network("168.63.129.16/32"), "Azure WireServer", "Microsoft", Reach.DENIED),
 )
 

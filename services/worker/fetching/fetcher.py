@@ -209,7 +209,7 @@ def _as_source_errors() -> Iterator[None]:
         unreachable = SourceUnreachable(
             "The image's server closed the connection early or sent an invalid HTTP response."
         )
-        # Without the message, which quotes the response and thereby perhaps the URL's query.
+        # The message is omitted: it quotes the response, which may repeat the URL's query.
         unreachable.add_note(f"Caused by {type(error).__name__}.")
         raise unreachable from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Attacks from inside an imaging child, by an image that took over its decoder."""
+"""The sandbox against attacks by an image that took over its decoder."""
 
 import os
 import subprocess
