@@ -103,11 +103,11 @@ def _vpc(value: str) -> str:
 Network = Annotated[str, AfterValidator(_network)]
 
 
-def _absent_if_empty(value: object) -> object:
+def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 """Text or None. ``-c name=`` means None, since a workflow cannot leave out an empty variable."""
 
 
@@ -260,7 +260,7 @@ class Settings(BaseModel):
     # ── Delivery ──────────────────────────────────────────────────────────────────────────────
     github_repository: Annotated[
         Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None,
-        BeforeValidator(_absent_if_empty),
+        BeforeValidator(_none_if_empty),
     ] = None
     """Repository, as `owner/name`, whose workflows may deploy. Without one, there is no delivery
     stack."""

@@ -183,7 +183,7 @@ def _gateways_of(deployment: Templates, service: str) -> Iterator[str]:
         yield GATEWAYS[deployment.target(gateway, stack=subnet.stack).type]
 
 
-# ── What is reached through the exits ─────────────────────────────────────────────────────────
+# ── Outside the VPC ───────────────────────────────────────────────────────────────────────────
 
 
 def _destinations(deployment: Templates) -> Iterator[str]:

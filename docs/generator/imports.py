@@ -102,7 +102,7 @@ def without_shortcuts(edges: Collection[tuple[str, str]]) -> set[tuple[str, str]
 def import_drawing(imports: Iterable[Import]) -> str:
     """The packages and their imports as a Mermaid flowchart.
 
-    It leaves out ``tests``, and an import where the arrows lead there through other packages.
+    It leaves out ``tests``, and every import that longer paths of arrows already show.
     """
     edges = sorted(
         without_shortcuts([edge for edge in package_edges(imports) if "tests" not in edge])

@@ -1,4 +1,4 @@
-"""The drawings show what the templates say, in Mermaid that can be drawn."""
+"""The drawings match the templates and are valid Mermaid."""
 
 import re
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def test_every_profile_has_the_same_permissions(deployments: Mapping[str, Templa
         ("private", ["endpoints"]),
     ],
 )
-def test_a_service_leaves_the_vpc_as_the_drawing_shows(
+def test_a_drawing_shows_how_each_service_leaves_the_vpc(
     deployments: Mapping[str, Templates], profile: str, exits: list[str], service: str
 ) -> None:
     if (profile, service) == ("private", "worker"):
@@ -108,7 +108,7 @@ def test_a_drawing_shows_sizes_listeners_schedule_and_redrive(standard: Template
 
 
 @pytest.mark.parametrize("chart", FLOWCHARTS)
-def test_a_flowchart_consists_of_statements_that_mermaid_can_draw(chart: str) -> None:
+def test_a_flowchart_is_valid_mermaid(chart: str) -> None:
     """Checks the few statements that the drawings use. Mermaid itself needs a browser."""
     direction, *lines = statements(chart)
     names = [match[1] for line in lines if (match := (BOX.match(line) or FRAME.match(line)))]

@@ -1,4 +1,4 @@
-"""The generated parts of the documentation are up to date, and links lead somewhere."""
+"""The generated parts of the documentation are up to date."""
 
 from collections.abc import Mapping
 
