@@ -15,7 +15,6 @@ from docs.generator.imports import (
 from docs.generator.sections import fill_sections
 
 PAGE = (ROOT / CODE).read_text()
-PATHS = re.findall(r"`((?:services|cdk|docs|tests)/[\w./]+)`", PAGE)
 SYMBOLS = re.findall(r"\| `([\w/.]+\.py)` \(`(\w+)`\) \|", PAGE)
 
 
@@ -45,11 +44,6 @@ def test_every_folder_is_explained() -> None:
     named = {name.split("/")[0] for cell in explained for name in re.findall(r"`([^`]+)`", cell)}
 
     assert {name.removesuffix(".py") for name in named} == {*PRODUCT, *TOOLS}
-
-
-def test_every_file_it_names_exists() -> None:
-    assert PATHS
-    assert [path for path in PATHS if not (ROOT / path).exists()] == []
 
 
 def test_every_function_and_setting_it_names_exists() -> None:

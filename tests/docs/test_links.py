@@ -1,4 +1,4 @@
-"""Links between the pages of this repository lead somewhere."""
+"""Pages link to, and name, files that exist."""
 
 import re
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generator.imports import ROOT
+from docs.generator.imports import PRODUCT, ROOT, TOOLS
 
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -38,3 +38,11 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             broken.append(link)
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_path_named_in_a_page_exists(page: Path) -> None:
+    folders = "|".join([*PRODUCT, *TOOLS, "make"])
+    paths = re.findall(rf"`((?:{folders})/[\w./]+)`", page.read_text())
+
+    assert [path for path in paths if not (ROOT / path).exists()] == []
