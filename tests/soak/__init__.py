@@ -1,10 +1,9 @@
-"""The fault soak: the whole system under load while everything around it fails.
+"""The soak: runs the whole system under load while processes and AWS calls fail at random.
 
-API and workers are real processes on real engines. They are killed, stopped and frozen at random;
-AWS refuses, hangs, resets and answers too late at random; so do the images' servers. What came of
-every task that was acknowledged is then judged from outside.
+The API and the workers are real processes on real engines. ``driver`` submits tasks, ``source``
+serves their images, ``process_faults`` kills, stops and freezes processes, and ``aws_faults``
+injects faults into AWS calls. Then ``judge`` checks the outcome of every acknowledged task from
+outside, and ``worker_logs`` measures how long the tasks of dead workers waited.
 
-``driver`` submits and watches, ``chaos`` hurts processes, ``aws_faults`` hurts calls, ``source``
-serves images and fails, ``judge`` looks at what is left, ``worker_logs`` tells how long it took
-until the task of a dead worker went on.
+``drain`` is a shorter test that stops workers under load.
 """

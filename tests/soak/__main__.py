@@ -1,6 +1,7 @@
-"""``python -m tests.soak --tasks N``: the last line of output is one JSON object of figures.
+"""``python -m tests.soak --tasks N``. The last line of output is one JSON object of figures.
 
-Exit code 1 unless nothing is lost, stuck or conflicting and every worker that was told to stop did.
+The exit code is 1 if a task is lost, stuck or conflicting, or if a worker exits by itself or with
+another code than 0 after SIGTERM.
 """
 
 import argparse
@@ -21,19 +22,19 @@ from testbed.endpoints import LoopbackClients
 from testbed.engines.engines import Engines, EnginesNotInstalled
 from testbed.fleet import Fleet, provision
 from tests.soak.aws_faults import AwsFaults
-from tests.soak.chaos import Blow, Chaos
-from tests.soak.driver import Driver
+from tests.soak.driver import LoadDriver
 from tests.soak.judge import SoakJudge, duplicate_executions
+from tests.soak.process_faults import ProcessFault, ProcessFaults
 from tests.soak.source import SoakSource
 from tests.soak.worker_logs import recovery_times_s
 
 FOLDER = Path(".local/soak")
-"""Logs of every process of the last run."""
+"""Logs of all processes of the last run."""
 
-WORKERS, TASKS_AT_ONCE = 3, 32
+WORKERS, CONCURRENT_TASKS = 3, 32
 LEASE_S = 4
-RECONCILE_EVERY_S = 15
-TELL_EVERY_S = 5
+RECONCILE_INTERVAL_S = 15
+PROGRESS_INTERVAL_S = 5
 SETTINGS = {
     "LEASE_S": str(LEASE_S),
     "HEARTBEAT_INTERVAL_S": "1",
@@ -49,7 +50,7 @@ SETTINGS = {
     "UNSENT_CHECK_S": "3",
     "SUBMISSIONS_PER_MINUTE": "0",
 }
-"""As in production, but sooner. The number of attempts is that of production."""
+"""Shorter times than in production. The attempt limit is that of production."""
 
 
 def main() -> int:
@@ -58,24 +59,24 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--results", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each call to moto
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # one line per call to moto is too much
     print(f"seed {options.seed}, {options.tasks} tasks", flush=True)
     try:
-        figures, wrong = soak(tasks=options.tasks, seed=options.seed)
-    except EnginesNotInstalled as missing:
-        print(missing, file=sys.stderr)
+        figures, problems = soak(tasks=options.tasks, seed=options.seed)
+    except EnginesNotInstalled as error:
+        print(error, file=sys.stderr)
         return 2
-    for sentence in wrong:
-        print(sentence)
+    for problem in problems:
+        print(problem)
     line = json.dumps(figures)
     if options.results is not None:
         options.results.write_text(f"{line}\n")
     print(line)
-    return 1 if wrong else 0
+    return 1 if problems else 0
 
 
 def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """The figures, and what is wrong."""
+    """Run the soak. Returns the figures and the problems."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     folder = FOLDER.absolute()
@@ -83,29 +84,31 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
     with (
         Engines(folder) as engines,
         SoakSource(seed) as source,
-        AwsFaults(engines.endpoints, seed=seed) as faults,
+        AwsFaults(engines.endpoints, seed=seed) as aws_faults,
     ):
         clients = LoopbackClients(engines.endpoints)
-        deployment = provision(clients, prefix="soak", lease_s=LEASE_S)
+        provisioned = provision(clients, prefix="soak", lease_s=LEASE_S)
         with Fleet(
-            deployment,
-            faults.endpoints,
+            provisioned,
+            aws_faults.endpoints,
             settings=SETTINGS,
             source_port=source.port,
             folder=folder,
         ) as fleet:
-            client = fleet.client(connections=TASKS_AT_ONCE)
-            driver = Driver(client, source, tasks, TASKS_AT_ONCE, seed)
-            chaos = _strain(fleet, driver, tasks=tasks, seed=seed)
-            faults.stop()
+            client = fleet.client(connections=CONCURRENT_TASKS)
+            driver = LoadDriver(client, source, tasks, CONCURRENT_TASKS, seed)
+            process_faults = _run_load(fleet, driver, tasks=tasks, seed=seed)
+            aws_faults.stop()
             _start_api(fleet)
             verdict = SoakJudge(client, source).verdict(driver.acknowledged)
-            duplicates = duplicate_executions(clients.s3, bucket=deployment.resources.result_bucket)
+            bucket = provisioned.resources.result_bucket
+            duplicates = duplicate_executions(clients.s3, bucket=bucket)
     recovery = recovery_times_s(
-        sorted(folder.glob("worker-*.log")), chaos.disappearances, verdict.finished_at
+        sorted(folder.glob("worker-*.log")), process_faults.losses, verdict.finished_at
     )
-    print(f"AWS faults: {dict(faults.counts)}")
-    print(f"failed: {dict(verdict.failure_codes)}; {len(recovery)} tasks lost their worker")
+    print(f"AWS faults: {dict(aws_faults.counts)}")
+    print(f"failure codes: {dict(verdict.failure_codes)}; {len(recovery)} tasks lost their worker")
+    counts = process_faults.counts
     figures = {
         "acknowledged": len(driver.acknowledged),
         "completed": verdict.completed,
@@ -115,21 +118,21 @@ def soak(*, tasks: int, seed: int) -> tuple[Mapping[str, Any], Sequence[str]]:
         "stuck": verdict.stuck,
         "conflicting": verdict.conflicting,
         "duplicateExecutions": duplicates,
-        "kills": chaos.counts[Blow.KILL_WORKER] + chaos.counts[Blow.KILL_API],
-        "stops": chaos.counts[Blow.STOP_WORKER],
-        "freezes": chaos.counts[Blow.FREEZE_WORKER],
-        "faults": faults.counts.total(),
+        "kills": counts[ProcessFault.KILL_WORKER] + counts[ProcessFault.KILL_API],
+        "stops": counts[ProcessFault.STOP_WORKER],
+        "freezes": counts[ProcessFault.FREEZE_WORKER],
+        "faults": aws_faults.counts.total(),
         "recoveryP50s": _percentile(recovery, 0.50),
         "recoveryP99s": _percentile(recovery, 0.99),
         "seconds": round(time.monotonic() - started, 1),
     }
-    return figures, [*chaos.complaints, *verdict.findings]
+    return figures, [*process_faults.violations, *verdict.findings]
 
 
-def _strain(fleet: Fleet, driver: Driver, *, tasks: int, seed: int) -> Chaos:
-    """Load, blows and reconciler together, until every task is over or its time is up."""
+def _run_load(fleet: Fleet, driver: LoadDriver, *, tasks: int, seed: int) -> ProcessFaults:
+    """Run load, process faults and reconciler until every task is final or has timed out."""
     _start_api(fleet)
-    chaos = Chaos(
+    process_faults = ProcessFaults(
         fleet,
         workers=WORKERS,
         lease_s=LEASE_S,
@@ -137,14 +140,14 @@ def _strain(fleet: Fleet, driver: Driver, *, tasks: int, seed: int) -> Chaos:
         seed=seed,
         progress=lambda: len(driver.acknowledged),
     )
-    began = time.monotonic()
+    started = time.monotonic()
     with (
-        repeating(RECONCILE_EVERY_S, lambda: _reconcile(fleet)),
-        repeating(TELL_EVERY_S, lambda: _tell(driver, chaos, began)),
-        chaos,
+        repeating(RECONCILE_INTERVAL_S, lambda: _reconcile(fleet)),
+        repeating(PROGRESS_INTERVAL_S, lambda: _print_progress(driver, process_faults, started)),
+        process_faults,
     ):
         driver.run()
-    return chaos
+    return process_faults
 
 
 def _start_api(fleet: Fleet) -> None:
@@ -152,31 +155,33 @@ def _start_api(fleet: Fleet) -> None:
     fleet.wait_until_ready()
 
 
-def _percentile(values: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile of sorted values; None when there are none."""
-    return round(values[math.ceil(share * len(values)) - 1], 2) if values else None
+def _percentile(sorted_values: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile; None if there are no values."""
+    if not sorted_values:
+        return None
+    return round(sorted_values[math.ceil(share * len(sorted_values)) - 1], 2)
 
 
 def _reconcile(fleet: Fleet) -> None:
     fleet.start_reconciler().wait_for_exit()
 
 
-def _tell(driver: Driver, chaos: Chaos, began: float) -> None:
-    blows = ", ".join(f"{blow.value} {count}" for blow, count in chaos.counts.items())
+def _print_progress(driver: LoadDriver, process_faults: ProcessFaults, started: float) -> None:
+    faults = ", ".join(f"{fault.value} {count}" for fault, count in process_faults.counts.items())
     print(
-        f"{time.monotonic() - began:5.0f} s: {len(driver.acknowledged)} acknowledged, "
-        f"{driver.finished} over; {blows}",
+        f"{time.monotonic() - started:5.0f} s: {len(driver.acknowledged)} acknowledged, "
+        f"{driver.finished} finished; {faults}",
         flush=True,
     )
 
 
 @contextmanager
 def repeating(interval_s: float, action: Callable[[], None]) -> Iterator[None]:
-    """Do `action` again and again, in a thread, for as long as the ``with`` lasts."""
-    over = threading.Event()
+    """Call `action` at this interval, in a thread, as long as the ``with`` lasts."""
+    stopped = threading.Event()
 
     def repeat() -> None:
-        while not over.wait(interval_s):
+        while not stopped.wait(interval_s):
             action()
 
     thread = threading.Thread(target=repeat)
@@ -184,7 +189,7 @@ def repeating(interval_s: float, action: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with calls to AWS: refusals, hangs and resets, before and after success."""
+"""Injects faults into AWS calls: errors, delays and resets, before and after the call succeeds."""
 
 import random
 import threading
@@ -24,12 +24,12 @@ SHARES: Final[Mapping[str, float]] = {
     "timeout before": 0.001,
     "timeout after": 0.002,
 }
-"""Of the calls to each service. `before` and `after` are seen from AWS: the call had no effect, or
-it had one that its caller was not told of."""
+"""Share of calls with each fault. `before` means that AWS does not execute the call, `after` that
+AWS executes it and the caller gets no response."""
 
 SLOW_S: Final = (0.1, 1.5)
 HANG_S: Final = 15.0
-"""Longer than any client of ours waits."""
+"""Longer than the timeout of any client."""
 
 _JSON: Final = {"Content-Type": "application/x-amz-json-1.0"}
 _XML: Final = {"Content-Type": "application/xml"}
@@ -44,7 +44,7 @@ def _xml(status: int, code: str) -> Reply:
     return Reply(status, body.encode(), _XML)
 
 
-REFUSALS: Final[Mapping[str, Mapping[str, Reply]]] = {
+ERRORS: Final[Mapping[str, Mapping[str, Reply]]] = {
     "throttled": {
         "dynamodb": _json(400, "ProvisionedThroughputExceededException"),
         "sqs": _json(400, "RequestThrottled"),
@@ -64,20 +64,21 @@ REFUSALS: Final[Mapping[str, Mapping[str, Reply]]] = {
 
 
 class AwsFaults:
-    """Runs inside a ``with``: `endpoints` lead to the given ones, through faults drawn from `seed`.
+    """Runs inside a ``with``. `endpoints` forward to the given endpoints, with faults.
 
-    The draws are repeatable, and which call meets which is not: that hangs on the order in which
-    processes come.
+    `seed` determines the sequence of faults. Which call gets which fault depends on timing.
     """
 
     def __init__(self, endpoints: Endpoints, *, seed: int) -> None:
         self.counts: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self._quiet = False
+        self._stopped = False
         self._stack = ExitStack()
         self._proxies = {
-            service: FaultProxy(getattr(endpoints, service), fault_for=partial(self._draw, service))
+            service: FaultProxy(
+                getattr(endpoints, service), fault_for=partial(self._next_fault, service)
+            )
             for service in SERVICES
         }
         urls = {service: proxy.url for service, proxy in self._proxies.items()}
@@ -92,30 +93,31 @@ class AwsFaults:
         self._stack.close()
 
     def stop(self) -> None:
-        """From now on every call passes."""
-        self._quiet = True
+        """Forward every call from now on."""
+        self._stopped = True
 
-    def _draw(self, service: str, _: AwsCall) -> Fault:
+    def _next_fault(self, service: str, _: AwsCall) -> Fault:
         with self._lock:
             kind = self._kind(self._random.random())
-            if kind is None or self._quiet:
+            if kind is None or self._stopped:
                 return no_fault
             self.counts[kind] += 1
             slow_s = self._random.uniform(*SLOW_S)
         return _fault(kind, service, slow_s)
 
-    def _kind(self, drawn: float) -> str | None:
+    def _kind(self, sample: float) -> str | None:
+        """The kind of fault for a sample from [0, 1)."""
         for kind, share in SHARES.items():
-            if drawn < share:
+            if sample < share:
                 return kind
-            drawn -= share
+            sample -= share
         return None
 
 
 def _fault(kind: str, service: str, slow_s: float) -> Fault:
-    def happen(_: AwsCall, forward: Callable[[], Reply]) -> Reply:
-        if kind in REFUSALS:
-            return REFUSALS[kind][service]
+    def fault(_: AwsCall, forward: Callable[[], Reply]) -> Reply:
+        if kind in ERRORS:
+            return ERRORS[kind][service]
         if kind == "slow":
             time.sleep(slow_s)
             return forward()
@@ -125,4 +127,4 @@ def _fault(kind: str, service: str, slow_s: float) -> Fault:
             time.sleep(HANG_S)
         raise ResetConnection
 
-    return happen
+    return fault

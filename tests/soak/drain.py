@@ -1,9 +1,9 @@
-"""SIGTERM under load, many times: ``python -m tests.soak.drain``; the last line is one JSON object.
+"""``python -m tests.soak.drain``: stops workers under load. The last line is one JSON object.
 
-A worker that holds and receives messages is told to stop at a random moment. Right after its exit
-the queue is asked how many messages are hidden: each of them would be stranded until its
-visibility ends, as nobody works on it. Exit code 1 unless that is 0 every time, every worker exits
-with 0, and in the end every task is completed.
+Each drain sends SIGTERM to a worker at a random moment while it holds and receives messages. Right
+after its exit the queue is asked for the number of hidden messages. Each of them is stranded until
+its visibility timeout ends, since no worker has it. The exit code is 0 if no message is stranded,
+every worker exits with 0, and every task is completed in the end.
 """
 
 import argparse
@@ -33,35 +33,35 @@ from testbed.waiting import wait_until
 from tests.soak import serial_image
 
 FOLDER: Final = Path(".local/drain")
-LANES: Final = 2
-"""Deployments side by side, each with a queue and one worker at a time."""
+DEPLOYMENTS: Final = 2
+"""Concurrent deployments. Each has a queue and one worker at a time."""
 LEASE_S: Final = 60
-"""As in production: whoever had to wait for its end would be noticed."""
+"""As in production. It is long, so a task that waits for its end delays the drain noticeably."""
 SETTINGS: Final = {
     "LEASE_S": str(LEASE_S),
-    "STOP_TIMEOUT_S": "5",  # of which half is kept for giving back
+    "STOP_TIMEOUT_S": "5",  # half of it is reserved for releasing tasks
     "RECEIVE_WAIT_S": "2",
     "IMAGING_PROCESSES": "1",
-    "ATTEMPT_LIMIT": "12",  # a task that is given back has used one, and that happens all the time
+    "ATTEMPT_LIMIT": "12",  # a released task has used an attempt, and many are released repeatedly
     "SUBMISSIONS_PER_MINUTE": "0",
 }
-ANSWERS_WITHIN_S: Final = 5.0
-"""The source: half of the tasks that are under way at SIGTERM cannot finish in time."""
-WAITING: Final = 12
-"""Messages that wait at any moment: more than the worker takes at once."""
-STOPS_WITHIN_S: Final = 2.0
-"""After its first claim."""
+MAX_RESPONSE_S: Final = 5.0
+"""Longest response time of the source. Half of the tasks that run at SIGTERM cannot finish."""
+WAITING_MESSAGES: Final = 12
+"""Visible messages at any time: more than the worker receives at once."""
+MAX_RUN_S: Final = 2.0
+"""Longest time from a worker's first claim to SIGTERM."""
 
 
 @dataclass(slots=True)
-class Figures:
+class DrainFigures:
     drains: int = 0
     stranded: int = 0
     exit_codes: list[int] = field(default_factory=list)
-    given_back: int = 0
+    released: int = 0
     finished: int = 0
-    """Tasks that were completed between SIGTERM and exit."""
-    seconds_to_exit: list[float] = field(default_factory=list)
+    """Tasks completed between SIGTERM and exit."""
+    exit_times_s: list[float] = field(default_factory=list)
     acknowledged: int = 0
     completed: int = 0
 
@@ -72,131 +72,138 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--results", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each call to moto
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # one line per call to moto is too much
     print(f"seed {options.seed}, {options.drains} drains", flush=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        lanes = _drain(options.drains, seed=options.seed)
-    except EnginesNotInstalled as missing:
-        print(missing, file=sys.stderr)
+        parts = _drain(options.drains, seed=options.seed)
+    except EnginesNotInstalled as error:
+        print(error, file=sys.stderr)
         return 2
-    waits = [wait for lane in lanes for wait in lane.seconds_to_exit]
+    exit_times_s = [time_s for part in parts for time_s in part.exit_times_s]
     figures = {
-        "drains": sum(lane.drains for lane in lanes),
-        "stranded": sum(lane.stranded for lane in lanes),
-        "exitsOtherThan0": sum(code != 0 for lane in lanes for code in lane.exit_codes),
-        "finishedWhileStopping": sum(lane.finished for lane in lanes),
-        "givenBack": sum(lane.given_back for lane in lanes),
-        "exitP50s": round(statistics.median(waits), 2),
-        "exitMaxs": round(max(waits), 2),
-        "acknowledged": sum(lane.acknowledged for lane in lanes),
-        "completed": sum(lane.completed for lane in lanes),
+        "drains": sum(part.drains for part in parts),
+        "stranded": sum(part.stranded for part in parts),
+        "exitsOtherThan0": sum(code != 0 for part in parts for code in part.exit_codes),
+        "finishedWhileStopping": sum(part.finished for part in parts),
+        "givenBack": sum(part.released for part in parts),
+        "exitP50s": round(statistics.median(exit_times_s), 2),
+        "exitMaxs": round(max(exit_times_s), 2),
+        "acknowledged": sum(part.acknowledged for part in parts),
+        "completed": sum(part.completed for part in parts),
     }
     line = json.dumps(figures)
     if options.results is not None:
         options.results.write_text(f"{line}\n")
     print(line)
-    as_promised = figures["stranded"] == figures["exitsOtherThan0"] == 0
-    return 0 if as_promised and figures["completed"] == figures["acknowledged"] else 1
+    is_clean = figures["stranded"] == figures["exitsOtherThan0"] == 0
+    return 0 if is_clean and figures["completed"] == figures["acknowledged"] else 1
 
 
-def _drain(drains: int, *, seed: int) -> Sequence[Figures]:
+def _drain(drains: int, *, seed: int) -> Sequence[DrainFigures]:
+    """Divide the drains among the deployments. Returns the figures of each deployment."""
     FOLDER.mkdir(parents=True)
     folder = FOLDER.absolute()
-    with Engines(folder) as engines, _source() as source_port, ThreadPoolExecutor(LANES) as threads:
-        lanes = []
-        for number in range(LANES):
-            lane_folder = folder / str(number)
-            lane_folder.mkdir()
+    with (
+        Engines(folder) as engines,
+        _slow_source() as source_port,
+        ThreadPoolExecutor(DEPLOYMENTS) as executor,
+    ):
+        futures = []
+        for number in range(DEPLOYMENTS):
+            deployment_folder = folder / str(number)
+            deployment_folder.mkdir()
             clients = LoopbackClients(engines.endpoints)
             fleet = Fleet(
-                provision(clients, prefix=f"lane{number}", lease_s=LEASE_S),
+                provision(clients, prefix=f"drain{number}", lease_s=LEASE_S),
                 engines.endpoints,
                 settings=SETTINGS,
                 source_port=source_port,
-                folder=lane_folder,
+                folder=deployment_folder,
             )
-            share = drains // LANES + (number < drains % LANES)
-            lane = _Lane(fleet, clients, f"http://{HOST}:{source_port}", f"{seed}/{number}")
-            lanes.append(threads.submit(lane.run, share))
-        return [lane.result() for lane in lanes]
+            share = drains // DEPLOYMENTS + (number < drains % DEPLOYMENTS)
+            drained = _DrainedDeployment(
+                fleet, clients, f"http://{HOST}:{source_port}", f"{seed}/{number}"
+            )
+            futures.append(executor.submit(drained.run, share))
+        return [future.result() for future in futures]
 
 
-class _Lane:
+class _DrainedDeployment:
     def __init__(self, fleet: Fleet, clients: LoopbackClients, source: str, seed: str) -> None:
         self._fleet = fleet
         self._queue = TaskQueue(clients.sqs, url=fleet.provisioned.resources.task_queue_url)
         self._source = source
         self._random = random.Random(seed)
         self._task_ids: list[str] = []
-        self._figures = Figures()
+        self._figures = DrainFigures()
 
-    def run(self, drains: int) -> Figures:
+    def run(self, drains: int) -> DrainFigures:
         with self._fleet:
             self._fleet.start_api()
             self._fleet.wait_until_ready()
             client = self._fleet.client()
-            with self._feeding(client):
+            with self._submitting(client):
                 for _ in range(drains):
                     self._drain_once()
             self._finish(client)
         return self._figures
 
     @contextmanager
-    def _feeding(self, client: ApiClient) -> Iterator[None]:
-        """Keep `WAITING` messages waiting for as long as the ``with`` lasts."""
-        over = threading.Event()
+    def _submitting(self, client: ApiClient) -> Iterator[None]:
+        """Keep ``WAITING_MESSAGES`` messages visible as long as the ``with`` lasts."""
+        stopped = threading.Event()
 
-        def feed() -> None:
-            while not over.wait(0.1):
-                for _ in range(WAITING - self._queue.backlog().visible):
-                    answer = client.submit({"inputImageUrl": f"{self._source}/image"})
-                    self._task_ids.append(answer.body["taskId"])
+        def submit() -> None:
+            while not stopped.wait(0.1):
+                for _ in range(WAITING_MESSAGES - self._queue.backlog().visible):
+                    response = client.submit({"inputImageUrl": f"{self._source}/image"})
+                    self._task_ids.append(response.body["taskId"])
 
-        thread = threading.Thread(target=feed)
+        thread = threading.Thread(target=submit)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
 
     def _drain_once(self) -> None:
         worker = self._fleet.start_worker()
         wait_until(lambda: "task claimed" in worker.output(), "the worker has a task")
-        time.sleep(STOPS_WITHIN_S * self._random.random())
+        time.sleep(MAX_RUN_S * self._random.random())
         completed_before = _count(worker, "task completed")
-        told_at = time.monotonic()
+        stopped_at = time.monotonic()
         worker.terminate()
-        code = worker.wait_for_exit()
+        exit_code = worker.wait_for_exit()
         hidden = self._queue.backlog().in_flight
 
         figures = self._figures
-        figures.seconds_to_exit.append(time.monotonic() - told_at)
+        figures.exit_times_s.append(time.monotonic() - stopped_at)
         figures.drains += 1
-        figures.exit_codes.append(code)
+        figures.exit_codes.append(exit_code)
         figures.stranded += hidden
-        figures.given_back += _count(worker, "task released")
+        figures.released += _count(worker, "task released")
         figures.finished += _count(worker, "task completed") - completed_before
         print(
-            f"{worker.log.parent.name}/{worker.log.stem}: exit code {code}, {hidden} stranded",
+            f"{worker.log.parent.name}/{worker.log.stem}: exit code {exit_code}, {hidden} stranded",
             flush=True,
         )
 
     def _finish(self, client: ApiClient) -> None:
-        """Let one worker do what is left."""
+        """Let one worker finish all remaining tasks."""
         self._fleet.start_worker()
-        ends = [_end(client, task_id) for task_id in self._task_ids]
-        self._figures.acknowledged = len(ends)
-        self._figures.completed = sum(task["status"] == "COMPLETED" for task in ends)
+        tasks = [_final_task(client, task_id) for task_id in self._task_ids]
+        self._figures.acknowledged = len(tasks)
+        self._figures.completed = sum(task["status"] == "COMPLETED" for task in tasks)
 
 
-def _end(client: ApiClient, task_id: str) -> Task:
-    def look() -> Task | None:
+def _final_task(client: ApiClient, task_id: str) -> Task:
+    def final_task() -> Task | None:
         task: Task = client.get_task(task_id).body
         return task if is_final(task) else None
 
-    return wait_until(look, f"the task is over: {task_id}")
+    return wait_until(final_task, f"the task is final: {task_id}")
 
 
 def _count(worker: WorkerProcess, message: str) -> int:
@@ -204,9 +211,9 @@ def _count(worker: WorkerProcess, message: str) -> int:
 
 
 @contextmanager
-def _source() -> Iterator[int]:
-    """A server of images that takes its time; its port."""
-    server = ThreadingHTTPServer((HOST, 0), _SlowImages)
+def _slow_source() -> Iterator[int]:
+    """Run a server of images that responds slowly. Yields its port."""
+    server = ThreadingHTTPServer((HOST, 0), _SlowImageHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -217,14 +224,14 @@ def _source() -> Iterator[int]:
         thread.join()
 
 
-class _SlowImages(BaseHTTPRequestHandler):
+class _SlowImageHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        time.sleep(ANSWERS_WITHIN_S * random.random())
+        time.sleep(MAX_RESPONSE_S * random.random())
         body = serial_image.encode(0)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with suppress(OSError):  # whoever gave the task back has hung up
+        with suppress(OSError):  # a worker that released the task has closed the connection
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

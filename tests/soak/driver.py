@@ -1,4 +1,4 @@
-"""The load: submits until acknowledged, watches until the end, cancels now and then."""
+"""The load: submits tasks until they are acknowledged, follows them, and cancels some."""
 
 import random
 import threading
@@ -17,95 +17,99 @@ from taskfleet.api_client import ApiClient, Response, Task, is_final
 from tests.soak.source import SoakSource
 
 CANCELED = 0.02
-"""Of the tasks, at a moment drawn from what a task takes."""
+"""Share of tasks that are canceled."""
 CANCEL_WITHIN_S = 2.0
-ASK_AGAIN_S = 1.0
-TRY_AGAIN_S = 0.5
-"""After no answer, or one that says that it is the service's fault."""
-OF_THE_SERVICE = frozenset({429, 500, 502, 503})
+"""Latest random time of a cancellation, about the duration of a task."""
+POLL_INTERVAL_S = 1.0
+RETRY_INTERVAL_S = 0.5
+RETRIED_STATUSES = frozenset({429, 500, 502, 503})
+"""Statuses after which a client tries again, as after no response."""
 GIVE_UP_AFTER_S = 120.0
-"""An API that answers nothing for so long is not coming back."""
+"""An API that does not respond for this long has stopped working."""
 GRACE = timedelta(seconds=30)
-"""After a task's deadline, for the reconciler's next run to end it."""
+"""Time after a task's deadline in which the reconciler's next run must fail it."""
 
 
 @dataclass(slots=True)
-class Acknowledged:
-    """A task whose submission was answered with 2xx, and what its client saw of it."""
+class AcknowledgedTask:
+    """A task whose submission was acknowledged with a 2xx status.
+
+    `final` is the first response with a final status; None if there was none before the task's
+    deadline plus ``GRACE``.
+    """
 
     task_id: str
     url: str
     final: Task | None = None
-    """The first answer that said it was over; None if none did until the deadline and grace."""
 
 
 @dataclass(slots=True)
-class Driver:
-    """`at_once` tasks are open at most."""
+class LoadDriver:
+    """Runs `tasks` tasks, of which `concurrency` are open at the same time."""
 
     client: ApiClient
     source: SoakSource
     tasks: int
-    at_once: int
+    concurrency: int
     seed: int
-    acknowledged: list[Acknowledged] = field(default_factory=list)
+    acknowledged: list[AcknowledgedTask] = field(default_factory=list)
     finished: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
-        """Until every task is over, or its time and grace are up.
+        """Run until every task is final, or until its deadline plus ``GRACE``.
 
-        Raises ``NoAnswer`` when the API does not come back.
+        Raises ``ApiNotResponding`` if the API stops working.
         """
-        with ThreadPoolExecutor(self.at_once, thread_name_prefix="client") as clients:
-            for done in [clients.submit(self._see_through, n) for n in range(self.tasks)]:
-                done.result()
+        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="client") as executor:
+            for future in [executor.submit(self._run_task, n) for n in range(self.tasks)]:
+                future.result()
 
-    def _see_through(self, number: int) -> None:
-        drawn = random.Random(f"{self.seed}/{number}")
+    def _run_task(self, number: int) -> None:
+        rng = random.Random(f"{self.seed}/{number}")
         task = self._submit(number)
         with self._lock:
             self.acknowledged.append(task)
-        if drawn.random() < CANCELED:
-            time.sleep(CANCEL_WITHIN_S * drawn.random())
-            _ask(lambda: self.client.cancel(task.task_id))
-        self._watch(task)
+        if rng.random() < CANCELED:
+            time.sleep(CANCEL_WITHIN_S * rng.random())
+            _retry(lambda: self.client.cancel(task.task_id))
+        self._follow(task)
         with self._lock:
             self.finished += 1
 
-    def _submit(self, number: int) -> Acknowledged:
+    def _submit(self, number: int) -> AcknowledgedTask:
         url = self.source.url(number)
-        answer = _ask(
+        response = _retry(
             lambda: self.client.submit({"inputImageUrl": url}, idempotency_key=str(number))
         )
-        return Acknowledged(answer.body["taskId"], url)
+        return AcknowledgedTask(response.body["taskId"], url)
 
-    def _watch(self, task: Acknowledged) -> None:
+    def _follow(self, task: AcknowledgedTask) -> None:
         deadline = None
         while deadline is None or utc_now() < deadline + GRACE:
-            time.sleep(ASK_AGAIN_S)
-            answer = _ask(lambda: self.client.get_task(task.task_id))
-            if answer.status == HTTPStatus.NOT_FOUND:
-                return  # the judge will see it
-            if is_final(answer.body):
-                task.final = answer.body
+            time.sleep(POLL_INTERVAL_S)
+            response = _retry(lambda: self.client.get_task(task.task_id))
+            if response.status == HTTPStatus.NOT_FOUND:
+                return  # the judge reports it as lost
+            if is_final(response.body):
+                task.final = response.body
                 return
-            deadline = from_rfc3339(answer.body["deadlineAt"])
+            deadline = from_rfc3339(response.body["deadlineAt"])
 
 
-class NoAnswer(Exception):
+class ApiNotResponding(Exception):
     pass
 
 
-def _ask(call: Callable[[], Response]) -> Response:
-    """The answer, after as many tries as it takes; raises ``NoAnswer``."""
+def _retry(call: Callable[[], Response]) -> Response:
+    """Repeat a call until it gets a conclusive response. Raises ``ApiNotResponding``."""
     end = time.monotonic() + GIVE_UP_AFTER_S
     while time.monotonic() < end:
         try:
-            answer = call()
-        except (urllib3.exceptions.HTTPError, ValueError):  # killed in mid-answer
-            answer = None
-        if answer is not None and answer.status not in OF_THE_SERVICE:
-            return answer
-        time.sleep(TRY_AGAIN_S)
-    raise NoAnswer(f"The API has not answered for {GIVE_UP_AFTER_S:g} s.")
+            response = call()
+        except (urllib3.exceptions.HTTPError, ValueError):  # the API was killed during the call
+            response = None
+        if response is not None and response.status not in RETRIED_STATUSES:
+            return response
+        time.sleep(RETRY_INTERVAL_S)
+    raise ApiNotResponding(f"The API has not responded for {GIVE_UP_AFTER_S:g} s.")

@@ -1,4 +1,4 @@
-"""What came of every acknowledged task, judged by what a client gets and what the bucket holds."""
+"""Judges the outcome of every acknowledged task by the API's responses and the stored results."""
 
 import hashlib
 from collections import Counter
@@ -15,12 +15,12 @@ from urllib3 import BaseHTTPResponse
 from services.common.task_record import from_rfc3339
 from taskfleet.api_client import Response, Task, is_final
 from tests.soak import serial_image
-from tests.soak.driver import GRACE, Acknowledged
+from tests.soak.driver import GRACE, AcknowledgedTask
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-AT_ONCE = 8
+CONCURRENCY = 8
 
 
 @dataclass(slots=True)
@@ -29,99 +29,102 @@ class SoakVerdict:
     failed: int = 0
     canceled: int = 0
     lost: int = 0
-    """Acknowledged, and unknown now."""
+    """Tasks that were acknowledged and are unknown now."""
     stuck: int = 0
-    """Not over by the deadline that the task states, and some grace."""
+    """Tasks that were not final by their stated deadline plus ``GRACE``."""
     conflicting: int = 0
-    """The result is not that of the attempt that the row names, or an end was not the end."""
+    """Tasks whose result is not that of the attempt in the row, or whose final status changed."""
     failure_codes: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
-    """A sentence for each task that is lost, stuck or conflicting."""
+    """A description of each lost, stuck or conflicting task."""
     finished_at: dict[str, datetime] = field(default_factory=dict)
 
 
-class Answers(Protocol):
-    """What the judge asks of an `ApiClient`."""
+class TaskReader(Protocol):
+    """The methods of ``ApiClient`` that the judge uses."""
 
     def get_task(self, task_id: str) -> Response: ...
 
     def download(self, url: str) -> BaseHTTPResponse: ...
 
 
-class Served(Protocol):
-    """What the judge asks of a `SoakSource`."""
+class ServedImages(Protocol):
+    """The method of ``SoakSource`` that the judge uses."""
 
     def served(self, url: str) -> frozenset[int]: ...
 
 
 class SoakJudge:
-    def __init__(self, client: Answers, source: Served) -> None:
+    def __init__(self, client: TaskReader, source: ServedImages) -> None:
         self._client = client
         self._source = source
 
-    def verdict(self, acknowledged: Sequence[Acknowledged]) -> SoakVerdict:
+    def verdict(self, acknowledged: Sequence[AcknowledgedTask]) -> SoakVerdict:
         verdict = SoakVerdict()
-        with ThreadPoolExecutor(AT_ONCE) as clerks:
-            for task, answer in zip(
+        with ThreadPoolExecutor(CONCURRENCY) as executor:
+            responses = executor.map(
+                lambda acknowledged_task: self._client.get_task(acknowledged_task.task_id),
                 acknowledged,
-                clerks.map(lambda task: self._client.get_task(task.task_id), acknowledged),
-                strict=True,
-            ):
-                if answer.status == HTTPStatus.NOT_FOUND:
+            )
+            for acknowledged_task, response in zip(acknowledged, responses, strict=True):
+                if response.status == HTTPStatus.NOT_FOUND:
                     verdict.lost += 1
-                    verdict.findings.append(f"lost: {task.task_id}")
+                    verdict.findings.append(f"lost: {acknowledged_task.task_id}")
                 else:
-                    self._judge(task, answer.body, verdict)
+                    self._judge(acknowledged_task, response.body, verdict)
         return verdict
 
-    def _judge(self, task: Acknowledged, row: Task, verdict: SoakVerdict) -> None:
-        if not is_final(row) or _late(row):
+    def _judge(self, acknowledged: AcknowledgedTask, task: Task, verdict: SoakVerdict) -> None:
+        if not is_final(task) or _is_late(task):
             verdict.stuck += 1
-            verdict.findings.append(f"stuck: {row}")
+            verdict.findings.append(f"stuck: {task}")
             return
-        verdict.finished_at[task.task_id] = from_rfc3339(row["finishedAt"])
-        match row["status"]:
+        verdict.finished_at[acknowledged.task_id] = from_rfc3339(task["finishedAt"])
+        match task["status"]:
             case "COMPLETED":
                 verdict.completed += 1
             case "FAILED":
                 verdict.failed += 1
-                verdict.failure_codes[row["failureCode"]] += 1
+                verdict.failure_codes[task["failureCode"]] += 1
             case _:
                 verdict.canceled += 1
-        for conflict in self._conflicts(task, row):
+        if conflicts := self._conflicts(acknowledged, task):
             verdict.conflicting += 1
-            verdict.findings.append(f"conflicting: {conflict}: {row}, first seen as {task.final}")
-            return
+            verdict.findings.append(
+                f"conflicting: {', '.join(conflicts)}: {task}, first seen as {acknowledged.final}"
+            )
 
-    def _conflicts(self, task: Acknowledged, row: Task) -> Sequence[str]:
+    def _conflicts(self, acknowledged: AcknowledgedTask, task: Task) -> Sequence[str]:
         conflicts = []
-        if task.final is not None and _lasting(task.final) != _lasting(row):
-            conflicts.append("an end that changed")
-        if row["status"] == "COMPLETED":
-            conflicts += self._conflicts_of_result(task, row)
-        elif "result" in row:
-            conflicts.append("a result of a task that is not completed")
+        final = acknowledged.final
+        if final is not None and _without_url(final) != _without_url(task):
+            conflicts.append("the final status changed")
+        if task["status"] == "COMPLETED":
+            conflicts += self._result_conflicts(acknowledged, task)
+        elif "result" in task:
+            conflicts.append("a result although the task is not completed")
         return conflicts
 
-    def _conflicts_of_result(self, task: Acknowledged, row: Task) -> Sequence[str]:
-        answer = self._client.download(row["resultUrl"])
-        if answer.status != HTTPStatus.OK:
-            return [f"no result to be had ({answer.status})"]
-        key = urlsplit(row["resultUrl"]).path
-        expectations = {
-            "the key is not that of the attempt": key.endswith(
-                f"/results/{task.task_id}/{row['attempt']}.png"
+    def _result_conflicts(self, acknowledged: AcknowledgedTask, task: Task) -> Sequence[str]:
+        response = self._client.download(task["resultUrl"])
+        if response.status != HTTPStatus.OK:
+            return [f"the result cannot be downloaded ({response.status})"]
+        key = urlsplit(task["resultUrl"]).path
+        serial = serial_image.decode(response.data)
+        conditions = {
+            "the key is that of another attempt": not key.endswith(
+                f"/results/{acknowledged.task_id}/{task['attempt']}.png"
             ),
-            "the bytes are not those that the row names": row["result"]["sha256"]
-            == hashlib.sha256(answer.data).hexdigest(),
-            "made of no image that was served to the task": serial_image.decode(answer.data)
-            in self._source.served(task.url),
+            "the bytes do not match the hash in the row": task["result"]["sha256"]
+            != hashlib.sha256(response.data).hexdigest(),
+            "the image was never served to this task": serial
+            not in self._source.served(acknowledged.url),
         }
-        return [conflict for conflict, as_expected in expectations.items() if not as_expected]
+        return [conflict for conflict, holds in conditions.items() if holds]
 
 
 def duplicate_executions(s3: "S3Client", *, bucket: str) -> int:
-    """How often a task was worked on to its end again: results beyond the first of each task."""
+    """The number of stored results beyond the first of each task."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="results/")
     results = Counter(
         entry["Key"].split("/")[1] for page in pages for entry in page.get("Contents", ())
@@ -129,10 +132,10 @@ def duplicate_executions(s3: "S3Client", *, bucket: str) -> int:
     return results.total() - len(results)
 
 
-def _late(row: Task) -> bool:
-    return from_rfc3339(row["finishedAt"]) > from_rfc3339(row["deadlineAt"]) + GRACE
+def _is_late(task: Task) -> bool:
+    return from_rfc3339(task["finishedAt"]) > from_rfc3339(task["deadlineAt"]) + GRACE
 
 
-def _lasting(row: Task) -> Task:
-    """Without the URL, which is signed anew each time."""
-    return {name: value for name, value in row.items() if name != "resultUrl"}
+def _without_url(task: Task) -> Task:
+    """The task without `resultUrl`, which differs in every response."""
+    return {name: value for name, value in task.items() if name != "resultUrl"}

@@ -1,4 +1,4 @@
-"""Images that tell where they come from: no two fetches give the same bytes."""
+"""Images that contain a serial number, so that each result can be traced to one fetch."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ SIDE = 8
 
 
 def encode(serial: int) -> bytes:
-    """A small PNG of grays whose first row spells `serial`."""
+    """A small RGB PNG of gray pixels whose first row encodes `serial`."""
     grays = struct.pack(">Q", serial) + bytes(range(SIDE * (SIDE - 1)))
     rows = b"".join(
         b"\0" + b"".join(bytes([gray]) * 3 for gray in grays[start : start + SIDE])
@@ -26,7 +26,7 @@ def encode(serial: int) -> bytes:
 
 
 def decode(gray_version: bytes) -> int | None:
-    """The serial of the image that `gray_version` was made of; None if it was made of none."""
+    """The serial number in a grayscale version of an image; None if there is none."""
     try:
         with Image.open(io.BytesIO(gray_version)) as image:
             if (image.mode, image.size) != ("L", (SIDE, SIDE)):

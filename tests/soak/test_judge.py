@@ -1,4 +1,4 @@
-"""The soak's judge finds what it is there to find."""
+"""The soak's judge finds lost, stuck and conflicting tasks."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from urllib3 import HTTPResponse
 
 from taskfleet.api_client import Response, Task
 from tests.soak import serial_image
-from tests.soak.driver import Acknowledged
+from tests.soak.driver import AcknowledgedTask
 from tests.soak.judge import SoakJudge
 
 TASK_ID = "6e1f7a4e-0000-4000-8000-000000000001"
@@ -38,16 +38,16 @@ COMPLETED: Task = {
 
 
 @dataclass
-class Outside:
-    """What the API and the bucket answer, and what the source knows."""
+class FakeSystem:
+    """The API's response, the stored result, and the serial numbers that the source served."""
 
-    row: Task = field(default_factory=lambda: COMPLETED)
+    task: Task = field(default_factory=lambda: COMPLETED)
     status: int = 200
     stored: bytes = STORED
     serials: frozenset[int] = frozenset({257, 258})
 
     def get_task(self, task_id: str) -> Response:
-        return Response(self.status, {}, self.row)
+        return Response(self.status, {}, self.task)
 
     def download(self, url: str) -> HTTPResponse:
         return HTTPResponse(self.stored, status=200)
@@ -55,45 +55,45 @@ class Outside:
     def served(self, url: str) -> frozenset[int]:
         return self.serials
 
-    def judged(self, final: Task | None = None) -> tuple[int, int, int]:
-        """Lost, stuck, conflicting."""
-        acknowledged = Acknowledged(TASK_ID, URL, final or self.row)
+    def judge(self, final: Task | None = None) -> tuple[int, int, int]:
+        """The numbers of lost, stuck and conflicting tasks."""
+        acknowledged = AcknowledgedTask(TASK_ID, URL, final or self.task)
         verdict = SoakJudge(self, self).verdict([acknowledged])
         return verdict.lost, verdict.stuck, verdict.conflicting
 
 
-def changed(**changes: Any) -> Task:
+def task_with(**changes: Any) -> Task:
     return {**COMPLETED, **changes}
 
 
-def test_a_result_that_is_as_it_should_be_is_no_finding() -> None:
-    assert Outside().judged() == (0, 0, 0)
+def test_a_correct_result_is_no_finding() -> None:
+    assert FakeSystem().judge() == (0, 0, 0)
 
 
-def test_a_task_that_nobody_knows_is_lost() -> None:
-    assert Outside(status=404).judged() == (1, 0, 0)
+def test_an_unknown_task_is_lost() -> None:
+    assert FakeSystem(status=404).judge() == (1, 0, 0)
 
 
 @pytest.mark.parametrize(
-    "row",
+    "task",
     [
-        changed(status="RUNNING"),
-        changed(status="FAILED", willRetry=True),
-        changed(finishedAt="2026-01-02T03:06:00.000Z"),
+        task_with(status="RUNNING"),
+        task_with(status="FAILED", willRetry=True),
+        task_with(finishedAt="2026-01-02T03:06:00.000Z"),
     ],
-    ids=["running", "waiting to be retried", "ended long after its deadline"],
+    ids=["running", "waiting for a retry", "finished long after its deadline"],
 )
-def test_a_task_that_is_not_over_in_time_is_stuck(row: Task) -> None:
-    assert Outside(row).judged() == (0, 1, 0)
+def test_a_task_that_is_not_final_in_time_is_stuck(task: Task) -> None:
+    assert FakeSystem(task).judge() == (0, 1, 0)
 
 
 @pytest.mark.parametrize(
-    "outside",
+    "system",
     [
-        Outside(changed(attempt=3)),
-        Outside(stored=gray_version(257)),
-        Outside(serials=frozenset({257})),
-        Outside(changed(status="CANCELED")),
+        FakeSystem(task_with(attempt=3)),
+        FakeSystem(stored=gray_version(257)),
+        FakeSystem(serials=frozenset({257})),
+        FakeSystem(task_with(status="CANCELED")),
     ],
     ids=[
         "another attempt's key",
@@ -102,13 +102,13 @@ def test_a_task_that_is_not_over_in_time_is_stuck(row: Task) -> None:
         "a result of a canceled task",
     ],
 )
-def test_a_result_that_is_not_the_winner_s_is_a_conflict(outside: Outside) -> None:
-    assert outside.judged() == (0, 0, 1)
+def test_a_result_of_another_attempt_or_task_is_a_conflict(system: FakeSystem) -> None:
+    assert system.judge() == (0, 0, 1)
 
 
-def test_an_end_that_was_not_the_end_is_a_conflict() -> None:
-    assert Outside().judged(final=changed(status="CANCELED")) == (0, 0, 1)
+def test_a_final_status_that_changes_is_a_conflict() -> None:
+    assert FakeSystem().judge(final=task_with(status="CANCELED")) == (0, 0, 1)
 
 
-def test_a_url_that_is_signed_anew_is_no_change() -> None:
-    assert Outside().judged(final=changed(resultUrl="signed before")) == (0, 0, 0)
+def test_a_new_presigned_url_is_no_conflict() -> None:
+    assert FakeSystem().judge(final=task_with(resultUrl="signed before")) == (0, 0, 0)

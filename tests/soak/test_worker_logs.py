@@ -1,10 +1,10 @@
-"""What the workers' logs tell of recovery."""
+"""Recovery times are read correctly from the workers' logs."""
 
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.soak.chaos import Disappearance
+from tests.soak.process_faults import WorkerLoss
 from tests.soak.worker_logs import recovery_times_s
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -21,12 +21,12 @@ def log(path: Path, *lines: tuple[float, str, str]) -> Path:
             + "\n"
             for at, task_id, message in lines
         )
-        + '{"timestamp": "2026-01-'  # killed in mid-line
+        + '{"timestamp": "2026-01-'  # the process was killed while it wrote this line
     )
     return path
 
 
-def test_a_held_task_recovers_with_its_next_claim_or_its_end(tmp_path: Path) -> None:
+def test_a_lost_task_recovers_with_its_next_claim_or_its_end(tmp_path: Path) -> None:
     killed = log(
         tmp_path / "worker-1.log",
         (0, "done before", "task claimed"),
@@ -37,16 +37,16 @@ def test_a_held_task_recovers_with_its_next_claim_or_its_end(tmp_path: Path) -> 
     other = log(tmp_path / "worker-2.log", (7, "claimed again", "task claimed"))
     times = recovery_times_s(
         [killed, other],
-        [Disappearance(killed, after(3))],
+        [WorkerLoss(killed, after(3))],
         {"claimed again": after(9), "canceled": after(5), "done before": after(1)},
     )
     assert times == [2, 4]
 
 
-def test_a_thawed_worker_s_later_tasks_were_not_held(tmp_path: Path) -> None:
+def test_tasks_that_a_worker_claims_after_thawing_were_not_lost(tmp_path: Path) -> None:
     frozen = log(
         tmp_path / "worker-1.log",
         (9, "later", "task claimed"),
         (10, "later", "task completed"),
     )
-    assert recovery_times_s([frozen], [Disappearance(frozen, after(3))], {}) == []
+    assert recovery_times_s([frozen], [WorkerLoss(frozen, after(3))], {}) == []
