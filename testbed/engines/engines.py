@@ -34,8 +34,7 @@ class EnginesNotInstalled(Exception):
 class Engines:
     """Run inside a ``with``, on free ports. Their logs are written to `folder`.
 
-    moto serves Secrets Manager, for which there is no engine and of which the services only read
-    one secret.
+    moto serves Secrets Manager, for which there is no engine. The services only read one secret.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from testbed.endpoints import Endpoints
 from testbed.engines.engines import Engines
 from testbed.fleet import WorkerProcess
 from tests.flow.deployments import LoopbackAws, new_fleet, run_system
-from tests.flow.source import ImageSource
+from tests.flow.source import FlowSource
 from tests.flow.system import DeployedSystem
 
 
@@ -38,14 +38,14 @@ def aws(
 
 
 @pytest.fixture(scope="session")
-def source() -> Iterator[ImageSource]:
-    with ImageSource() as source:
+def source() -> Iterator[FlowSource]:
+    with FlowSource() as source:
         yield source
 
 
 @pytest.fixture(scope="session")
 def system(
-    aws: LoopbackAws, source: ImageSource, tmp_path_factory: pytest.TempPathFactory
+    aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeployedSystem]:
     """An API and a worker, with a short timeout for fetches."""
     folder = tmp_path_factory.mktemp("system")
@@ -58,7 +58,7 @@ def system(
 
 @pytest.fixture(scope="session")
 def api_only_session(
-    aws: LoopbackAws, source: ImageSource, tmp_path_factory: pytest.TempPathFactory
+    aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeployedSystem]:
     folder = tmp_path_factory.mktemp("api-only")
     with run_system(aws, source, folder, prefix="api-only", ATTEMPT_LIMIT="50") as system:
@@ -75,7 +75,7 @@ def api_only(api_only_session: DeployedSystem) -> Iterator[DeployedSystem]:
 
 @pytest.fixture(scope="session", autouse=True)
 def frozen_worker(
-    aws: LoopbackAws, source: ImageSource, tmp_path_factory: pytest.TempPathFactory
+    aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerProcess]:
     """A healthy worker that is frozen at the start of the session.
 

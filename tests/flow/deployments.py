@@ -9,7 +9,7 @@ from pathlib import Path
 from testbed.endpoints import Endpoints, LoopbackClients
 from testbed.fleet import Fleet, provision
 from tests.flow.logs import leaks
-from tests.flow.source import ImageSource
+from tests.flow.source import FlowSource
 from tests.flow.system import DeployedSystem
 
 LEASE_S = 2
@@ -39,7 +39,7 @@ class LoopbackAws:
 
 
 def new_fleet(
-    aws: LoopbackAws, source: ImageSource, folder: Path, *, prefix: str, **settings: str
+    aws: LoopbackAws, source: FlowSource, folder: Path, *, prefix: str, **settings: str
 ) -> Fleet:
     """A fleet with new resources, whose names start with `prefix`."""
     return Fleet(
@@ -54,7 +54,7 @@ def new_fleet(
 @contextmanager
 def run_system(
     aws: LoopbackAws,
-    source: ImageSource,
+    source: FlowSource,
     folder: Path,
     *,
     prefix: str,

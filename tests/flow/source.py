@@ -22,7 +22,7 @@ TOKEN = "source-query-string-5d1c"
 """In the query of every URL. As secret as a presigned URL, so no log may contain it."""
 
 
-class ImageSource:
+class FlowSource:
     """Runs inside a ``with``. Each URL has its own responses."""
 
     def __init__(self) -> None:

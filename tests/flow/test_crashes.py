@@ -13,7 +13,7 @@ from tests.flow.held_call import (
     CallPattern,
     HeldCall,
 )
-from tests.flow.source import HeldResponder, ImageSource, png
+from tests.flow.source import FlowSource, HeldResponder, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
@@ -22,7 +22,7 @@ FIRST_IMAGE, SECOND_IMAGE = png(color=(250, 250, 250)), png(color=(5, 5, 5))
 
 
 def test_a_killed_worker_s_task_is_completed_by_another(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     fetch = HeldResponder(ok(FIRST_IMAGE))
     task_id = api_only.submit(source.url(fetch, ok(SECOND_IMAGE)))
@@ -46,7 +46,7 @@ def test_a_killed_worker_s_task_is_completed_by_another(
 def test_a_task_is_completed_if_its_worker_dies_after_a_call_and_before_the_response(
     api_only: DeployedSystem,
     aws: LoopbackAws,
-    source: ImageSource,
+    source: FlowSource,
     pattern: CallPattern,
     attempts: int,
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_task_is_completed_if_its_worker_dies_after_a_call_and_before_the_resp
 
 
 def test_a_worker_that_thaws_after_its_lease_changes_nothing(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     fetch = HeldResponder(ok(FIRST_IMAGE))
     task_id = api_only.submit(source.url(fetch, ok(SECOND_IMAGE)))
@@ -88,7 +88,7 @@ def test_a_worker_that_thaws_after_its_lease_changes_nothing(
 
 
 def test_a_completion_after_the_lease_changes_nothing(
-    api_only: DeployedSystem, aws: LoopbackAws, source: ImageSource
+    api_only: DeployedSystem, aws: LoopbackAws, source: FlowSource
 ) -> None:
     """The worker is frozen, or cut off, between its last check and its last write."""
     url = source.url(ok(FIRST_IMAGE), ok(SECOND_IMAGE))
@@ -112,7 +112,7 @@ def test_a_completion_after_the_lease_changes_nothing(
 
 
 def test_a_worker_finishes_its_task_after_sigterm(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     fetch = HeldResponder(ok(FIRST_IMAGE))
     task_id = api_only.submit(source.url(fetch))
@@ -128,7 +128,7 @@ def test_a_worker_finishes_its_task_after_sigterm(
 
 
 def test_a_worker_returns_a_task_that_it_cannot_finish_after_sigterm(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     task_id = api_only.submit(source.url(HeldResponder(ok(FIRST_IMAGE)), ok(SECOND_IMAGE)))
     # The lease is long, so the test fails if another worker must wait for its end.

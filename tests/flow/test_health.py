@@ -2,7 +2,7 @@
 
 from testbed.fleet import WorkerProcess
 from testbed.waiting import wait_until
-from tests.flow.source import HeldResponder, ImageSource, png
+from tests.flow.source import FlowSource, HeldResponder, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
@@ -14,7 +14,7 @@ def test_an_idle_worker_is_healthy(api_only: DeployedSystem) -> None:
 
 
 def test_a_worker_with_all_slots_in_use_is_healthy(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     images = [HeldResponder(ok(png())) for _ in range(2)]
     worker = api_only.fleet.start_worker(WORKER_CONCURRENCY="2")

@@ -9,7 +9,7 @@ from services.common.task_record import from_rfc3339
 from taskfleet.api_client import Task
 from tests.flow.source import (
     UNAVAILABLE,
-    ImageSource,
+    FlowSource,
     RecoveringResponder,
     bomb,
     drip,
@@ -49,7 +49,7 @@ HTML = b"<!doctype html><title>Log in</title><p>Please log in to see this image.
 )
 def test_the_task_fails_with_a_code_and_a_reason(
     system: DeployedSystem,
-    source: ImageSource,
+    source: FlowSource,
     response: bytes | Responder,
     code: str,
     reason: str,
@@ -72,7 +72,7 @@ def test_a_blocked_address_fails_at_the_first_attempt(system: DeployedSystem) ->
 
 
 def test_a_task_is_retried_until_its_source_recovers(
-    api_only: DeployedSystem, source: ImageSource
+    api_only: DeployedSystem, source: FlowSource
 ) -> None:
     api_only.fleet.start_worker()
     image = RecoveringResponder(ok(png()))

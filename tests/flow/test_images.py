@@ -5,14 +5,14 @@ from PIL import Image
 
 from local.options import SAMPLES
 from local.samples_server import images_in
-from tests.flow.source import ImageSource, png
+from tests.flow.source import FlowSource, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
 
 @pytest.mark.parametrize("name", images_in(SAMPLES))
 def test_a_sample_is_converted_to_grayscale_at_its_size(
-    system: DeployedSystem, source: ImageSource, name: str
+    system: DeployedSystem, source: FlowSource, name: str
 ) -> None:
     path = SAMPLES / name
     task = system.wait_until_final(system.submit(source.url(ok(path.read_bytes()))))
@@ -24,7 +24,7 @@ def test_a_sample_is_converted_to_grayscale_at_its_size(
 
 
 def test_operations_run_in_order_and_the_output_has_the_requested_format(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     task_id = system.submit(
         source.url(ok(png(size=(40, 20)))),
@@ -36,7 +36,7 @@ def test_operations_run_in_order_and_the_output_has_the_requested_format(
 
 
 def test_the_result_route_redirects_to_the_result(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     task = system.wait_until_final(system.submit(source.url(ok(png()))))
     url = system.client.result_url(task["taskId"])

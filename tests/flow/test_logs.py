@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from testbed.waiting import wait_until
 from tests.flow.logs import leaks
-from tests.flow.source import TOKEN, UNAVAILABLE, ImageSource, png
+from tests.flow.source import TOKEN, UNAVAILABLE, FlowSource, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok, redirect, response_head
 
@@ -29,7 +29,7 @@ ECHOES = (
 
 
 def test_all_log_lines_of_a_task_have_the_request_id_of_its_submission(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     task_id = system.submit(source.url(ok(png())), request_id="a-request-id-1")
     lines = wait_for_lines(system, task_id, "task completed")
@@ -42,7 +42,7 @@ def test_all_log_lines_of_a_task_have_the_request_id_of_its_submission(
 
 
 def test_a_failed_attempt_is_logged_with_its_traceback_and_without_the_url(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     task_id = system.submit(source.url(UNAVAILABLE))
     lines = wait_for_lines(system, task_id, "attempt failed", times=2)
@@ -52,7 +52,7 @@ def test_a_failed_attempt_is_logged_with_its_traceback_and_without_the_url(
 
 
 def test_a_query_string_that_the_source_repeats_is_not_logged(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     responses = [echo.replace(b"%b", TOKEN.encode()) for echo in ECHOES]
     task_ids = [system.submit(source.url(response)) for response in responses]
@@ -61,7 +61,7 @@ def test_a_query_string_that_the_source_repeats_is_not_logged(
 
 
 def test_secrets_in_the_wrong_part_of_a_request_are_not_logged(
-    system: DeployedSystem, source: ImageSource
+    system: DeployedSystem, source: FlowSource
 ) -> None:
     client, key = system.client, f"local.{system.fleet.provisioned.key_secret}"
     body = json.dumps({"inputImageUrl": source.url(ok(png()))}).encode()

@@ -16,7 +16,7 @@ from testbed.fault_proxy import AwsCall, FaultProxy, Reply
 from testbed.waiting import wait_until
 from tests.flow.deployments import FIRST_CHECK, LoopbackAws, run_system
 from tests.flow.held_call import SEND_MESSAGE, HeldCall
-from tests.flow.source import ImageSource, png
+from tests.flow.source import FlowSource, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok
 
@@ -24,7 +24,7 @@ UNSENT_TASKS = 10
 
 
 def test_a_task_is_completed_although_the_api_died_before_it_sent_the_message(
-    api_only: DeployedSystem, aws: LoopbackAws, source: ImageSource
+    api_only: DeployedSystem, aws: LoopbackAws, source: FlowSource
 ) -> None:
     submission = {"inputImageUrl": source.url(ok(png()))}
     with (
@@ -54,7 +54,7 @@ def test_a_task_is_completed_although_the_api_died_before_it_sent_the_message(
 
 
 def test_two_concurrent_reconcilers_send_each_message_once(
-    aws: LoopbackAws, source: ImageSource, tmp_path: Path
+    aws: LoopbackAws, source: FlowSource, tmp_path: Path
 ) -> None:
     url = source.url(ok(png()))
     with (
@@ -76,7 +76,7 @@ def test_two_concurrent_reconcilers_send_each_message_once(
 
 
 def test_reconcilers_send_nothing_while_the_backlog_is_deep(
-    aws: LoopbackAws, source: ImageSource, tmp_path: Path
+    aws: LoopbackAws, source: FlowSource, tmp_path: Path
 ) -> None:
     url = source.url(ok(png()))
     limit = str(aws.max_backlog // 2)

@@ -1,5 +1,5 @@
-"""A check of the proof itself: each promise is broken on purpose, and a test must notice.
+"""Tests the tests: each mutation breaks one promise, and a test must fail.
 
-``make mutants`` applies one mutation at a time to a copy of the tree and runs the tests that ought
-to fail. A mutation that survives, or that no longer applies, fails the run.
+``make mutants`` applies one mutation at a time to a copy of the code and runs the tests that should
+fail. The run fails if a mutation survives or no longer applies.
 """

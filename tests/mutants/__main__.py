@@ -1,4 +1,4 @@
-"""``python -m tests.mutants [NAME]...``: exit code 1 when any mutation is not noticed."""
+"""``python -m tests.mutants [NAME]...``. The exit code is 1 if any mutation is not detected."""
 
 import shutil
 import subprocess
@@ -13,77 +13,78 @@ from pathlib import Path
 from tests.mutants.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("services", "local", "taskctl", "tests", "pyproject.toml")
-OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk")
-AT_ONCE = 2
+COPIED = ("services", "local", "taskctl", "taskfleet", "testbed", "tests", "pyproject.toml")
+PYTEST_OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk")
+CONCURRENCY = 2
 TIMEOUT_S = 300
-"""For the tests of one mutation, and for all of them without any."""
+"""For the tests of one mutation, and for all tests without a mutation."""
 
-FAILED = 1
-"""pytest's exit code when tests ran and at least one failed; others say that none did."""
+TESTS_FAILED = 1
+"""pytest's exit code if tests ran and some failed. Higher codes mean that tests could not run
+("Exit codes", pytest documentation)."""
 
 
 class Verdict(StrEnum):
-    NOTICED = "noticed"
+    DETECTED = "detected"
     SURVIVED = "SURVIVED"
     NOT_APPLICABLE = "DOES NOT APPLY"
-    NOT_TESTED = "TESTS DO NOT RUN"
-    NOT_ENDED = "NO END"
+    NOT_TESTED = "TESTS DID NOT RUN"
+    TIMED_OUT = "TIMED OUT"
 
 
 def main(names: Sequence[str]) -> int:
-    chosen = [each for each in MUTATIONS if not names or each.name in names]
+    selected = [each for each in MUTATIONS if not names or each.name in names]
     if unknown := set(names) - {each.name for each in MUTATIONS}:
-        print(f"There is no mutation called {', '.join(sorted(unknown))}.", file=sys.stderr)
+        print(f"Unknown mutation: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     started = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as executor:
+    with ThreadPoolExecutor(CONCURRENCY) as executor:
         unchanged = executor.submit(
-            _run_unchanged, sorted({test for each in chosen for test in each.tests})
+            _test_unchanged, sorted({test for each in selected for test in each.tests})
         )
-        verdicts = list(executor.map(verdict_on, chosen))
+        verdicts = list(executor.map(verdict_on, selected))
     if (exit_code := unchanged.result()) != 0:
-        how = "do not end in time" if exit_code is None else "fail"
-        print(f"The tests {how} without any mutation.", file=sys.stderr)
+        problem = "time out" if exit_code is None else "fail"
+        print(f"The tests {problem} without any mutation.", file=sys.stderr)
         return 1
-    for mutation, verdict in zip(chosen, verdicts, strict=True):
-        print(f"{verdict:<16}  {mutation.name:<56}  {mutation.file}")
-    if endless := verdicts.count(Verdict.NOT_ENDED):
+    for mutation, verdict in zip(selected, verdicts, strict=True):
+        print(f"{verdict:<17}  {mutation.name:<56}  {mutation.file}")
+    if timeouts := verdicts.count(Verdict.TIMED_OUT):
         print(
-            f"The tests of {endless} did not end within {TIMEOUT_S} s: that may be the machine "
-            "and notices nothing."
+            f"The tests of {timeouts} mutations did not end within {TIMEOUT_S} s. That may be due "
+            "to a slow machine, so it does not count as detected."
         )
-    noticed = verdicts.count(Verdict.NOTICED)
-    print(f"{noticed} of {len(chosen)} noticed, in {time.monotonic() - started:.0f} s")
-    return 0 if noticed == len(chosen) else 1
+    detected = verdicts.count(Verdict.DETECTED)
+    print(f"{detected} of {len(selected)} detected in {time.monotonic() - started:.0f} s")
+    return 0 if detected == len(selected) else 1
 
 
 def verdict_on(mutation: Mutation, *, timeout_s: float = TIMEOUT_S) -> Verdict:
+    """Apply a mutation to a copy of the code and run its tests."""
     with tempfile.TemporaryDirectory(prefix="taskfleet-mutant-") as folder:
-        tree = _copy(Path(folder))
+        tree = _copy_to(Path(folder))
         file = tree / mutation.file
         text = file.read_text()
         if text.count(mutation.before) != 1:
             return Verdict.NOT_APPLICABLE
         file.write_text(text.replace(mutation.before, mutation.after))
-        match _pytest(mutation.tests, tree, timeout_s=timeout_s):
+        match _run_pytest(mutation.tests, tree, timeout_s=timeout_s):
             case None:
-                return Verdict.NOT_ENDED
+                return Verdict.TIMED_OUT
             case 0:
                 return Verdict.SURVIVED
-            case code if code == FAILED:
-                return Verdict.NOTICED
+            case code if code == TESTS_FAILED:
+                return Verdict.DETECTED
             case _:
                 return Verdict.NOT_TESTED
 
 
-def _run_unchanged(tests: Sequence[str]) -> int | None:
+def _test_unchanged(tests: Sequence[str]) -> int | None:
     with tempfile.TemporaryDirectory(prefix="taskfleet-mutant-") as folder:
-        return _pytest(tests, _copy(Path(folder)), timeout_s=TIMEOUT_S)
+        return _run_pytest(tests, _copy_to(Path(folder)), timeout_s=TIMEOUT_S)
 
 
-def _copy(folder: Path) -> Path:
-    """The checkout itself is never touched."""
+def _copy_to(folder: Path) -> Path:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -93,9 +94,9 @@ def _copy(folder: Path) -> Path:
     return folder
 
 
-def _pytest(tests: Sequence[str], tree: Path, *, timeout_s: float) -> int | None:
-    """The exit code; None when they do not end in time."""
-    command = [sys.executable, "-m", "pytest", *OPTIONS, *tests]
+def _run_pytest(tests: Sequence[str], tree: Path, *, timeout_s: float) -> int | None:
+    """Returns the exit code, or None if the tests do not end in time."""
+    command = [sys.executable, "-m", "pytest", *PYTEST_OPTIONS, *tests]
     try:
         run = subprocess.run(command, cwd=tree, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:

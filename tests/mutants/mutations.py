@@ -1,4 +1,4 @@
-"""The mutations: what is broken, where, and which tests ought to notice."""
+"""The mutations, each with the tests that must fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ON_DEAD_LETTERS = "tests/taskctl/test_dead_letters.py"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """In `file`, `before` must occur exactly once, and becomes `after`."""
+    """Replaces `before` with `after` in `file`. `before` must occur exactly once."""
 
     name: str
     file: str
@@ -38,21 +38,21 @@ class Mutation:
 MUTATIONS: Sequence[Mutation] = (
     # ── The fence ─────────────────────────────────────────────────────────────────────────────
     Mutation(
-        "drop the attempt condition",
+        "drop the condition on the attempt",
         TABLE,
         '_claim_holds = "attempt = :attempt AND leaseOwner = :leaseOwner"',
         '_claim_holds = "leaseOwner = :leaseOwner"',
         (ON_TABLE,),
     ),
     Mutation(
-        "drop the fence altogether",
+        "drop the fence",
         TABLE,
         '_claim_holds = "attempt = :attempt AND leaseOwner = :leaseOwner"',
         '_claim_holds = "attempt >= :attempt"',
         (MODEL, ON_TABLE),
     ),
     Mutation(
-        "claim under a lease that holds",
+        "claim a task whose lease has not expired",
         TASK,
         "    Move.CLAIM: Transition(_CLAIMABLE, ",
         "    Move.CLAIM: Transition(_CLAIMABLE | {Phase.LEASED}, ",
@@ -66,14 +66,14 @@ MUTATIONS: Sequence[Mutation] = (
         (MODEL,),
     ),
     Mutation(
-        "one result key for all attempts",
+        "use one result key for all attempts",
         BUCKET,
         'f"results/{claim.task_id}/{claim.attempt}.{EXTENSIONS[content_type]}"',
         'f"results/{claim.task_id}/1.{EXTENSIONS[content_type]}"',
         (MODEL,),
     ),
     Mutation(
-        "release a task and keep its claim",
+        "keep the claim of a released task",
         TABLE,
         '            removes="leaseOwner",\n',
         "",
@@ -81,7 +81,7 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     # ── The order of effects ──────────────────────────────────────────────────────────────────
     Mutation(
-        "delete before complete",
+        "delete the message before completing the task",
         PROCESSOR,
         "        self._table.complete(claim, result, now=self._clock())\n",
         "        self._queue.delete(lease.message)\n"
@@ -89,7 +89,7 @@ MUTATIONS: Sequence[Mutation] = (
         (MODEL,),
     ),
     Mutation(
-        "send before put",
+        "send the message before writing the row",
         SERVICE,
         "        row = self._table.create(task)\n",
         "        self._queue.send(task.task_id, request_id=request_id)\n"
@@ -114,35 +114,35 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     # ── The index of open tasks ───────────────────────────────────────────────────────────────
     Mutation(
-        "ignore the open index",
+        "ignore the index of open tasks",
         TABLE,
         'for item in page["Items"]:',
         'for item in page["Items"][:0]:',
         (MODEL,),
     ),
     Mutation(
-        "drop a task from the index while it waits for a retry",
+        "remove a task that waits for a retry from the index",
         TABLE,
         'sets, removes = ", willRetry = :true", _LEASE\n',
         'sets, removes = ", willRetry = :true", f"{_LEASE}, {_OPEN_INDEX}"\n',
         (MODEL,),
     ),
     Mutation(
-        "send again without moving the check",
+        "send again without scheduling the next check",
         RECONCILE,
         "        if not self._schedule_check(task, check_at, gap):\n            return",
         "        if False:\n            return",
         (ON_RECONCILE,),
     ),
     Mutation(
-        "never give up",
+        "never fail an exhausted task",
         RECONCILE,
         "        if phase is not Phase.LEASED and (error := task.exhaustion(now)):\n",
         "        if False and (error := task.exhaustion(now)):\n",
         (ON_RECONCILE,),
     ),
     Mutation(
-        "leave a task that could not be sent to the regular look",
+        "do not check an unsent task soon",
         SERVICE,
         "        self._check_soon(task)\n        return False",
         "        return False",
@@ -150,7 +150,7 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     # ── Heartbeats and the poll loop ──────────────────────────────────────────────────────────
     Mutation(
-        "extend visibility without the lease",
+        "extend the visibility without the lease",
         LEASE,
         "            self._table.extend(lease.claim, lease_until=self.next_expiry(), "
         "now=self._clock())\n",
@@ -158,7 +158,7 @@ MUTATIONS: Sequence[Mutation] = (
         (ON_LEASE,),
     ),
     Mutation(
-        "extend the visibility first",
+        "extend the visibility before the lease",
         LEASE,
         "            self._table.extend(",
         "            self._queue.change_visibility(lease.message, "
@@ -167,42 +167,42 @@ MUTATIONS: Sequence[Mutation] = (
         (ON_LEASE,),
     ),
     Mutation(
-        "end the poll loop when the queue fails",
+        "stop polling when the queue fails",
         CONSUMER,
         '        except QueueUnavailable:\n            log.exception("receive failed")\n',
         '        except ZeroDivisionError:\n            log.exception("receive failed")\n',
         (ON_CONSUMER,),
     ),
     Mutation(
-        "keep the messages of the last poll",
+        "keep the messages of the last poll while draining",
         CONSUMER,
         "                self._return_messages(messages)\n",
         "",
         (ON_CONSUMER,),
     ),
-    # ── Answers that were lost ────────────────────────────────────────────────────────────────
+    # ── Lost responses ────────────────────────────────────────────────────────────────────────
     Mutation(
-        "do not know one's own claim",
+        "do not recognize an own claim",
         TABLE,
         "            applied=lambda row: row.lease_owner == lease_owner,\n",
         "            applied=lambda _: False,\n",
         (ON_LOST_RESPONSES,),
     ),
     Mutation(
-        "take another's completion for one's own",
+        "take the completion of another worker for an own one",
         TABLE,
         "row.status is Status.COMPLETED and row.result == result",
         "row.status is Status.COMPLETED",
         (ON_LOST_RESPONSES,),
     ),
     Mutation(
-        "do not know one's own look",
+        "do not recognize an own check",
         TABLE,
         "return row is not None and (row.check_at, row.checked_by) == (check_at, checked_by)",
         "return False",
         (ON_LOST_RESPONSES,),
     ),
-    # ── Whose fault it is ─────────────────────────────────────────────────────────────────────
+    # ── Owners of faults ──────────────────────────────────────────────────────────────────────
     Mutation(
         "delete the message of a task that failed by our fault",
         PROCESSOR,

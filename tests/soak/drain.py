@@ -1,9 +1,9 @@
 """``python -m tests.soak.drain``: stops workers under load. The last line is one JSON object.
 
-Each drain sends SIGTERM to a worker at a random moment while it holds and receives messages. Right
-after its exit the queue is asked for the number of hidden messages. Each of them is stranded until
-its visibility timeout ends, since no worker has it. The exit code is 0 if no message is stranded,
-every worker exits with 0, and every task is completed in the end.
+Each drain sends SIGTERM to a worker at a random moment while it processes and receives messages.
+Right after the worker's exit, the number of hidden messages is read from the queue. These messages
+are stranded: no worker has them, and they stay hidden until their visibility timeout ends. The exit
+code is 0 if no message is stranded, every worker exits with 0, and every task completes.
 """
 
 import argparse

@@ -45,7 +45,7 @@ class AcknowledgedTask:
 
 @dataclass(slots=True)
 class LoadDriver:
-    """Runs `tasks` tasks, of which `concurrency` are open at the same time."""
+    """Runs `tasks` tasks, at most `concurrency` at the same time."""
 
     client: ApiClient
     source: SoakSource
