@@ -1,4 +1,4 @@
-"""What most tests need: a clock that stands still, and our resources in moto's memory."""
+"""Fixtures for most tests: a clock, and the AWS resources in moto's memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,21 +30,21 @@ hypothesis_profiles.register()
 
 @dataclass
 class Clock:
-    """Stands still until a test moves it."""
+    """A wall clock that stands still until a test advances it."""
 
     now: datetime = NOW
 
     def __call__(self) -> datetime:
         return self.now
 
-    def advance(self, span: timedelta) -> datetime:
-        self.now += span
+    def advance(self, duration: timedelta) -> datetime:
+        self.now += duration
         return self.now
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Our resources, freshly made, and clients for looking at them from outside."""
+    """New AWS resources, and clients to inspect them."""
 
     dynamodb: "DynamoDBClient"
     sqs: "SQSClient"
@@ -64,7 +64,7 @@ class Cloud:
         object.__setattr__(self, "resources", resources)
 
     def messages(self) -> dict[str, int]:
-        """How many messages the queue and the dead-letter queue hold, in any state."""
+        """The number of messages, in any state, in the queue and the dead-letter queue."""
         names = {
             "queue": self.resources.task_queue_url,
             "dead letters": self.resources.dead_letter_queue_url,
@@ -89,7 +89,7 @@ def new_session() -> boto3.Session:
 
 @pytest.fixture(scope="session")
 def session() -> boto3.Session:
-    """One for all tests: reading the description of AWS takes longer than most of them."""
+    """One session for all tests, because loading the AWS API descriptions is slow."""
     return new_session()
 
 

@@ -1,4 +1,4 @@
-"""How long Hypothesis looks for a failure of the model: ``pytest --hypothesis-profile=nightly``."""
+"""Hypothesis profiles for the model, for example ``pytest --hypothesis-profile=nightly``."""
 
 from hypothesis import Phase, settings
 
@@ -10,7 +10,7 @@ def register() -> None:
     settings.register_profile(
         "nightly", max_examples=2_000, stateful_step_count=100, deadline=None, print_blob=True
     )
-    # For who only wants to know whether anything is found.
+    # Reports a failure without searching for its shortest example.
     settings.register_profile(
         "unshrunk",
         settings.get_profile("fast"),

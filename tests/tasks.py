@@ -1,4 +1,4 @@
-"""Tasks in any state, for tests: one row that was never written, changed as the test needs."""
+"""Builds tasks in any state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,14 +43,14 @@ def task_in(phase: Phase, *, now: datetime = NOW, **changes: Any) -> Task:
     """A task that is in `phase` at `now`."""
     running: dict[str, Any] = {"status": Status.RUNNING, "attempt": 1, "lease_owner": "me"}
     failed = {"status": Status.FAILED, "attempt": 1, "failure_code": "source_unavailable"}
-    ended: dict[str, Any] = {"open_shard": None, "check_at": None, "check_gap": None}
+    final: dict[str, Any] = {"open_shard": None, "check_at": None, "check_gap": None}
     state: dict[str, Any] = {
         Phase.PENDING: {},
         Phase.LEASED: {**running, "lease_until": now + timedelta(milliseconds=1)},
         Phase.ABANDONED: {**running, "lease_until": now},
         Phase.RETRYING: {**failed, "will_retry": True},
-        Phase.FAILED: {**failed, **ended},
-        Phase.COMPLETED: {"status": Status.COMPLETED, "attempt": 1, "result": RESULT, **ended},
-        Phase.CANCELED: {"status": Status.CANCELED, **ended},
+        Phase.FAILED: {**failed, **final},
+        Phase.COMPLETED: {"status": Status.COMPLETED, "attempt": 1, "result": RESULT, **final},
+        Phase.CANCELED: {"status": Status.CANCELED, **final},
     }[phase]
     return new_task(**{**state, **changes})

@@ -1,4 +1,4 @@
-"""What the environment may say, and what is refused before anything starts."""
+"""Settings from the environment, and the values that are rejected at start."""
 
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -18,10 +18,10 @@ REQUIRED = {
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerConfig]:
-    """Reads an environment that has what is required, and what a test adds."""
+    """Reads the required settings plus those that a test adds."""
 
-    def read(**more: str) -> WorkerConfig:
-        for name, value in {**REQUIRED, **more}.items():
+    def read(**settings: str) -> WorkerConfig:
+        for name, value in {**REQUIRED, **settings}.items():
             monkeypatch.setenv(name, value)
         return WorkerConfig()
 
@@ -63,6 +63,6 @@ def test_a_lease_that_cannot_survive_a_missed_heartbeat_is_rejected(
 def test_an_invalid_setting_is_named(
     worker: Callable[..., WorkerConfig], name: str, value: str
 ) -> None:
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as rejected:
         worker(**{name: value})
-    assert {error["loc"][0] for error in refused.value.errors()} == {name.lower()}
+    assert {error["loc"][0] for error in rejected.value.errors()} == {name.lower()}

@@ -1,5 +1,5 @@
-"""One parser for the check and for the request: strict, and the same on every machine."""
-# ruff: noqa: RUF001 - characters that look alike are the point
+"""The URL parser that the API and the fetcher share."""
+# ruff: noqa: RUF001 - look-alike characters are tested
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -108,9 +108,9 @@ def test_a_disguised_ip_address_is_recognized(host: str) -> None:
     ],
 )
 def test_a_rejected_url_gets_a_one_sentence_reason(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"^The URL.*\.$") as refusal:
+    with pytest.raises(ValueError, match=r"^The URL.*\.$") as rejection:
         SourceUrl.parse(text)
-    assert reason in str(refusal.value)
+    assert reason in str(rejection.value)
 
 
 def test_a_url_of_maximum_length_is_accepted() -> None:
@@ -120,9 +120,9 @@ def test_a_url_of_maximum_length_is_accepted() -> None:
 
 
 def test_neither_errors_nor_repr_contain_secrets() -> None:
-    with pytest.raises(ValueError, match="user name") as refusal:
+    with pytest.raises(ValueError, match="user name") as rejection:
         SourceUrl.parse("http://user:s3cret@example.com/?token=s3cret")
-    assert "s3cret" not in str(refusal.value)
+    assert "s3cret" not in str(rejection.value)
     assert "s3cret" not in repr(SourceUrl.parse("http://example.com/p?token=s3cret"))
 
 
@@ -136,7 +136,7 @@ def test_neither_errors_nor_repr_contain_secrets() -> None:
         ("//other.example/b", "http://other.example/b"),
         ("https://other.example/b", "https://other.example/b"),
         ("/with space", "http://example.com:8080/with%20space"),
-        ("/k\xc3\xa4se", "http://example.com:8080/k%C3%A4se"),  # UTF-8, read as ISO 8859-1
+        ("/k\xc3\xa4se", "http://example.com:8080/k%C3%A4se"),  # UTF-8, decoded as ISO 8859-1
         ("/k\xe4se", "http://example.com:8080/k%E4se"),
     ],
 )

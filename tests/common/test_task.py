@@ -1,4 +1,4 @@
-"""The state machine, held against the table of legal moves in the design."""
+"""The state machine, compared with an independent table of legal moves."""
 
 from datetime import timedelta
 
@@ -72,8 +72,8 @@ def test_a_lease_expires_exactly_at_lease_until() -> None:
 @pytest.mark.parametrize("phase", Phase)
 def test_a_failed_task_that_will_be_retried_is_not_final(phase: Phase) -> None:
     task = task_in(phase)
-    over = task.status in TERMINAL and phase is not Phase.RETRYING
-    assert task.is_terminal() is over
+    is_final = task.status in TERMINAL and phase is not Phase.RETRYING
+    assert task.is_terminal() is is_final
 
 
 def test_a_new_task_follows_the_submission_policy() -> None:
@@ -87,16 +87,16 @@ def test_a_new_task_follows_the_submission_policy() -> None:
 
 
 def test_a_transient_failure_is_retried_while_attempts_and_time_remain() -> None:
-    def fail(attempt: int, jitter: float = 1.0) -> timedelta | None:
+    def retry_in(attempt: int, jitter: float = 1.0) -> timedelta | None:
         task = task_in(Phase.LEASED, attempt=attempt)
         error = SourceUnavailable("503")
         return failure_of(task, error, backoff=BACKOFF, jitter=jitter, now=NOW).retry_in
 
-    assert [fail(attempt) for attempt in (1, 2, 3, 4)] == [
+    assert [retry_in(attempt) for attempt in (1, 2, 3, 4)] == [
         timedelta(seconds=5 * 2**n) for n in range(4)
     ]
-    assert fail(3, jitter=0.5) == timedelta(seconds=10)
-    assert fail(5) is None
+    assert retry_in(3, jitter=0.5) == timedelta(seconds=10)
+    assert retry_in(5) is None
 
 
 def test_our_faults_are_retried_and_client_faults_are_not() -> None:
@@ -121,13 +121,13 @@ def test_a_backoff_is_between_zero_and_its_cap(attempt: int, jitter: float) -> N
 
 
 def test_the_gap_between_checks_quadruples_up_to_the_deadline() -> None:
-    task, now, looks = new_task(), NOW, []
+    task, now, gaps = new_task(), NOW, []
     while task.check_at is not None and task.check_at < task.deadline_at:
         now = task.check_at
         check_at, gap = next_check(task, now)
-        looks.append((check_at - now) / timedelta(minutes=1))
+        gaps.append((check_at - now) / timedelta(minutes=1))
         task = new_task(check_at=check_at, check_gap=gap)
-    assert looks == [60, 240, 960, pytest.approx(24 * 60 - 15 - 60 - 240 - 960)]
+    assert gaps == [60, 240, 960, pytest.approx(24 * 60 - 15 - 60 - 240 - 960)]
 
 
 def test_an_idempotency_key_maps_to_one_task_id_per_client() -> None:

@@ -1,4 +1,4 @@
-"""The conditional writes, held against the pure state machine on a table in memory."""
+"""The conditional writes on moto's table, compared with the pure state machine."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from services.common.errors import AttemptsExhausted, LeaseLost
+from services.common.errors import LeaseLost
 from services.common.task import Failure, Move, Phase, Status, Task
 from services.common.task_record import from_item, to_item
 from services.common.task_table import TaskTable, TransitionRefused
 from tests.conftest import Cloud
+from tests.moves import CLAIM, EXHAUSTED, make_move
 from tests.tasks import LEASE, NOW, POLICY, RESULT, new_task, task_in
-
-MINE: dict[str, Any] = {"lease_owner": "me", "attempt": 1}
-GAVE_UP = AttemptsExhausted("used up")
 
 
 def write(cloud: Cloud, task: Task) -> Task:
@@ -22,41 +20,20 @@ def write(cloud: Cloud, task: Task) -> Task:
     return task
 
 
-def attempt_move(table: TaskTable, move: Move, task: Task) -> None:
-    claim = replace(task, **MINE)
-    match move:
-        case Move.CLAIM:
-            table.claim(task.task_id, lease_owner="new", lease_until=NOW + LEASE, now=NOW)
-        case Move.EXTEND:
-            table.extend(claim, lease_until=NOW + LEASE, now=NOW)
-        case Move.RELEASE:
-            table.release(claim, now=NOW)
-        case Move.COMPLETE:
-            table.complete(claim, replace(RESULT, key="another"), now=NOW)
-        case Move.FAIL:
-            table.fail(claim, Failure("code", "reason"), now=NOW)
-        case Move.GIVE_UP:
-            table.give_up(task.task_id, GAVE_UP, now=NOW)
-        case Move.CANCEL:
-            table.cancel(task.task_id, now=NOW)
-        case Move.RETRY:
-            table.retry(task.task_id, policy=POLICY, now=NOW)
-
-
-@pytest.mark.parametrize("spent", [{}, {"attempt_limit": 1, "attempt": 1}, {"deadline_at": NOW}])
+@pytest.mark.parametrize("changes", [{}, {"attempt_limit": 1, "attempt": 1}, {"deadline_at": NOW}])
 @pytest.mark.parametrize("phase", Phase)
 def test_the_table_allows_exactly_the_moves_of_the_state_machine(
-    cloud: Cloud, table: TaskTable, phase: Phase, spent: dict[str, Any]
+    cloud: Cloud, table: TaskTable, phase: Phase, changes: dict[str, Any]
 ) -> None:
-    task = task_in(phase, updated_at=NOW - timedelta(seconds=1), **spent)
+    task = task_in(phase, updated_at=NOW - timedelta(seconds=1), **changes)
     for move in Move:
         write(cloud, task)
         try:
-            attempt_move(table, move, task)
+            make_move(table, move, task)
             allowed = True
         except (TransitionRefused, LeaseLost):
             allowed = False
-        # Canceling twice is no error, though it changes nothing.
+        # Canceling a canceled task changes nothing and is not an error.
         expected = task.allows(move, NOW) or (move, phase) == (Move.CANCEL, Phase.CANCELED)
         assert allowed is expected, move
 
@@ -69,7 +46,7 @@ def test_a_task_survives_a_round_trip_through_the_table(cloud: Cloud, table: Tas
 
 
 def test_an_unknown_task_is_none(table: TaskTable) -> None:
-    assert table.get("nobody") is None
+    assert table.get("unknown") is None
 
 
 def test_creating_an_existing_id_returns_the_existing_row(table: TaskTable) -> None:
@@ -85,16 +62,16 @@ def test_a_claim_increments_attempt_and_sets_the_lease_owner(table: TaskTable) -
     assert (claim.status, claim.attempt, claim.lease_owner) == (Status.RUNNING, 1, "w")
     assert claim.started_at == NOW
     later = NOW + LEASE
-    again = table.claim(claim.task_id, lease_owner="v", lease_until=later + LEASE, now=later)
-    assert (again.attempt, again.lease_owner, again.started_at) == (2, "v", NOW)
+    second = table.claim(claim.task_id, lease_owner="v", lease_until=later + LEASE, now=later)
+    assert (second.attempt, second.lease_owner, second.started_at) == (2, "v", NOW)
 
 
-@pytest.mark.parametrize("other", [{"lease_owner": "thief"}, {"attempt": 2}])
+@pytest.mark.parametrize("winner", [{"lease_owner": "other"}, {"attempt": 2}])
 def test_a_late_worker_cannot_overwrite_the_winner(
-    cloud: Cloud, table: TaskTable, other: dict[str, Any]
+    cloud: Cloud, table: TaskTable, winner: dict[str, Any]
 ) -> None:
-    row = write(cloud, task_in(Phase.LEASED, **other))
-    loser = replace(row, **MINE)
+    row = write(cloud, task_in(Phase.LEASED, **winner))
+    loser = replace(row, **CLAIM)
     with pytest.raises(LeaseLost):
         table.complete(loser, RESULT, now=NOW)
     with pytest.raises(LeaseLost):
@@ -141,9 +118,9 @@ def test_a_retry_whose_response_was_lost_is_recognized_after_a_claim(
 
 def test_giving_up_twice_is_refused(cloud: Cloud, table: TaskTable) -> None:
     task = write(cloud, task_in(Phase.ABANDONED, attempt=5))
-    table.give_up(task.task_id, GAVE_UP, now=NOW)
+    table.give_up(task.task_id, EXHAUSTED, now=NOW)
     with pytest.raises(TransitionRefused):
-        table.give_up(task.task_id, GAVE_UP, now=NOW + timedelta(milliseconds=1))
+        table.give_up(task.task_id, EXHAUSTED, now=NOW + timedelta(milliseconds=1))
 
 
 def test_a_released_task_can_be_claimed_at_once_and_fences_the_first_claim(
@@ -178,7 +155,7 @@ def test_a_final_task_leaves_the_index_and_gets_a_ttl(
     task = new_task()
     state = Phase.ABANDONED if end is Move.GIVE_UP else Phase.LEASED
     write(cloud, task_in(state, attempt=5 if end is Move.GIVE_UP else 1))
-    attempt_move(table, end, task)
+    make_move(table, end, task)
     row = table.get(task.task_id)
     assert row is not None
     assert open_ids(table, task) == []
@@ -191,11 +168,14 @@ def test_a_failure_that_will_be_retried_stays_open_with_its_reason(
     cloud: Cloud, table: TaskTable
 ) -> None:
     claim = write(cloud, task_in(Phase.LEASED))
-    table.fail(claim, Failure("source_unavailable", "It said 503.", LEASE), now=NOW)
+    table.fail(claim, Failure("source_unavailable", "503", LEASE), now=NOW)
     row = table.get(claim.task_id)
     assert row is not None
     assert (row.status, row.will_retry) == (Status.FAILED, True)
-    assert (row.failure_code, row.failure_reason) == ("source_unavailable", "It said 503.")
+    assert (row.failure_code, row.failure_reason) == (
+        "source_unavailable",
+        "503",
+    )
     assert row.finished_at is None
     assert open_ids(table, claim) == [claim.task_id]
 
@@ -215,16 +195,18 @@ def test_a_retry_keeps_the_attempt_count_and_reopens_the_task(
 
 def test_only_one_reconciler_wins_a_check(table: TaskTable) -> None:
     task = table.create(new_task())
-    moved = NOW + timedelta(hours=1)
+    check_at = NOW + timedelta(hours=1)
 
-    def look(name: str) -> bool:
-        return table.schedule_check(task, check_at=moved, gap=timedelta(hours=1), checked_by=name)
+    def schedule(name: str) -> bool:
+        return table.schedule_check(
+            task, check_at=check_at, gap=timedelta(hours=1), checked_by=name
+        )
 
-    assert [look("a"), look("b")] == [True, False]
-    assert look("a"), "as when the first answer was lost and boto3 sent the write again"
+    assert [schedule("a"), schedule("b")] == [True, False]
+    assert schedule("a"), "boto3 sends the write again if its first response is lost"
     row = table.get(task.task_id)
     assert row is not None
-    assert (row.check_at, row.check_gap) == (moved, timedelta(hours=1))
+    assert (row.check_at, row.check_gap) == (check_at, timedelta(hours=1))
 
 
 def test_a_final_task_cannot_be_scheduled_for_a_check(cloud: Cloud, table: TaskTable) -> None:

@@ -1,4 +1,4 @@
-"""Every line of the log: JSON that CloudWatch reads metrics from, or a sentence for people."""
+"""Log lines: JSON with embedded metrics, or text for the console."""
 
 import io
 import json
@@ -14,18 +14,18 @@ from services.common.telemetry import Metric
 
 
 def fail() -> None:
-    secret = "to be seen nowhere"
+    secret = "a local variable"
     raise OSError(f"disk full, {len(secret)}")
 
 
 @pytest.fixture
 def configure() -> Iterator[Callable[[str], io.StringIO]]:
-    """Configures this process's logs to go to a stream; everything is as before afterwards."""
-    structlog.contextvars.clear_contextvars()  # of requests that other tests have sent
+    """Configures logging to a stream, and restores the previous configuration afterwards."""
+    structlog.contextvars.clear_contextvars()  # set by requests of other tests
     before = structlog.get_config()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    root.handlers = []  # `configure` closes those that it finds
+    root.handlers = []  # `configure` closes existing handlers
 
     def to_stream(log_format: Any) -> io.StringIO:
         stream = io.StringIO()
@@ -57,9 +57,9 @@ def test_a_line_with_metrics_uses_the_embedded_metric_format(
         "Dimensions": [["Service", "Environment"], ["Service", "Environment", "FailureCode"]],
         "Metrics": [{"Name": "TasksFailed", "Unit": "Count"}],
     }
-    # Whatever a directive names has to be a member of the document itself.
-    named = {name for names in directive["Dimensions"] for name in names} | {"TasksFailed"}
-    assert {name: document[name] for name in named} == {
+    # The document must have a member for every name in the directive.
+    members = {name for names in directive["Dimensions"] for name in names} | {"TasksFailed"}
+    assert {name: document[name] for name in members} == {
         "Service": "worker",
         "Environment": "blue",
         "FailureCode": "source_not_found",
@@ -87,7 +87,7 @@ def test_an_exception_is_logged_in_one_line_with_its_stack_trace(
     [line] = stream.getvalue().splitlines()
     trace = json.loads(line)["exception"]
     assert trace.startswith("Traceback")
-    assert trace.endswith("OSError: disk full, 18")
+    assert trace.endswith("OSError: disk full, 16")
 
 
 def test_library_warnings_are_json_and_library_info_is_dropped(
@@ -98,8 +98,8 @@ def test_library_warnings_are_json_and_library_info_is_dropped(
     library.info("opened a connection")
     library.warning("connection %s lost", 7)
     [line] = stream.getvalue().splitlines()
-    said = json.loads(line)
-    assert (said["message"], said["logger"], said["level"]) == (
+    entry = json.loads(line)
+    assert (entry["message"], entry["logger"], entry["level"]) == (
         "connection 7 lost",
         "urllib3",
         "warning",
@@ -118,5 +118,5 @@ def test_the_console_shows_no_metrics_and_no_local_variables(
         log.exception("attempt failed")
     submitted, *failed = stream.getvalue().splitlines()
     assert submitted.endswith("task submitted")
-    assert failed[-1] == "OSError: disk full, 18"
-    assert "to be seen nowhere" not in stream.getvalue()
+    assert failed[-1] == "OSError: disk full, 16"
+    assert "a local variable" not in stream.getvalue()

@@ -1,136 +1,129 @@
-"""Work that stands still before every call to the outside, until it is told how the call goes.
+"""A thread that pauses before every call to the outside until a test decides how the call goes.
 
-Each actor runs in a thread of its own, but never two at once: whoever drives them decides, call by
-call, who goes on and what becomes of it. So every interleaving of calls can be had, and had again.
+Each actor runs in its own thread, but only one runs at a time. The test decides, call by call,
+which actor continues and how its call ends. Every interleaving of calls is therefore possible and
+repeatable.
 """
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-PATIENCE_S = 60
+from testbed.waiting import DEFAULT_TIMEOUT_S
 
 
-class Fate(Enum):
-    """What becomes of a call."""
+class CallOutcome(Enum):
+    """How a call ends."""
 
-    GOES_WELL = "goes well"
-    REFUSED = "is refused, for instance throttled or with expired credentials"
-    LOST = "times out before it takes effect"
-    UNHEARD = "takes effect and times out"
-    RESENT = "takes effect, times out and is sent again"
-    CRASH_BEFORE = "the process dies before it takes effect"
-    CRASH_AFTER = "the process dies after it took effect"
+    SUCCEEDS = "succeeds"
+    REJECTED = "is rejected, for example throttled or with expired credentials"
+    TIMEOUT_BEFORE = "times out before it takes effect"
+    TIMEOUT_AFTER = "takes effect and times out"
+    SENT_TWICE = "takes effect, times out and is sent again"
+    CRASH_BEFORE = "the process dies before the call takes effect"
+    CRASH_AFTER = "the process dies after the call took effect"
 
 
 class Crash(BaseException):
-    """The process is dead: nothing after this line happens, and no `except Exception` sees it."""
+    """The process has died. It is not an ``Exception``, so that no handler catches it."""
 
 
-class Line:
-    """The way of one process to the outside. `next_fate` is asked before every call."""
+class CallGate:
+    """All calls of one process to the outside. `next_outcome` is called before each of them."""
 
-    def __init__(self, next_fate: Callable[[str], Fate]) -> None:
-        self._next_fate = next_fate
+    def __init__(self, next_outcome: Callable[[str], CallOutcome]) -> None:
+        self._next_outcome = next_outcome
 
     def call(self, name: str, effect: Callable[[], Any]) -> Any:
         while True:
-            match self._next_fate(name):
-                case Fate.GOES_WELL:
+            match self._next_outcome(name):
+                case CallOutcome.SUCCEEDS:
                     return effect()
-                case Fate.REFUSED:
+                case CallOutcome.REJECTED:
                     raise ClientError({"Error": {"Code": "ThrottlingException"}}, name)
-                case Fate.LOST:
+                case CallOutcome.TIMEOUT_BEFORE:
                     raise ReadTimeoutError(endpoint_url="https://aws")
-                case Fate.UNHEARD:
-                    _answer_of(effect)
+                case CallOutcome.TIMEOUT_AFTER:
+                    _apply(effect)
                     raise ReadTimeoutError(endpoint_url="https://aws")
-                case Fate.RESENT:
-                    _answer_of(effect)
-                case Fate.CRASH_BEFORE:
+                case CallOutcome.SENT_TWICE:
+                    _apply(effect)
+                case CallOutcome.CRASH_BEFORE:
                     raise Crash
-                case Fate.CRASH_AFTER:
-                    _answer_of(effect)
+                case CallOutcome.CRASH_AFTER:
+                    _apply(effect)
                     raise Crash
 
-    def to(self, client: object) -> Any:
-        """`client` as this process reaches it."""
-        return _Client(self, client)
+    def wrap(self, client: object) -> Any:
+        """`client`, with every call going through this gate."""
+        return _GatedClient(self, client)
 
 
-def _answer_of(effect: Callable[[], Any]) -> None:
-    """Let the call have its effect; nobody hears the answer, not even a refusal."""
-    try:
+def _apply(effect: Callable[[], Any]) -> None:
+    """Let a call take effect and discard its response, even if that is an error."""
+    with suppress(ClientError):
         effect()
-    except ClientError:
-        return
 
 
-class _Client:
-    def __init__(self, line: Line, client: object) -> None:
-        self._line = line
+class _GatedClient:
+    def __init__(self, gate: CallGate, client: object) -> None:
+        self._gate = gate
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
         if name == "get_paginator":
-            return method  # type: ignore[no-any-return] # reads of the index are never cut
-        return lambda **request: self._line.call(name, lambda: method(**request))
+            return method  # type: ignore[no-any-return] # index queries always succeed
+        return lambda **request: self._gate.call(name, lambda: method(**request))
 
 
 class Actor:
-    """`work` is given the line on which it makes its calls, and started by the first `step`."""
+    """Runs `work` with the gate for its calls. The first `step` starts it."""
 
-    def __init__(self, name: str, work: Callable[["Line"], object]) -> None:
+    def __init__(self, name: str, work: Callable[[CallGate], object]) -> None:
         self.name = name
-        self.calls: str | None = None
-        """The call before which it stands; None before the first step and after the end."""
-        self.over = False
-        self.crashed = False
-        self.result: object = None
+        self.pending_call: str | None = None
+        """The call before which the actor has paused. None before the first step and at the end."""
+        self.finished = False
         self.error: Exception | None = None
-        self._fate = Fate.GOES_WELL
-        self._go = threading.Semaphore(0)
-        self._stands = threading.Semaphore(0)
+        self._outcome = CallOutcome.SUCCEEDS
+        self._resume = threading.Semaphore(0)
+        self._paused = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
         self._thread.start()
 
-    def step(self, fate: Fate = Fate.GOES_WELL) -> None:
-        """Let the call before which it stands have its fate, and go on to the next one or the end.
+    def step(self, outcome: CallOutcome = CallOutcome.SUCCEEDS) -> None:
+        """End the pending call with `outcome`, then run to the next call or to the end.
 
-        The first step only goes to the first call.
+        The first step only runs to the first call.
         """
-        assert not self.over
-        self._fate = fate
-        self._go.release()
-        assert self._stands.acquire(timeout=PATIENCE_S), f"{self.name} hangs in {self.calls}"
-
-    def finish(self) -> None:
-        """Let all that is left go well."""
-        while not self.over:
-            self.step()
+        assert not self.finished
+        self._outcome = outcome
+        self._resume.release()
+        paused = self._paused.acquire(timeout=DEFAULT_TIMEOUT_S)
+        assert paused, f"{self.name} hangs in {self.pending_call}"
 
     def kill(self) -> None:
-        while not self.over:
-            self.step(Fate.CRASH_BEFORE)
+        while not self.finished:
+            self.step(CallOutcome.CRASH_BEFORE)
 
-    def _run(self, work: Callable[["Line"], object]) -> None:
-        self._go.acquire()
+    def _run(self, work: Callable[[CallGate], object]) -> None:
+        self._resume.acquire()
         try:
-            self.result = work(Line(self._stand))
-        except Crash:
-            self.crashed = True
-        except Exception as error:  # noqa: BLE001 - whoever drives looks at it
+            with suppress(Crash):
+                work(CallGate(self._pause))
+        except Exception as error:  # noqa: BLE001 - the test inspects it
             self.error = error
-        self.calls = None
-        self.over = True
-        self._stands.release()
+        self.pending_call = None
+        self.finished = True
+        self._paused.release()
 
-    def _stand(self, call: str) -> Fate:
-        self.calls = call
-        self._stands.release()
-        self._go.acquire()
-        return self._fate
+    def _pause(self, call: str) -> CallOutcome:
+        self.pending_call = call
+        self._paused.release()
+        self._resume.acquire()
+        return self._outcome

@@ -1,5 +1,3 @@
-"""Silence."""
-
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -14,7 +12,7 @@ def _drop(_logger: WrappedLogger, _name: str, _event: EventDict) -> NoReturn:
 
 @pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
-    """Thousands of runs say much that nobody reads."""
+    """Drop all log lines: the model makes thousands of runs."""
     before = structlog.get_config()
     structlog.configure(processors=[_drop])
     yield

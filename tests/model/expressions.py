@@ -1,7 +1,7 @@
-"""As much of DynamoDB's expressions as our table uses, compiled once and evaluated in microseconds.
+"""The DynamoDB expressions that the task table uses, compiled once and evaluated in microseconds.
 
-`test_expressions` holds it against moto. Grammar and precedence: "Comparison operator and function
-reference" and "Using update expressions", Amazon DynamoDB Developer Guide.
+`test_expressions` compares them with moto. Grammar and precedence: "Comparison operator and
+function reference" and "Using update expressions", Amazon DynamoDB Developer Guide.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 Value = Mapping[str, Any]
-"""One typed value, for instance ``{"S": "PENDING"}``."""
+"""A typed value, for example ``{"S": "PENDING"}``."""
 Item = Mapping[str, Value]
 Operand = Callable[[Item, Item], Value | None]
 Condition = Callable[[Item, Item], bool]
@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"<=|>=|<>|[()<>=,+]|[:#]?\w+")
 
 @lru_cache
 def condition(expression: str, names: tuple[tuple[str, str], ...] = ()) -> Condition:
-    """A function of an item and the values of placeholders."""
+    """A function of an item and the placeholder values."""
     tokens = _Tokens(expression, dict(names))
     parsed = _any(tokens)
     tokens.expect_end()
@@ -31,7 +31,7 @@ def condition(expression: str, names: tuple[tuple[str, str], ...] = ()) -> Condi
 
 @lru_cache
 def update(expression: str, names: tuple[tuple[str, str], ...] = ()) -> Update:
-    """A function that gives the item after the update, from the item before."""
+    """A function that returns the item after the update."""
     tokens = _Tokens(expression, dict(names))
     sets: list[tuple[str, Operand]] = []
     removes: list[str] = []
@@ -52,7 +52,7 @@ def update(expression: str, names: tuple[tuple[str, str], ...] = ()) -> Update:
         after = {name: value for name, value in item.items() if name not in removes}
         for name, operand in sets:
             value = operand(item, values)
-            assert value is not None, f"{name} is set to nothing: {expression}"
+            assert value is not None, f"{name} is set to no value: {expression}"
             after[name] = value
         return after
 
@@ -61,28 +61,28 @@ def update(expression: str, names: tuple[tuple[str, str], ...] = ()) -> Update:
 
 class _Tokens:
     def __init__(self, expression: str, names: Mapping[str, str]) -> None:
-        self._left: list[str] = _TOKEN.findall(expression)[::-1]
+        self._remaining: list[str] = _TOKEN.findall(expression)[::-1]
         self._names = names
 
     def at_end(self) -> bool:
-        return not self._left
+        return not self._remaining
 
     def expect_end(self) -> None:
-        if self._left:
-            raise ValueError(f"unexpected {self._left[-1]}")
+        if self._remaining:
+            raise ValueError(f"unexpected {self._remaining[-1]}")
 
     def take(self) -> str:
-        return self._left.pop()
+        return self._remaining.pop()
 
     def take_if(self, token: str) -> bool:
-        if self._left and self._left[-1] == token:
-            self._left.pop()
+        if self._remaining and self._remaining[-1] == token:
+            self._remaining.pop()
             return True
         return False
 
     def expect(self, token: str) -> None:
         if not self.take_if(token):
-            raise ValueError(f"{token} expected, not {self._left[-1:]}")
+            raise ValueError(f"{token} expected, not {self._remaining[-1:]}")
 
     def take_name(self) -> str:
         token = self.take()
@@ -127,7 +127,7 @@ def _comparison(tokens: _Tokens) -> Condition:
     def holds(item: Item, values: Item) -> bool:
         one, other = left(item, values), right(item, values)
         if one is None or other is None or one.keys() != other.keys():
-            return False  # a missing attribute or another type compares with nothing
+            return False  # comparing a missing attribute or another type is false
         return compare(_comparable(one), _comparable(other))
 
     return holds

@@ -1,4 +1,4 @@
-"""A table in memory behind the calls of a DynamoDB client that our code makes."""
+"""A DynamoDB client on a table in memory, with the calls that the services make."""
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -10,14 +10,14 @@ from tests.model import expressions
 from tests.model.expressions import Item, Value
 
 Observer = Callable[[Item | None, Item], None]
-"""Sees an item before and after each write."""
+"""Receives an item before and after each write."""
 
 
 class MemoryDynamoDB:
-    """One table with `taskId` as its key and the index of open tasks.
+    """One table with the key `taskId` and the index of open tasks.
 
-    The index is eventually consistent: what is written shows in it when `index_catches_up`, which
-    happens at once unless `index_lags`.
+    The index is eventually consistent. It reflects writes at once, or, while `index_lags` is true,
+    after the next `update_index`.
     """
 
     def __init__(self, *, observe: Observer = lambda _before, _after: None) -> None:
@@ -26,7 +26,7 @@ class MemoryDynamoDB:
         self._index: dict[str, Item] = {}
         self._observe = observe
 
-    def index_catches_up(self) -> None:
+    def update_index(self) -> None:
         self._index = {task_id: item for task_id, item in self.items.items() if "checkAt" in item}
 
     def get_item(self, *, Key: Item, **_: Any) -> Mapping[str, Any]:  # noqa: N803
@@ -58,10 +58,10 @@ class MemoryDynamoDB:
         return _Query(self)
 
     def query(self, *, ExpressionAttributeValues: Item, **_: Any) -> Iterable[Item]:  # noqa: N803
-        """``openShard = :shard AND checkAt <= :now``, which is all that our table asks."""
+        """Supports only ``openShard = :shard AND checkAt <= :now``, the query of the task table."""
         shard, now = (ExpressionAttributeValues[name]["N"] for name in (":shard", ":now"))
         if not self.index_lags:
-            self.index_catches_up()
+            self.update_index()
         due = [
             item
             for item in self._index.values()
@@ -73,10 +73,10 @@ class MemoryDynamoDB:
         holds = expressions.condition(request["ConditionExpression"], _names(request))
         if holds(item or {}, request.get("ExpressionAttributeValues", {})):
             return
-        answer: dict[str, Any] = {"Error": {"Code": "ConditionalCheckFailedException"}}
+        response: dict[str, Any] = {"Error": {"Code": "ConditionalCheckFailedException"}}
         if item is not None and request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
-            answer["Item"] = item
-        raise ClientError(answer, "Write")  # type: ignore[arg-type] # as much as anybody reads
+            response["Item"] = item
+        raise ClientError(response, "Write")  # type: ignore[arg-type] # has only what is read
 
     def _write(self, before: Item | None, after: Item) -> None:
         self._observe(before, after)

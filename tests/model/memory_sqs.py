@@ -1,8 +1,8 @@
-"""Queues in memory behind the calls of an SQS client that our code makes.
+"""An SQS client on queues in memory, with the calls that the services make.
 
-Standard queues promise little, and these keep no more than that: any visible message may come
-first, a message in flight may be delivered again, and an outdated receipt may or may not delete
-("Amazon SQS standard queues", Amazon SQS Developer Guide).
+Like standard queues, these guarantee little: any visible message may come first, a message in
+flight may be delivered again, and an outdated receipt may or may not delete ("Amazon SQS standard
+queues", Amazon SQS Developer Guide).
 """
 
 import itertools
@@ -15,46 +15,46 @@ from botocore.exceptions import ClientError
 
 
 @dataclass(eq=False)
-class Sent:
+class StoredMessage:
     """A message that has not been deleted."""
 
     message_id: str
     body: str
     sent_at: datetime
     visible_at: datetime
-    receives: int = 0
+    receive_count: int = 0
     receipts: list[str] = field(default_factory=list)
 
 
 @dataclass
-class Queue:
+class MemoryQueue:
     visibility: timedelta
-    dead_letters: "Queue | None" = None
+    dead_letters: "MemoryQueue | None" = None
     max_receives: int = 0
-    messages: list[Sent] = field(default_factory=list)
+    messages: list[StoredMessage] = field(default_factory=list)
 
 
 @dataclass
 class Delivery:
-    """What SQS does with the receives of the moment."""
+    """Chooses what the next receive delivers."""
 
     pick: int = 0
-    """Which of the messages that may be delivered comes first."""
+    """Index of the first message, among those that may be delivered."""
     duplicate: bool = False
-    """Also a message that is in flight may."""
+    """Whether messages in flight may be delivered, too."""
 
 
 class MemorySqs:
-    """Queues by their URLs. `on_send` and `on_delete` see every message before it comes or goes."""
+    """`queues` by URL. `on_send` and `on_delete` are called before the change."""
 
     def __init__(
         self,
-        queues: Mapping[str, Queue],
+        queues: Mapping[str, MemoryQueue],
         *,
         clock: Callable[[], datetime],
         outdated_receipts_work: bool = False,
-        on_send: Callable[[Sent], None] = lambda _: None,
-        on_delete: Callable[[str, Sent], None] = lambda _url, _sent: None,
+        on_send: Callable[[StoredMessage], None] = lambda _: None,
+        on_delete: Callable[[str, StoredMessage], None] = lambda _url, _message: None,
     ) -> None:
         self.queues = queues
         self.delivery = Delivery()
@@ -66,10 +66,12 @@ class MemorySqs:
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> Mapping[str, Any]:  # noqa: N803
         now = self._clock()
-        sent = Sent(f"message-{next(self._numbers)}", MessageBody, sent_at=now, visible_at=now)
-        self._on_send(sent)
-        self.queues[QueueUrl].messages.append(sent)
-        return {"MessageId": sent.message_id}
+        message = StoredMessage(
+            f"message-{next(self._numbers)}", MessageBody, sent_at=now, visible_at=now
+        )
+        self._on_send(message)
+        self.queues[QueueUrl].messages.append(message)
+        return {"MessageId": message.message_id}
 
     def receive_message(
         self,
@@ -83,22 +85,24 @@ class MemorySqs:
         visibility = (
             queue.visibility if VisibilityTimeout is None else timedelta(seconds=VisibilityTimeout)
         )
-        received: list[Sent] = []
+        received: list[StoredMessage] = []
         while len(received) < MaxNumberOfMessages:
-            candidates = [sent for sent in self._deliverable(queue) if sent not in received]
+            candidates = [
+                message for message in self._deliverable(queue) if message not in received
+            ]
             if not candidates:
                 break
-            sent = candidates[self.delivery.pick % len(candidates)]
-            if queue.dead_letters is not None and sent.receives >= queue.max_receives:
-                queue.messages.remove(sent)
-                sent.visible_at = self._clock()
-                queue.dead_letters.messages.append(sent)
+            message = candidates[self.delivery.pick % len(candidates)]
+            if queue.dead_letters is not None and message.receive_count >= queue.max_receives:
+                queue.messages.remove(message)
+                message.visible_at = self._clock()
+                queue.dead_letters.messages.append(message)
                 continue
-            sent.receives += 1
-            sent.receipts.append(f"{sent.message_id}#{sent.receives}")
-            sent.visible_at = self._clock() + visibility
-            received.append(sent)
-        return {"Messages": [self._shown(sent) for sent in received]}
+            message.receive_count += 1
+            message.receipts.append(f"{message.message_id}#{message.receive_count}")
+            message.visible_at = self._clock() + visibility
+            received.append(message)
+        return {"Messages": [self._to_response(message) for message in received]}
 
     def change_message_visibility(
         self,
@@ -107,10 +111,10 @@ class MemorySqs:
         ReceiptHandle: str,  # noqa: N803
         VisibilityTimeout: int,  # noqa: N803
     ) -> Mapping[str, Any]:
-        sent = self._found(QueueUrl, ReceiptHandle)
-        if sent is None or sent.visible_at <= self._clock():
+        message = self._find(QueueUrl, ReceiptHandle)
+        if message is None or message.visible_at <= self._clock():
             raise ClientError({"Error": {"Code": "MessageNotInflight"}}, "ChangeMessageVisibility")
-        sent.visible_at = self._clock() + timedelta(seconds=VisibilityTimeout)
+        message.visible_at = self._clock() + timedelta(seconds=VisibilityTimeout)
         return {}
 
     def change_message_visibility_batch(
@@ -132,15 +136,15 @@ class MemorySqs:
         return {"Failed": failed}
 
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> Mapping[str, Any]:  # noqa: N803
-        sent = self._found(QueueUrl, ReceiptHandle)
-        if sent is not None:
-            self._on_delete(QueueUrl, sent)
-            self.queues[QueueUrl].messages.remove(sent)
+        message = self._find(QueueUrl, ReceiptHandle)
+        if message is not None:
+            self._on_delete(QueueUrl, message)
+            self.queues[QueueUrl].messages.remove(message)
         return {}
 
     def get_queue_attributes(self, *, QueueUrl: str, **_: Any) -> Mapping[str, Any]:  # noqa: N803
         messages = self.queues[QueueUrl].messages
-        visible = sum(sent.visible_at <= self._clock() for sent in messages)
+        visible = sum(message.visible_at <= self._clock() for message in messages)
         return {
             "Attributes": {
                 "ApproximateNumberOfMessages": str(visible),
@@ -149,22 +153,26 @@ class MemorySqs:
             }
         }
 
-    def _deliverable(self, queue: Queue) -> Sequence[Sent]:
+    def _deliverable(self, queue: MemoryQueue) -> Sequence[StoredMessage]:
         now = self._clock()
-        return [s for s in queue.messages if s.visible_at <= now or self.delivery.duplicate]
+        return [
+            message
+            for message in queue.messages
+            if message.visible_at <= now or self.delivery.duplicate
+        ]
 
-    def _found(self, url: str, receipt: str) -> Sent | None:
-        for sent in self.queues[url].messages:
-            if sent.receipts and receipt in sent.receipts:
-                newest = receipt == sent.receipts[-1]
-                return sent if newest or self._outdated_receipts_work else None
+    def _find(self, url: str, receipt: str) -> StoredMessage | None:
+        for message in self.queues[url].messages:
+            if message.receipts and receipt in message.receipts:
+                newest = receipt == message.receipts[-1]
+                return message if newest or self._outdated_receipts_work else None
         return None
 
     @staticmethod
-    def _shown(sent: Sent) -> Mapping[str, Any]:
+    def _to_response(message: StoredMessage) -> Mapping[str, Any]:
         return {
-            "MessageId": sent.message_id,
-            "ReceiptHandle": sent.receipts[-1],
-            "Body": sent.body,
-            "Attributes": {"SentTimestamp": str(round(sent.sent_at.timestamp() * 1000))},
+            "MessageId": message.message_id,
+            "ReceiptHandle": message.receipts[-1],
+            "Body": message.body,
+            "Attributes": {"SentTimestamp": str(round(message.sent_at.timestamp() * 1000))},
         }

@@ -1,4 +1,4 @@
-"""The table in memory, held against moto's: the same writes, refusals and rows."""
+"""The table in memory compared with moto's: the same writes, rejections and rows."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -11,9 +11,9 @@ from services.common.errors import LeaseLost
 from services.common.task import Move, Phase, Task
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable, TransitionRefused
-from tests.common.test_task_table import attempt_move
 from tests.conftest import Cloud
 from tests.model.memory_dynamodb import MemoryDynamoDB
+from tests.moves import make_move
 from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ tasks = st.builds(
 )
 
 
-def over(client: object) -> TaskTable:
+def table_on(client: object) -> TaskTable:
     return TaskTable(
         cast("DynamoDBClient", client), table="taskfleet-tasks", retention=POLICY.retention
     )
 
 
 def outcome(table: TaskTable, move: Move, task: Task) -> tuple[str, Task | None]:
-    said = "done"
+    result = "done"
     try:
-        attempt_move(table, move, task)
+        make_move(table, move, task)
     except LeaseLost:
-        said = "lease lost"
+        result = "lease lost"
     except TransitionRefused as refused:
-        said = f"refused: {refused.task}"
-    return said, table.get(task.task_id)
+        result = f"refused: {refused.task}"
+    return result, table.get(task.task_id)
 
 
 @settings(
@@ -61,31 +61,33 @@ def test_a_move_has_the_same_outcome_in_memory_as_in_moto(cloud: Cloud, task: Ta
         memory = MemoryDynamoDB()
         memory.items[task.task_id] = to_item(task)
         cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=to_item(task))
-        assert outcome(over(memory), move, task) == outcome(over(cloud.dynamodb), move, task)
+        assert outcome(table_on(memory), move, task) == outcome(
+            table_on(cloud.dynamodb), move, task
+        )
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
 def test_a_row_is_created_once(cloud: Cloud, client: str) -> None:
-    table = over(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
+    table = table_on(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
     first = table.create(new_task())
     assert table.create(new_task(request_id="another")) == first
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
 def test_a_check_is_rescheduled_only_if_it_is_unchanged(cloud: Cloud, client: str) -> None:
-    table = over(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
+    table = table_on(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
     task = table.create(new_task())
 
-    def look(name: str) -> bool:
+    def schedule(name: str) -> bool:
         return table.schedule_check(task, check_at=NOW + LEASE, gap=LEASE, checked_by=name)
 
-    assert [look("a"), look("b"), look("a")] == [True, False, True]
+    assert [schedule("a"), schedule("b"), schedule("a")] == [True, False, True]
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
 def test_the_index_lists_due_tasks_oldest_first(cloud: Cloud, client: str) -> None:
     dynamodb: Any = MemoryDynamoDB() if client == "memory" else cloud.dynamodb
-    table = over(dynamodb)
+    table = table_on(dynamodb)
     for number in (3, 1, 2):
         task = new_task(f"task-{number}", open_shard=7, check_at=NOW + number * LEASE)
         table.create(task)
@@ -95,12 +97,12 @@ def test_the_index_lists_due_tasks_oldest_first(cloud: Cloud, client: str) -> No
 
 def test_a_lagging_index_shows_its_earlier_content(cloud: Cloud) -> None:
     memory = MemoryDynamoDB()
-    table = over(memory)
+    table = table_on(memory)
     table.create(new_task("old", open_shard=7, check_at=NOW))
-    memory.index_catches_up()
+    memory.update_index()
     memory.index_lags = True
     table.create(new_task("new", open_shard=7, check_at=NOW))
     table.cancel("old", now=NOW)
     assert list(table.due_task_ids(7, NOW)) == ["old"]
-    memory.index_catches_up()
+    memory.update_index()
     assert list(table.due_task_ids(7, NOW)) == ["new"]

@@ -1,4 +1,4 @@
-"""The services as they are, over an outside in memory that can be stopped at every call."""
+"""The real services on AWS in memory, where a test decides the outcome of every call."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,52 +29,53 @@ from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconciler import ReconcilePolicy, Reconciler
 from taskctl.dead_letters import DeadLetterQueue, DeadLetters
 from tests.conftest import Clock
-from tests.model.actor import Actor, Crash, Fate, Line
-from tests.model.judge import DEAD_LETTER_QUEUE_URL, QUEUE_URL, Judge
+from tests.model.actor import Actor, CallGate, CallOutcome, Crash
+from tests.model.invariants import DEAD_LETTER_QUEUE_URL, QUEUE_URL, InvariantChecker
 from tests.model.memory_dynamodb import MemoryDynamoDB
-from tests.model.memory_sqs import Delivery, MemorySqs, Queue
+from tests.model.memory_sqs import Delivery, MemoryQueue, MemorySqs
 from tests.tasks import LEASE, POLICY
 
 BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
 MAX_RECEIVES = 15
 MAX_BACKLOG = 50
 UNSENT_CHECK = timedelta(seconds=10)
-RECONCILE_EVERY = timedelta(minutes=5)
-SLACK = RECONCILE_EVERY + LEASE
-"""How long after its deadline a task may be open when nothing goes wrong: under the lease that held
-then, and until the next run of the reconciler."""
+RECONCILE_INTERVAL = timedelta(minutes=5)
+DEADLINE_SLACK = RECONCILE_INTERVAL + LEASE
+"""How long a task may stay open after its deadline without any faults: until its lease expires and
+the reconciler runs."""
 
-UNHEARD = {Fate.UNHEARD, Fate.RESENT, Fate.CRASH_AFTER}
-REFUSALS = (TaskNotFound, TaskStateConflict, IdempotencyKeyReused)
-"""Of the API, to a client that asks for what cannot be."""
+UNCONFIRMED = {CallOutcome.TIMEOUT_AFTER, CallOutcome.SENT_TWICE, CallOutcome.CRASH_AFTER}
+"""Outcomes of calls that take effect without a response."""
+REJECTIONS = (TaskNotFound, TaskStateConflict, IdempotencyKeyReused)
+"""Errors that the API may return to a client."""
 
 OWNER = "alice"
 TABLE, BUCKET = "table", "bucket"
 SUBMISSION = Submission.model_validate({"inputImageUrl": "https://example.com/a.jpg"})
 
 
-class Work(Enum):
-    """How an attempt goes, apart from AWS."""
+class AttemptOutcome(Enum):
+    """How an attempt ends, if all its calls to AWS succeed."""
 
     SUCCEEDS = None
     SOURCE_FAILS = SourceUnavailable
-    NO_IMAGE = SourceNotFound
+    NOT_FOUND = SourceNotFound
     CHILD_CRASHES = ImagingCrashed
 
 
-class _Studio:
-    """Fetcher and imaging of one attempt: an image that no other attempt makes."""
+class _FakeProcessing:
+    """Fetcher and imaging of one attempt. The result is unique to the attempt."""
 
-    def __init__(self, line: Line, work: Work, serial: int) -> None:
-        self._line = line
-        self._work = work
-        self._serial = serial
+    def __init__(self, gate: CallGate, attempt: AttemptOutcome, unique_id: int) -> None:
+        self._gate = gate
+        self._attempt = attempt
+        self._unique_id = unique_id
 
     def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
-        self._line.call("fetch", lambda: None)
-        error: type[AttemptError] | None = self._work.value
+        self._gate.call("fetch", lambda: None)
+        error: type[AttemptError] | None = self._attempt.value
         if error is not None:
-            raise error("As it happens.")
+            raise error("The attempt failed.")
         return into.write(b"image")
 
     def process(
@@ -86,33 +87,33 @@ class _Studio:
         timeout_s: float,
     ) -> ResultImage:
         return ResultImage(
-            body=f"made by {self._serial}".encode(), content_type="image/png", width=1, height=1
+            body=f"made by {self._unique_id}".encode(), content_type="image/png", width=1, height=1
         )
 
 
-class _Store:
-    """The calls of an S3 client that a worker makes."""
+class _BucketClient:
+    """An S3 client with the only call that a worker makes."""
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+    def __init__(self, invariants: InvariantChecker) -> None:
+        self._invariants = invariants
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> Mapping[str, Any]:  # noqa: N803
-        self._judge.put(Key, Body)
+        self._invariants.on_put(Key, Body)
         return {}
 
 
-class Worker:
-    """A worker process that has one task under way at most; another one after a crash."""
+class ModelWorker:
+    """A worker process with at most one task. After a crash, it stands for a new process."""
 
     def __init__(self, world: "World", name: str) -> None:
         self._world = world
         self.name = name
         self.task: Actor | None = None
-        self._heart_fates: Iterator[Fate] = iter(())
-        heart = Line(lambda _: next(self._heart_fates, Fate.GOES_WELL))
+        self._heartbeat_outcomes: Iterator[CallOutcome] = iter(())
+        gate = CallGate(lambda _: next(self._heartbeat_outcomes, CallOutcome.SUCCEEDS))
         self.leases = LeaseKeeper(
-            table=world.table(heart),
-            queue=world.queue(heart),
+            table=world.table(gate),
+            queue=world.queue(gate),
             concurrency=1,
             duration=LEASE,
             interval=LEASE / 3,
@@ -120,44 +121,44 @@ class Worker:
         )
 
     def is_busy(self) -> bool:
-        return self.task is not None and not self.task.over
+        return self.task is not None and not self.task.finished
 
-    def receive(self, work: Work) -> Actor:
-        """Begin to receive a message and to do what it asks."""
+    def receive(self, attempt: AttemptOutcome) -> Actor:
+        """Start to receive and process a message."""
 
-        def consume(line: Line) -> None:
-            queue = self._world.queue(line)
+        def consume(gate: CallGate) -> None:
+            queue = self._world.queue(gate)
             for message in queue.receive(limit=1, wait_s=0):
-                studio = _Studio(line, work, next(self._world.serials))
+                processing = _FakeProcessing(gate, attempt, next(self._world.ids))
                 processor = Processor(
-                    table=self._world.table(line),
+                    table=self._world.table(gate),
                     queue=queue,
-                    bucket=ResultBucket(line.to(_Store(self._world.judge)), bucket=BUCKET),
-                    fetcher=studio,
-                    imaging=studio,
+                    bucket=self._world.bucket(gate),
+                    fetcher=processing,
+                    imaging=processing,
                     leases=self.leases,
                     policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF),
                     scratch=self._world.scratch,
                     clock=self._world.clock,
                     jitter=lambda: 0.5,
-                    new_lease_owner=lambda: f"claim-{next(self._world.serials)}",
+                    new_lease_owner=lambda: f"claim-{next(self._world.ids)}",
                 )
                 processor.process(message)
 
         self.task = Actor(self.name, consume)
         return self.task
 
-    def beat(self, fates: Sequence[Fate]) -> None:
-        self._heart(fates, self.leases.heartbeat)
+    def heartbeat(self, outcomes: Sequence[CallOutcome]) -> None:
+        self._run_heartbeat(outcomes, self.leases.heartbeat)
 
-    def give_back(self, fates: Sequence[Fate]) -> None:
-        """What SIGTERM comes to when the task does not finish in time."""
-        self._heart(fates, self.leases.release_all)
+    def release(self, outcomes: Sequence[CallOutcome]) -> None:
+        """Release the task, as after SIGTERM if the task does not finish in time."""
+        self._run_heartbeat(outcomes, self.leases.release_all)
 
-    def _heart(self, fates: Sequence[Fate], act: Callable[[], object]) -> None:
-        self._heart_fates = iter(fates)
+    def _run_heartbeat(self, outcomes: Sequence[CallOutcome], action: Callable[[], object]) -> None:
+        self._heartbeat_outcomes = iter(outcomes)
         try:
-            act()
+            action()
         except Crash:
             if self.task is not None:
                 self._world.kill(self.task)
@@ -167,36 +168,39 @@ class World:
     def __init__(self, scratch: Path, *, outdated_receipts_work: bool) -> None:
         self.clock = Clock()
         self.scratch = scratch
-        self.judge = Judge(self.clock)
-        self.dynamodb = MemoryDynamoDB(observe=self.judge.write)
-        dead_letters = Queue(visibility=LEASE)
-        queue = Queue(visibility=LEASE, dead_letters=dead_letters, max_receives=MAX_RECEIVES)
+        self.invariants = InvariantChecker(self.clock)
+        self.dynamodb = MemoryDynamoDB(observe=self.invariants.on_write)
+        dead_letters = MemoryQueue(visibility=LEASE)
+        queue = MemoryQueue(visibility=LEASE, dead_letters=dead_letters, max_receives=MAX_RECEIVES)
         self.sqs = MemorySqs(
             {QUEUE_URL: queue, DEAD_LETTER_QUEUE_URL: dead_letters},
             clock=self.clock,
             outdated_receipts_work=outdated_receipts_work,
-            on_send=self.judge.send,
-            on_delete=self.judge.delete,
+            on_send=self.invariants.on_send,
+            on_delete=self.invariants.on_delete,
         )
-        self.serials = itertools.count(1)
+        self.ids = itertools.count(1)
         self.actors: list[Actor] = []
-        self.workers = [Worker(self, f"worker-{number}") for number in range(3)]
+        self.workers = [ModelWorker(self, f"worker-{number}") for number in range(3)]
 
-    # ── The parts, as one process reaches them ────────────────────────────────────────────────
+    # ── The dependencies of one process ───────────────────────────────────────────────────────
 
-    def table(self, line: Line) -> TaskTable:
-        return TaskTable(line.to(self.dynamodb), table=TABLE, retention=POLICY.retention)
+    def table(self, gate: CallGate) -> TaskTable:
+        return TaskTable(gate.wrap(self.dynamodb), table=TABLE, retention=POLICY.retention)
 
-    def queue(self, line: Line, *, url: str = QUEUE_URL) -> TaskQueue:
-        return TaskQueue(line.to(self.sqs), url=url)
+    def queue(self, gate: CallGate, *, url: str = QUEUE_URL) -> TaskQueue:
+        return TaskQueue(gate.wrap(self.sqs), url=url)
 
-    def _service(self, line: Line) -> TaskService:
+    def bucket(self, gate: CallGate) -> ResultBucket:
+        return ResultBucket(gate.wrap(_BucketClient(self.invariants)), bucket=BUCKET)
+
+    def _service(self, gate: CallGate) -> TaskService:
         return TaskService(
-            table=self.table(line),
-            queue=self.queue(line),
-            bucket=ResultBucket(line.to(_Store(self.judge)), bucket=BUCKET),
+            table=self.table(gate),
+            queue=self.queue(gate),
+            bucket=self.bucket(gate),
             limiter=SubmissionLimiter(
-                counter=SubmissionCounter(line.to(self.dynamodb), table=TABLE),
+                counter=SubmissionCounter(gate.wrap(self.dynamodb), table=TABLE),
                 limit=0,
                 clock=self.clock,
             ),
@@ -204,44 +208,44 @@ class World:
             unsent_check=UNSENT_CHECK,
             presigned_url_ttl_s=600,
             clock=self.clock,
-            new_id=lambda: str(UUID(int=next(self.serials), version=4)),
+            new_id=lambda: str(UUID(int=next(self.ids), version=4)),
             monotonic=lambda: 0.0,
             sleep=lambda _: None,
         )
 
-    # ── What may begin ────────────────────────────────────────────────────────────────────────
+    # ── Actions ───────────────────────────────────────────────────────────────────────────────
 
     def submit(self, idempotency_key: str | None) -> Actor:
-        request_id = f"request-{next(self.serials)}"
+        request_id = f"request-{next(self.ids)}"
 
-        def submit(line: Line) -> SubmitOutcome:
-            submitted = self._service(line).submit(
+        def submit(gate: CallGate) -> SubmitOutcome:
+            submitted = self._service(gate).submit(
                 OWNER, SUBMISSION, idempotency_key=idempotency_key, request_id=request_id
             )
-            self.judge.acknowledged.add(submitted.task.task_id)
+            self.invariants.acknowledged.add(submitted.task.task_id)
             return submitted
 
-        return self._begin("submit", submit)
+        return self._start("submit", submit)
 
     def cancel(self, task_id: str) -> Actor:
-        return self._begin("cancel", lambda line: self._service(line).cancel(OWNER, task_id))
+        return self._start("cancel", lambda gate: self._service(gate).cancel(OWNER, task_id))
 
     def retry(self, task_id: str) -> Actor:
-        request_id = f"request-{next(self.serials)}"
-        return self._begin(
+        request_id = f"request-{next(self.ids)}"
+        return self._start(
             "retry",
-            lambda line: self._service(line).retry(OWNER, task_id, request_id=request_id),
+            lambda gate: self._service(gate).retry(OWNER, task_id, request_id=request_id),
         )
 
     def reconcile(self) -> Actor:
-        name = f"reconciler-{next(self.serials)}"
-        return self._begin(
+        name = f"reconciler-{next(self.ids)}"
+        return self._start(
             "reconcile",
-            lambda line: Reconciler(
+            lambda gate: Reconciler(
                 name=name,
-                table=self.table(line),
-                queue=self.queue(line),
-                dead_letters=self.queue(line, url=DEAD_LETTER_QUEUE_URL),
+                table=self.table(gate),
+                queue=self.queue(gate),
+                dead_letters=self.queue(gate, url=DEAD_LETTER_QUEUE_URL),
                 policy=ReconcilePolicy(
                     lease=LEASE, max_backoff=BACKOFF.cap, max_backlog=MAX_BACKLOG
                 ),
@@ -251,11 +255,11 @@ class World:
         )
 
     def redrive(self) -> Actor:
-        def redrive(line: Line) -> None:
+        def redrive(gate: CallGate) -> None:
             dead_letters = DeadLetters(
-                letters=DeadLetterQueue(line.to(self.sqs), url=DEAD_LETTER_QUEUE_URL),
-                table=self.table(line),
-                queue=self.queue(line),
+                letters=DeadLetterQueue(gate.wrap(self.sqs), url=DEAD_LETTER_QUEUE_URL),
+                table=self.table(gate),
+                queue=self.queue(gate),
                 policy=POLICY,
                 clock=self.clock,
             )
@@ -263,32 +267,32 @@ class World:
                 for entry in entries:
                     dead_letters.redrive(entry)
 
-        return self._begin("redrive", redrive)
+        return self._start("redrive", redrive)
 
     def receive(
         self,
-        worker: Worker,
-        work: Work = Work.SUCCEEDS,
-        delivery: Delivery = Delivery(),  # noqa: B008 - nobody changes it
-        fate: Fate = Fate.GOES_WELL,
+        worker: ModelWorker,
+        attempt: AttemptOutcome = AttemptOutcome.SUCCEEDS,
+        delivery: Delivery = Delivery(),  # noqa: B008 - never modified
+        outcome: CallOutcome = CallOutcome.SUCCEEDS,
     ) -> Actor:
-        actor = worker.receive(work)
+        actor = worker.receive(attempt)
         self.actors.append(actor)
         actor.step()
         self.sqs.delivery = delivery
-        self.step(actor, fate)
+        self.step(actor, outcome)
         self.sqs.delivery = Delivery()
         return actor
 
-    def step(self, actor: Actor, fate: Fate) -> None:
-        if actor.calls == "send_message" and fate in UNHEARD:
-            self.judge.sends_unheard += 1
-        actor.step(fate)
-        self._let_go(actor)
+    def step(self, actor: Actor, outcome: CallOutcome) -> None:
+        if actor.pending_call == "send_message" and outcome in UNCONFIRMED:
+            self.invariants.unconfirmed_sends += 1
+        actor.step(outcome)
+        self._remove_if_finished(actor)
 
     def finish(self, actor: Actor) -> None:
-        while not actor.over:
-            self.step(actor, Fate.GOES_WELL)
+        while not actor.finished:
+            self.step(actor, CallOutcome.SUCCEEDS)
 
     def messages(self) -> int:
         return len(self.sqs.queues[QUEUE_URL].messages)
@@ -298,49 +302,49 @@ class World:
 
     def kill(self, actor: Actor) -> None:
         actor.kill()
-        self._let_go(actor)
+        self._remove_if_finished(actor)
 
-    def _begin(self, name: str, work: Callable[[Line], object]) -> Actor:
+    def _start(self, name: str, work: Callable[[CallGate], object]) -> Actor:
         actor = Actor(name, work)
         self.actors.append(actor)
         actor.step()
-        self._let_go(actor)
+        self._remove_if_finished(actor)
         return actor
 
-    def _let_go(self, actor: Actor) -> None:
-        if actor.over and actor in self.actors:
+    def _remove_if_finished(self, actor: Actor) -> None:
+        if actor.finished and actor in self.actors:
             self.actors.remove(actor)
-            expected = actor.error is None or isinstance(actor.error, (AwsError, *REFUSALS))
+            expected = actor.error is None or isinstance(actor.error, (AwsError, *REJECTIONS))
             if not expected:
-                self.judge.violations.append(f"{actor.name} met {actor.error!r}")
+                self.invariants.violations.append(f"{actor.name} raised {actor.error!r}")
 
-    # ── When all is quiet ─────────────────────────────────────────────────────────────────────
+    # ── Without faults ────────────────────────────────────────────────────────────────────────
 
-    def come_to_rest(self) -> None:
-        """Nothing goes wrong any more: every task must be over by its deadline, or soon."""
+    def settle(self) -> None:
+        """Run without faults, and require that every task ends by its deadline plus the slack."""
         for actor in list(self.actors):
             self.finish(actor)
         self.dynamodb.index_lags = False
-        quiet_since = self.clock.now
-        while open_tasks := self.judge.open_tasks():
+        started = self.clock.now
+        while open_tasks := self.invariants.open_tasks():
             for task in open_tasks:
-                by = max(task.deadline_at, quiet_since) + SLACK
-                assert self.clock.now <= by, f"{task.task_id} is still open at {by}: {task}"
-            self._work_off()
+                limit = max(task.deadline_at, started) + DEADLINE_SLACK
+                assert self.clock.now <= limit, f"{task.task_id} is still open at {limit}: {task}"
+            self._drain_queue()
             self.finish(self.reconcile())
-            self.judge.judge()
+            self.invariants.check()
             self.clock.now = self._next_run()
 
-    def _work_off(self) -> None:
+    def _drain_queue(self) -> None:
         while any(
-            sent.visible_at <= self.clock.now for sent in self.sqs.queues[QUEUE_URL].messages
+            message.visible_at <= self.clock.now for message in self.sqs.queues[QUEUE_URL].messages
         ):
             actor = self.receive(self.workers[0])
             self.finish(actor)
 
     def _next_run(self) -> datetime:
-        """The first run of the reconciler at which something is due, or a message shows itself."""
-        due = [task.check_at for task in self.judge.open_tasks() if task.check_at is not None]
-        shown = [sent.visible_at for sent in self.sqs.queues[QUEUE_URL].messages]
-        following = self.clock.now + RECONCILE_EVERY
-        return max(following, min([*due, *shown], default=following))
+        """The next reconciler run, or the first later time with a due task or a visible message."""
+        due = [task.check_at for task in self.invariants.open_tasks() if task.check_at is not None]
+        visible = [message.visible_at for message in self.sqs.queues[QUEUE_URL].messages]
+        next_run = self.clock.now + RECONCILE_INTERVAL
+        return max(next_run, min([*due, *visible], default=next_run))

@@ -16,9 +16,7 @@ from typing import Any
 
 from local.embedded_aws import isolated
 from local.ports import HOST
-
-PATIENCE_S = 30
-"""How long a test waits for an event before it fails. Generous, because the machine may be busy."""
+from testbed.waiting import DEFAULT_TIMEOUT_S
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Gunicorn:
                 self.listening.set()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((HOST, self.port), timeout=PATIENCE_S)
+        return socket.create_connection((HOST, self.port), timeout=DEFAULT_TIMEOUT_S)
 
     @contextmanager
     def sending(self, data: bytes) -> Iterator[socket.socket]:
@@ -55,7 +53,7 @@ class Gunicorn:
     def request(
         self, method: str, path: str, *, key: str | None = None, body: Any = None
     ) -> tuple[int, dict[str, str], Any]:
-        connection = HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
+        connection = HTTPConnection(HOST, self.port, timeout=DEFAULT_TIMEOUT_S)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -69,7 +67,7 @@ class Gunicorn:
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> int:
-        return self.process.wait(timeout=PATIENCE_S)
+        return self.process.wait(timeout=DEFAULT_TIMEOUT_S)
 
 
 def read_response(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
@@ -101,9 +99,9 @@ def gunicorn(endpoint_url: str, environment: dict[str, str]) -> Iterator[Gunicor
         collector = threading.Thread(target=server.collect)
         try:
             collector.start()
-            assert server.listening.wait(PATIENCE_S), "".join(server.lines)
+            assert server.listening.wait(DEFAULT_TIMEOUT_S), "".join(server.lines)
             yield server
         finally:
             process.terminate()
-            process.wait(timeout=PATIENCE_S)
+            process.wait(timeout=DEFAULT_TIMEOUT_S)
             collector.join()

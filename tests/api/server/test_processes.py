@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from local.embedded_aws import isolated
+from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.api.conftest import ALICE, KEYS, URL
 from tests.api.server.conftest import ALL_KEYS, BODY, SETTINGS, ServerResources, head
-from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, gunicorn, read_response
+from tests.api.server.gunicorn_process import Gunicorn, gunicorn, read_response
 
 CAROL = "carol-1.carols-secret"
 """Key of a client that has submitted nothing yet."""
@@ -52,7 +53,9 @@ def health_check(deployment: ServerResources) -> Callable[[int], int]:
             "API_PORT": str(port),
         }
         command = (sys.executable, "-m", "services.api.health")
-        return subprocess.run(command, env=environment, check=False, timeout=PATIENCE_S).returncode
+        return subprocess.run(
+            command, env=environment, check=False, timeout=DEFAULT_TIMEOUT_S
+        ).returncode
 
     return check
 
@@ -79,9 +82,10 @@ def test_a_revoked_key_is_rejected_without_a_restart(
 
 
 def wait_for_status(server: Gunicorn, status: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while (received := server.request("GET", "/operations", key=ALICE)[0]) != status:
-        assert time.monotonic() < deadline, f"still {received}"
+    wait_until(
+        lambda: server.request("GET", "/operations", key=ALICE)[0] == status,
+        f"the key gets status {status}",
+    )
 
 
 def test_processes_share_the_submission_limit_across_restarts(deployment: ServerResources) -> None:
@@ -114,14 +118,16 @@ def test_each_process_is_pinned_to_its_own_core(
     environment = {**deployment.resources.environment(), **SETTINGS, "API_PROCESSES": "2"}
     with gunicorn(deployment.endpoint_url, environment) as server:
         master = psutil.Process(server.process.pid)
-        deadline = time.monotonic() + PATIENCE_S
-        affinities: list[list[int]] = []
-        while [len(cores) for cores in affinities] != [1, 1]:
-            assert time.monotonic() < deadline, f"still {affinities}"
+
+        def pinned_cores() -> list[int] | None:
             affinities = [process.cpu_affinity() for process in master.children()]
+            is_pinned = [len(cores) for cores in affinities] == [1, 1]
+            return [cores[0] for cores in affinities] if is_pinned else None
+
+        cores = wait_until(pinned_cores, "both processes are pinned")
 
     available = len(os.sched_getaffinity(0))
-    assert len({core for cores in affinities for core in cores}) == min(2, available)
+    assert len(set(cores)) == min(2, available)
 
 
 def test_sigterm_lets_a_request_in_flight_finish(own_server: Gunicorn) -> None:

@@ -2,14 +2,14 @@
 
 import socket
 import threading
-import time
 from contextlib import ExitStack, suppress
 
 import pytest
 
 from local.ports import HOST
+from testbed.waiting import wait_until
 from tests.api.server.conftest import SETTINGS, THREADS, ServerResources, head
-from tests.api.server.gunicorn_process import PATIENCE_S, Gunicorn, gunicorn, read_response
+from tests.api.server.gunicorn_process import Gunicorn, gunicorn, read_response
 
 
 def test_idle_connections_do_not_block_other_clients(server: Gunicorn) -> None:
@@ -65,11 +65,13 @@ def test_clients_that_do_not_read_time_out_while_others_are_served(server: Gunic
         stop = threading.Event()
         sending = threading.Thread(target=send_without_reading, args=(clients, requests, stop))
         sending.start()
+
+        def is_response_timed_out() -> bool:
+            assert server.request("GET", "/healthz")[0] == 200
+            return any("response timed out" in line for line in list(server.lines))
+
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not any("response timed out" in line for line in list(server.lines)):
-                assert server.request("GET", "/healthz")[0] == 200
-                assert time.monotonic() < deadline
+            wait_until(is_response_timed_out, "a response times out")
         finally:
             stop.set()
             sending.join()

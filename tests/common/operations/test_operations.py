@@ -1,4 +1,4 @@
-"""What clients may ask for, and what it does to sizes and pixels."""
+"""The operations: validation, result sizes and pixels."""
 
 from typing import Any
 
@@ -202,7 +202,7 @@ def test_fit_fills_one_side_and_keeps_the_aspect_ratio(
 ) -> None:
     result = Resize(width=width, height=height, enlarge=True).result_size(size)
     assert result[0] == width or result[1] == height
-    # Within the rounding of one pixel, on the side that was rounded.
+    # The other side is rounded to a whole pixel.
     assert abs(result[0] * size[1] - result[1] * size[0]) <= max(size)
 
 
