@@ -4,7 +4,6 @@ boto3 finds region, endpoint and credentials by itself (``AWS_REGION``, ``AWS_EN
 container's role).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from services.common.config import S3EndpointConfig
 from services.common.errors import AwsError
 from services.common.version import VERSION
 
@@ -69,9 +69,6 @@ USER_AGENT = f"Taskfleet/{VERSION} Boto3/{boto3.__version__}"
 """Identifies us in CloudTrail and in S3's access logs. botocore's default, 170 characters about the
 machine, is built for every call and takes 0.09 ms of the call's 0.9 ms."""
 
-S3_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-"""Source: "Service-specific endpoints", AWS SDKs and Tools Reference Guide."""
-
 
 class Aws:
     """Creates the clients of one process. Each is thread-safe; create it once.
@@ -114,13 +111,13 @@ class Aws:
 
         Source: "Virtual hosting of general purpose buckets", Amazon S3 User Guide.
         """
-        custom_endpoint = any(name in os.environ for name in S3_ENDPOINT_VARIABLES)
+        is_custom = S3EndpointConfig().is_custom()
         config = self._config().merge(
             Config(
                 read_timeout=self._limits.transfer_timeout_s,
                 signature_version="s3v4",
                 s3={
-                    "addressing_style": "path" if custom_endpoint else "virtual",
+                    "addressing_style": "path" if is_custom else "virtual",
                     "us_east_1_regional_endpoint": "regional",
                 },
             )

@@ -2,7 +2,7 @@
 
 No other module reads the environment. A field is set by the variable of the same name in capitals.
 The deployment must set every field that has no default. A name ends with its unit (``_s`` for
-seconds, ``_bytes``, ``_pixels``). boto3 itself reads ``AWS_ENDPOINT_URL`` and the credentials.
+seconds, ``_bytes``, ``_pixels``). boto3 itself reads the credentials and the endpoints.
 """
 
 import os
@@ -27,6 +27,21 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+class S3EndpointConfig(BaseSettings):
+    """The S3 endpoint that boto3 reads from the same variables.
+
+    Source: "Service-specific endpoints", AWS SDKs and Tools Reference Guide.
+    """
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    aws_endpoint_url: str | None = None
+    aws_endpoint_url_s3: str | None = None
+
+    def is_custom(self) -> bool:
+        return (self.aws_endpoint_url_s3 or self.aws_endpoint_url) is not None
 
 
 class RetentionConfig(BaseSettings):

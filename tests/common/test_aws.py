@@ -1,5 +1,3 @@
-"""The clients of AWS."""
-
 from urllib.parse import urlsplit
 
 import boto3
