@@ -81,6 +81,10 @@ normal, and a larger image takes longer to pull.
 Source: "How to speed up provisioning of ECS Fargate task", AWS re:Post; "Linux containers on
 Fargate container image pull behavior for Amazon ECS", Amazon ECS Developer Guide."""
 
+FROM_ZERO_MEMORY_S = 420
+"""How long the alarm that starts workers from zero may still see none after one runs. The alarm
+looks back seven minutes, and the count of running workers is up to three minutes late."""
+
 WORKER_BASE_MEMORY_MIB = 512
 """Memory of the worker process itself. An estimate: 74 MB measured while idle, eight downloads of
 up to 20 MB, and as much again for results."""
@@ -216,8 +220,9 @@ class Settings(BaseModel):
     and stored."""
     worker_from_zero_tasks: NonNegativeInt = 2
     """Workers to start when messages wait and no worker runs. 0 turns this off."""
-    worker_from_zero_cooldown_s: PositiveInt = 180
-    """Minimum time between two starts from zero."""
+    worker_from_zero_cooldown_s: PositiveInt = 540
+    """Minimum time between two starts from zero. Must be longer than it takes until CloudWatch
+    counts the first workers."""
     worker_scale_out_cooldown_s: PositiveInt = 60
     """Minimum time between two scale-outs by target tracking."""
     worker_scale_in_cooldown_s: PositiveInt = 600
@@ -341,11 +346,12 @@ class Settings(BaseModel):
                 "worker_from_zero_tasks (0) must be at least 1 with worker_min_tasks (0), "
                 "or no worker ever starts"
             )
-        if self.worker_from_zero_cooldown_s <= FARGATE_START_S:
+        counted_s = FARGATE_START_S + FROM_ZERO_MEMORY_S
+        if self.worker_from_zero_cooldown_s <= counted_s:
             raise ValueError(
                 f"worker_from_zero_cooldown_s ({self.worker_from_zero_cooldown_s}) must be longer "
-                f"than the start of a container ({FARGATE_START_S} s), or more workers are started "
-                "while the first ones start"
+                f"than the time until the first workers run and are counted ({counted_s} s), or "
+                "more are started meanwhile"
             )
         if self.start_promise_s <= SCALE_OUT_REACTION_S:
             raise ValueError(

@@ -13,11 +13,28 @@ from aws_cdk.aws_ecs import FargateService, ScalableTaskCount
 from aws_cdk.aws_sqs import Queue
 from constructs import Construct
 
+from cdk.constructs.alarm import evaluation_periods
 from cdk.constructs.metrics import MINUTE, running_tasks
 from cdk.settings import Settings
 
-BACKLOG_PER_WORKER = "(FILL(visible, 0) + FILL(inflight, 0)) / IF(FILL(running, 0) > 0, running, 1)"
-"""Divides by 1 while no worker runs. Without a value, target tracking would not act."""
+BACKLOG_PER_WORKER = "(visible + inflight) / running"
+"""Missing where any of its metrics is, so a late metric delays scaling but never misleads it.
+
+Source: "Create a target tracking scaling policy for Application Auto Scaling using metric math",
+Application Auto Scaling User Guide; on ``FILL``, "Using math expressions with CloudWatch metrics",
+Amazon CloudWatch User Guide.
+"""
+
+WAITING_WITHOUT_WORKER = "IF(FILL(running, 0) < 1, visible, 0)"
+"""The running count has no data while no worker runs, so only it is filled. Where it is only late,
+the newest points are wrong, but too few to trigger the alarm."""
+
+CPU_TARGET_PERCENT = 70
+"""Workers that keep up have no backlog. Above nine tenths of this, they are not scaled in."""
+
+FROM_ZERO_DATAPOINTS = 4
+"""Minutes with waiting messages that start the first workers. More than a late running count
+falsifies, by two if each metric is one to three minutes late, and one gap."""
 
 
 class BacklogScaling(Construct):
@@ -26,6 +43,11 @@ class BacklogScaling(Construct):
     Target tracking multiplies the number of running workers, so it can never leave zero. A step
     policy starts the first workers. It counts visible messages only: while no worker runs, messages
     in flight belong to a dead worker and become visible by themselves.
+
+    Workers are removed only if both target tracking policies agree.
+
+    Source: "How target tracking scaling for Application Auto Scaling works", Application Auto
+    Scaling User Guide.
     """
 
     def __init__(
@@ -53,6 +75,7 @@ class BacklogScaling(Construct):
             min_capacity=settings.worker_min_tasks, max_capacity=settings.worker_max_tasks
         )
         self._track_backlog(count)
+        self._track_cpu(count)
         if settings.worker_min_tasks == 0:
             self._start_from_zero(count)
 
@@ -98,13 +121,21 @@ class BacklogScaling(Construct):
         )
         policy.node.add_dependency(count)
 
+    def _track_cpu(self, count: ScalableTaskCount) -> None:
+        count.scale_on_cpu_utilization(
+            "Cpu",
+            policy_name="cpu",
+            target_utilization_percent=CPU_TARGET_PERCENT,
+            scale_out_cooldown=Duration.seconds(self._settings.worker_scale_out_cooldown_s),
+            scale_in_cooldown=Duration.seconds(self._settings.worker_scale_in_cooldown_s),
+        )
+
     def _start_from_zero(self, count: ScalableTaskCount) -> None:
-        expression = "IF(FILL(running, 0) < 1, FILL(visible, 0), 0)"
         count.scale_on_metric(
             "FromZero",
             metric=MathExpression(
-                expression=expression,
-                using_metrics=self._metrics_in(expression),
+                expression=WAITING_WITHOUT_WORKER,
+                using_metrics=self._metrics_in(WAITING_WITHOUT_WORKER),
                 label="Messages waiting while no worker runs",
                 period=MINUTE,
             ),
@@ -114,7 +145,8 @@ class BacklogScaling(Construct):
                 ScalingInterval(lower=1, change=self._settings.worker_from_zero_tasks),
             ],
             cooldown=Duration.seconds(self._settings.worker_from_zero_cooldown_s),
-            evaluation_periods=1,
+            datapoints_to_alarm=FROM_ZERO_DATAPOINTS,
+            evaluation_periods=evaluation_periods(FROM_ZERO_DATAPOINTS, period_min=1),
         )
 
     def _metrics_in(self, expression: str) -> Mapping[str, IMetric]:

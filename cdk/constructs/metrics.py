@@ -3,6 +3,7 @@
 from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import Metric
 from aws_cdk.aws_ecs import FargateService
+from aws_cdk.aws_elasticloadbalancingv2 import ApplicationLoadBalancer, ApplicationTargetGroup
 
 NAMESPACE = "Taskfleet"
 """Namespace of the metrics that the services log in CloudWatch's embedded metric format."""
@@ -33,5 +34,25 @@ def running_tasks(service: FargateService, *, statistic: str = "Average") -> Met
             "ServiceName": service.service_name,
         },
         statistic=statistic,
+        period=MINUTE,
+    )
+
+
+def healthy_hosts(
+    load_balancer: ApplicationLoadBalancer, target_group: ApplicationTargetGroup
+) -> Metric:
+    """The largest number of healthy containers that a zone of the load balancer sees.
+
+    The CDK's own metric names the load balancer by the ARN of a listener, which a new certificate
+    replaces.
+    """
+    return Metric(
+        namespace="AWS/ApplicationELB",
+        metric_name="HealthyHostCount",
+        dimensions_map={
+            "LoadBalancer": load_balancer.load_balancer_full_name,
+            "TargetGroup": target_group.target_group_full_name,
+        },
+        statistic="Maximum",
         period=MINUTE,
     )

@@ -8,18 +8,18 @@ from aws_cdk.aws_cloudwatch import (
     ComparisonOperator,
     IMetric,
     MathExpression,
+    Metric,
     Stats,
-    TreatMissingData,
 )
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from aws_cdk.aws_elasticloadbalancingv2 import HttpCodeElb, HttpCodeTarget
 from aws_cdk.aws_iam import PolicyStatement, ServicePrincipal
-from aws_cdk.aws_sns import Topic
-from aws_cdk.aws_sns_subscriptions import EmailSubscription
+from aws_cdk.aws_sns import CfnSubscription, Topic
 from constructs import Construct
 
+from cdk.constructs.alarm import LateTolerantAlarm, MissingMetricAlarm
 from cdk.constructs.dashboard import Dashboard
-from cdk.constructs.metrics import MINUTE, running_tasks, service_metric
+from cdk.constructs.metrics import MINUTE, healthy_hosts, running_tasks, service_metric
 from cdk.settings import Settings
 from cdk.stacks.api import ApiStack
 from cdk.stacks.network import NetworkStack
@@ -28,19 +28,8 @@ from cdk.stacks.worker import WorkerStack
 
 FIVE_MINUTES = Duration.minutes(5)
 
-ERROR_RATE_PERCENT = (
-    "100 * (FILL(target_errors, 0) + FILL(balancer_errors, 0)) "
-    "/ MAX([FILL(requests, 1), FILL(target_errors, 0) + FILL(balancer_errors, 0)])"
-)
-"""Has a value even without a healthy container, when the load balancer itself returns the errors.
-
-RequestCount excludes requests for which the load balancer found no target, so the number of
-requests is taken to be at least the number of errors. MAX accepts only time series, hence
-``FILL(requests, 1)``.
-
-Source: "CloudWatch metrics for your Application Load Balancer", User Guide for Application Load
-Balancers.
-"""
+FEWEST_ERRORS = 5
+"""Failed responses within five minutes below which no alarm goes off, whatever their share."""
 
 
 class ObservabilityStack(Stack):
@@ -73,7 +62,7 @@ class ObservabilityStack(Stack):
             )
         )
         if settings.alarm_email:
-            self.topic.add_subscription(EmailSubscription(settings.alarm_email))
+            self._mail(settings.alarm_email)
         self.alarms: list[Alarm] = []
 
         self._add_queue_alarms()
@@ -93,6 +82,28 @@ class ObservabilityStack(Stack):
             dead_letter_queue=state.dead_letter_queue,
             table=state.table,
             nat_gateway_ids=network.nat_gateway_ids,
+        )
+
+    def _mail(self, address: str) -> None:
+        """Mail every change of an alarm except to OK from the state of a new alarm.
+
+        Uses the L1 construct, because the CDK's filters do not know ``$or``.
+
+        Source: "Filter policy syntax", Amazon SNS Developer Guide.
+        """
+        CfnSubscription(
+            self,
+            "Email",
+            topic_arn=self.topic.topic_arn,
+            protocol="email",
+            endpoint=address,
+            filter_policy_scope="MessageBody",
+            filter_policy={
+                "$or": [
+                    {"NewStateValue": ["ALARM", "INSUFFICIENT_DATA"]},
+                    {"OldStateValue": ["ALARM"]},
+                ]
+            },
         )
 
     def _add_queue_alarms(self) -> None:
@@ -115,10 +126,11 @@ class ObservabilityStack(Stack):
                 service="worker",
                 environment=self._settings.environment,
                 statistic=Stats.percentile(95),
-            ).with_(period=FIVE_MINUTES),
+            ),
+            period_min=5,
             threshold=promise_s * 1_000,
             # At low traffic, the next claim may be hours away.
-            periods=1,
+            datapoints=1,
             description=f"Tasks wait longer than the promised {promise_s} s until a worker claims "
             "them. If all workers run and the backlog per worker is above its target, raise "
             "worker_max_tasks. If workers are missing, look for Spot interruptions and failed "
@@ -128,7 +140,7 @@ class ObservabilityStack(Stack):
         self._add_alarm(
             "QueueStalled",
             metric=MathExpression(
-                expression="IF(FILL(visible, 0) > 0 AND FILL(deleted, 0) == 0, 1, 0)",
+                expression="IF(visible > 0 AND deleted == 0, 1, 0)",
                 using_metrics={
                     "visible": queue.metric_approximate_number_of_messages_visible(
                         period=MINUTE, statistic="Minimum"
@@ -139,7 +151,7 @@ class ObservabilityStack(Stack):
                 period=MINUTE,
             ),
             threshold=1,
-            periods=15,
+            datapoints=15,
             description="Messages have waited for 15 minutes and no worker has completed one. "
             "Look for failed starts in the events of the worker service and for failed attempts "
             "in the workers' log.",
@@ -147,54 +159,77 @@ class ObservabilityStack(Stack):
 
     def _add_api_alarms(self) -> None:
         settings, metrics = self._settings, self._api.load_balancer.metrics
-        self._add_alarm(
+        percent = settings.api_error_rate_alarm_percent
+        self._add_error_alarm(
             "ApiErrors",
-            metric=MathExpression(
-                expression=ERROR_RATE_PERCENT,
-                using_metrics={
-                    "target_errors": metrics.http_code_target(
-                        HttpCodeTarget.TARGET_5XX_COUNT, period=FIVE_MINUTES
-                    ),
-                    "balancer_errors": metrics.http_code_elb(
-                        HttpCodeElb.ELB_5XX_COUNT, period=FIVE_MINUTES
-                    ),
-                    "requests": metrics.request_count(period=FIVE_MINUTES),
-                },
-                label="5xx responses, percent",
-                period=FIVE_MINUTES,
-            ),
-            threshold=settings.api_error_rate_alarm_percent,
-            periods=2,
-            description=f"More than {settings.api_error_rate_alarm_percent:g} % of responses are "
-            "5xx. /readyz names the dependency that fails, and the API's log has the traceback of "
-            "each request ID. If this began with a deployment, roll it back first.",
+            metrics.http_code_target(HttpCodeTarget.TARGET_5XX_COUNT),
+            description=f"The API answers more than {percent:g} % of requests with 5xx. /readyz "
+            "names the dependency that fails, and the API's log has the traceback of each request "
+            "ID. If this began with a deployment, roll it back first.",
+        )
+        self._add_error_alarm(
+            "LoadBalancerErrors",
+            metrics.http_code_elb(HttpCodeElb.ELB_5XX_COUNT),
+            description=f"The load balancer itself answers more than {percent:g} % of requests "
+            "with 5xx: 502 if a container closes the connection, 503 without a container, 504 if a "
+            "container is too slow. Look at the number and the CPU of API containers and at their "
+            "stopped tasks. If this began with a deployment, roll it back first.",
+        )
+        hosts = healthy_hosts(self._api.load_balancer, self._api.target_group)
+        what_to_do = (
+            "Look for failed starts in the events and stopped tasks of the API service, and for "
+            "failures of /healthz in the API's log. If this began with a deployment, roll it back "
+            "first."
         )
         self._add_alarm(
             "ApiDown",
-            # Each zone reports its own count; this takes the largest.
-            metric=self._api.target_group.metrics.healthy_host_count(
-                period=MINUTE, statistic="Maximum"
-            ),
+            metric=hosts,
             threshold=1,
-            periods=2,
+            # Two minutes without a healthy container are normal in a first deployment.
+            datapoints=3,
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
-            missing=TreatMissingData.BREACHING,
-            description="No API container is healthy, so every request receives a 503 response. "
-            "Look for failed starts in the events and stopped tasks of the API service, and for "
-            "failures of /healthz in the API's log. If this began with a deployment, roll it back "
-            "first.",
+            description=f"No API container is healthy. {what_to_do}",
+        )
+        self._add_missing_alarm(
+            "ApiMissing",
+            metric=hosts,
+            periods=10,
+            description="The load balancer has had no API container for 10 minutes and answers "
+            f"every request with 503. {what_to_do}",
         )
         self._add_alarm(
             "ApiLatency",
-            metric=metrics.target_response_time(
-                period=FIVE_MINUTES, statistic=Stats.percentile(99)
-            ),
+            metric=metrics.target_response_time(statistic=Stats.percentile(99)),
+            period_min=5,
             threshold=settings.api_p99_latency_alarm_s,
-            periods=3,
+            datapoints=3,
             description="One request in a hundred is slower than "
             f"{settings.api_p99_latency_alarm_s:g} s. Look at the number and the CPU of API "
             "containers on the dashboard. If their number is at api_max_tasks, raise it. Otherwise "
             "look at the latency of the table and the queue.",
+        )
+
+    def _add_error_alarm(self, name: str, errors: Metric, *, description: str) -> None:
+        """RequestCount excludes requests for which the load balancer found no container.
+
+        Without any container there is no rate, and `ApiDown` or `ApiMissing` goes off.
+
+        Source: "CloudWatch metrics for your Application Load Balancer", User Guide for Application
+        Load Balancers.
+        """
+        requests = self._api.load_balancer.metrics.request_count(period=FIVE_MINUTES)
+        self._add_alarm(
+            name,
+            metric=MathExpression(
+                expression=f"IF(errors >= {FEWEST_ERRORS}, 100 * errors / requests, 0)",
+                using_metrics={"errors": errors.with_(period=FIVE_MINUTES), "requests": requests},
+                label="5xx responses, percent",
+                period=FIVE_MINUTES,
+            ),
+            period_min=5,
+            threshold=self._settings.api_error_rate_alarm_percent,
+            datapoints=2,
+            description=description,
         )
 
     def _add_worker_alarms(self) -> None:
@@ -203,65 +238,95 @@ class ObservabilityStack(Stack):
             "WorkersAtMaximum",
             metric=running_tasks(self._worker.service, statistic="Minimum"),
             threshold=maximum,
-            periods=15,
+            datapoints=15,
             description=f"All {maximum} workers have run for 15 minutes. If the backlog still "
             "grows, raise worker_max_tasks. If it does not, a client may have sent a large batch, "
             "and there is nothing to do.",
         )
 
     def _add_reconciler_alarms(self) -> None:
-        settings = self._settings
+        interval = self._settings.reconcile_interval_min
+        two_runs = Duration.minutes(2 * interval)
+        attempts = self._worker.schedule_group.metric_attempts(statistic="Sum")
+        without_it = "Without it, lost messages are not sent again and deadlines are not enforced."
         self._add_alarm(
-            "ReconcilerSilent",
-            metric=self._reconciler_metric("ReconcileRuns").with_(
-                period=Duration.minutes(3 * settings.reconcile_interval_min)
+            "ReconcilerFails",
+            metric=MathExpression(
+                # A run that fails reports nothing, so here a missing value is a failure.
+                expression="IF(started > 0 AND FILL(completed, 0) < 1, 1, 0)",
+                using_metrics={
+                    "started": attempts.with_(period=two_runs),
+                    "completed": self._reconciler_metric("ReconcileRuns").with_(period=two_runs),
+                },
+                label="Runs start and none completes",
+                period=two_runs,
             ),
+            period_min=2 * interval,
             threshold=1,
-            comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
-            missing=TreatMissingData.BREACHING,
-            description="The reconciler has missed three runs, so lost messages are not sent "
-            "again and deadlines are not enforced. Look at the schedule, at the stopped tasks of "
-            "the reconciler's task definition, and at its log.",
+            datapoints=2,
+            description="The schedule starts the reconciler, but it has completed no run in "
+            f"{4 * interval} minutes. {without_it} Look at the stopped tasks of its task "
+            "definition, at its log, and in the dead-letter queue of its schedule.",
+        )
+        self._add_missing_alarm(
+            "ScheduleMissing",
+            metric=attempts.with_(period=Duration.minutes(interval)),
+            periods=6,
+            description=f"The schedule has not started the reconciler for {6 * interval} minutes. "
+            f"{without_it} Check that the schedule exists and is enabled.",
         )
         self._add_alarm(
             "TasksOverdue",
             metric=self._reconciler_metric("OpenTasksOverdue", statistic="Maximum"),
+            period_min=interval,
             threshold=1,
-            periods=2,
+            datapoints=2,
             description="Tasks are open after their deadline. The reconciler logs `task overdue` "
             "with the task_id of each. Look in its log for the write that was refused.",
         )
 
-    def _reconciler_metric(self, name: str, *, statistic: str = "Sum") -> Any:
+    def _reconciler_metric(self, name: str, *, statistic: str = "Sum") -> Metric:
         return service_metric(
             name,
             service="reconciler",
             environment=self._settings.environment,
             statistic=statistic,
-        ).with_(period=Duration.minutes(self._settings.reconcile_interval_min))
+        )
 
     def _add_alarm(
         self,
         name: str,
         *,
-        metric: IMetric,
+        metric: Metric | MathExpression,
         threshold: float,
         description: str,
-        periods: int = 1,
+        datapoints: int = 1,
+        period_min: int = 1,
         comparison: ComparisonOperator = ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        missing: TreatMissingData = TreatMissingData.NOT_BREACHING,
     ) -> None:
-        alarm = Alarm(
+        alarm = LateTolerantAlarm(
+            self,
+            name,
+            metric=metric.with_(period=Duration.minutes(period_min)),
+            threshold=threshold,
+            datapoints=datapoints,
+            period_min=period_min,
+            comparison=comparison,
+            description=f"[{self._settings.environment}] {description}",
+        )
+        alarm.add_alarm_action(SnsAction(self.topic))
+        alarm.add_ok_action(SnsAction(self.topic))
+        self.alarms.append(alarm)
+
+    def _add_missing_alarm(
+        self, name: str, *, metric: IMetric, periods: int, description: str
+    ) -> None:
+        alarm = MissingMetricAlarm(
             self,
             name,
             metric=metric,
-            threshold=threshold,
-            evaluation_periods=periods,
-            comparison_operator=comparison,
-            treat_missing_data=missing,
-            alarm_description=f"[{self._settings.environment}] {description}",
+            periods=periods,
+            description=f"[{self._settings.environment}] {description}",
         )
-        action = SnsAction(self.topic)
-        alarm.add_alarm_action(action)
-        alarm.add_ok_action(action)
+        alarm.add_insufficient_data_action(SnsAction(self.topic))
         self.alarms.append(alarm)

@@ -12,7 +12,7 @@ from aws_cdk.aws_ecs import (
     PropagatedTagSource,
 )
 from aws_cdk.aws_iam import PolicyStatement
-from aws_cdk.aws_scheduler import Schedule, ScheduleExpression
+from aws_cdk.aws_scheduler import Schedule, ScheduleExpression, ScheduleGroup
 from aws_cdk.aws_scheduler_targets import EcsRunFargateTask
 from constructs import Construct
 
@@ -28,7 +28,9 @@ MIB = 1024**2
 
 
 class WorkerStack(Stack):
-    """Attributes: `service`, `scaling`, and the task definitions `task` and `reconciler`."""
+    """Attributes: `service`, `scaling`, `schedule_group`, and the task definitions `task` and
+    `reconciler`.
+    """
 
     def __init__(
         self,
@@ -66,6 +68,10 @@ class WorkerStack(Stack):
             self, "Scaling", settings=settings, service=self.service, queue=state.queue
         )
         self.reconciler = self._reconciler_task()
+        # Of its own, because the metrics of schedules are counted by group.
+        self.schedule_group = ScheduleGroup(
+            self, "Schedules", schedule_group_name=f"taskfleet-{settings.environment}"
+        )
         self._schedule_reconciler()
 
     def _worker_task(self) -> HardenedTask:
@@ -187,6 +193,7 @@ class WorkerStack(Stack):
             "Reconcile",
             description="Sends lost messages again and ends overdue tasks",
             schedule=ScheduleExpression.rate(interval),
+            schedule_group=self.schedule_group,
             target=EcsRunFargateTask(
                 self._network.cluster,
                 task_definition=self.reconciler,

@@ -11,7 +11,7 @@ from docs.generator.examples import ROOT, examples
 from docs.generator.imports import import_drawing, read_imports
 from docs.generator.prices import Prices
 from docs.generator.sections import fill_sections
-from docs.generator.tables import cost_table, profiles_table, settings_table
+from docs.generator.tables import alarms_table, cost_table, profiles_table, settings_table
 
 ARCHITECTURE = Path("docs/architecture.md")
 CODE = Path("docs/code.md")
@@ -23,6 +23,7 @@ def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
         **{f"deployment {name}": deployment_drawing(each) for name, each in deployments.items()},
         "access": access_drawing(deployments["standard"]),
         "profiles": profiles_table(deployments),
+        "alarms": alarms_table(deployments["standard"]),
         "cost": cost_table(deployments, Prices.read()),
         "settings": settings_table({name: each.settings for name, each in deployments.items()}),
     }

@@ -1,9 +1,10 @@
 """The tables of the documentation, as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from cdk.constructs.alarm import LATEST_METRIC_MIN
 from cdk.settings import Settings
-from cdk.template.templates import Templates
+from cdk.template.templates import Resource, Templates
 from docs.generator.idle_cost import CostLine, idle_month
 from docs.generator.prices import Prices
 
@@ -53,6 +54,52 @@ def profiles_table(deployments: Mapping[str, Templates]) -> str:
         "logs kept": [f"{_log_days(each)} days" for each in deployments.values()],
     }
     return _table(["", *deployments], [[name, *values] for name, values in rows.items()])
+
+
+def alarms_table(deployment: Templates) -> str:
+    """The alarms: what each reads, when it goes off, and after how long at the latest."""
+    rows = [
+        [
+            alarm.logical_id[:-HASH_LENGTH],
+            ", ".join(dict.fromkeys(_metric_names(alarm))),
+            _condition(alarm),
+            f"{_latest_min(alarm)} min",
+        ]
+        for alarm in deployment.all("CloudWatch::Alarm", stack="observability")
+    ]
+    return _table(["alarm", "metrics", "goes off after", "at the latest after"], rows)
+
+
+HASH_LENGTH = 8
+"""Characters that the CDK appends to a logical ID."""
+
+
+def _metric_names(alarm: Resource) -> Iterator[str]:
+    if alarm.get("MetricName"):
+        yield alarm["MetricName"]
+    for query in alarm.get("Metrics", []):
+        if "MetricStat" in query:
+            yield query["MetricStat"]["Metric"]["MetricName"]
+
+
+def _period_min(alarm: Resource) -> int:
+    (period_s,) = {alarm.get("Period")} - {None} or {
+        query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query
+    }
+    return int(period_s) // 60
+
+
+def _condition(alarm: Resource) -> str:
+    periods, width = alarm["EvaluationPeriods"], _period_min(alarm)
+    unit = "minutes" if width == 1 else f"periods of {width} minutes"
+    if alarm["TreatMissingData"] == "missing":
+        return f"{periods} {unit} without data"
+    return f"{alarm['DatapointsToAlarm']} of {periods} {unit}"
+
+
+def _latest_min(alarm: Resource) -> int:
+    datapoints = alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+    return int(datapoints) * _period_min(alarm) + LATEST_METRIC_MIN
 
 
 def _egress(deployment: Templates) -> str:

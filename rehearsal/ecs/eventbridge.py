@@ -31,7 +31,8 @@ def read_schedule(clients: AwsClients) -> TaskSchedule:
         raise RehearsalFailed(
             f"The rehearsal supports one schedule, and {len(schedules)} are deployed."
         )
-    schedule = clients.scheduler.get_schedule(Name=schedules[0]["Name"])
+    (found,) = schedules
+    schedule = clients.scheduler.get_schedule(Name=found["Name"], GroupName=found["GroupName"])
     if schedule["State"] != "ENABLED":
         raise RehearsalFailed("The schedule is disabled.")
     target = schedule["Target"]

@@ -47,20 +47,3 @@ def widgets(deployment: Templates) -> list[dict[str, Any]]:
     text = "".join(part if isinstance(part, str) else "reference" for part in parts)
     found: list[dict[str, Any]] = json.loads(text)["widgets"]
     return found
-
-
-def evaluate(expression: str, **series: float | None) -> float:
-    """Evaluate CloudWatch metric math for one data point. None is a missing one."""
-
-    def fill(value: float | None, default: float) -> float:
-        return default if value is None else value
-
-    def choose(condition: bool, then: float | None, otherwise: float) -> float:  # noqa: FBT001
-        assert not condition or then is not None, "the result would be missing"
-        return then if condition and then is not None else otherwise
-
-    result = eval(  # noqa: S307 - an expression of our own, which is also valid Python
-        expression.replace("IF(", "choose("),
-        {"FILL": fill, "MAX": max, "choose": choose, **series},
-    )
-    return float(result)

@@ -118,9 +118,9 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             id="nothing starts the first worker",
         ),
         pytest.param(
-            {"worker_from_zero_cooldown_s": "90"},
-            ["worker_from_zero_cooldown_s (90)", "start of a container (90 s)"],
-            id="the step from zero repeats while containers start",
+            {"worker_from_zero_cooldown_s": "510"},
+            ["worker_from_zero_cooldown_s (510)", "first workers run", "510 s"],
+            id="the step from zero repeats until the first workers are counted",
         ),
         pytest.param(
             {"start_promise_s": "300"},
@@ -228,7 +228,7 @@ def test_an_empty_value_means_none(setting: str) -> None:
         ("imaging_processes", 3),
         ("queue_retention_days", 13),
         ("worker_min_tasks", 20),
-        ("worker_from_zero_cooldown_s", 91),
+        ("worker_from_zero_cooldown_s", 511),
         ("max_receive_count", 15),
         ("rate_limit_per_ip", 30_000),
         ("idle_timeout_s", 74),

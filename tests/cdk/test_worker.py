@@ -2,27 +2,30 @@
 
 from typing import Any
 
-from cdk.settings import FARGATE_START_S
+import pytest
+
+from cdk.settings import FARGATE_START_S, FROM_ZERO_MEMORY_S
 from cdk.template.templates import Resource, Templates
-from tests.cdk.metrics import evaluate
+from tests.cdk.cloudwatch import evaluate
 
 
 def policies(deployment: Templates) -> dict[str, Resource]:
-    """The workers' scaling policies, by type."""
+    """The workers' scaling policies, by name. The step policy has none."""
     return {
-        policy["PolicyType"]: policy
+        policy["PolicyName"] if policy["PolicyType"] != "StepScaling" else "from-zero": policy
         for policy in deployment.all("ApplicationAutoScaling::ScalingPolicy", stack="worker")
     }
 
 
-def tracking(deployment: Templates) -> dict[str, Any]:
-    policy = policies(deployment)["TargetTrackingScaling"]
-    configuration: dict[str, Any] = policy["TargetTrackingScalingPolicyConfiguration"]
+def tracking(deployment: Templates, name: str = "backlog-per-worker") -> dict[str, Any]:
+    configuration: dict[str, Any] = policies(deployment)[name][
+        "TargetTrackingScalingPolicyConfiguration"
+    ]
     return configuration
 
 
 def from_zero_alarm(deployment: Templates) -> Resource:
-    step = policies(deployment)["StepScaling"]
+    step = policies(deployment)["from-zero"]
     return deployment.one(
         "CloudWatch::Alarm", stack="worker", AlarmActions=[{"Ref": step.logical_id}]
     )
@@ -75,13 +78,22 @@ def test_target_tracking_keeps_the_backlog_per_worker(deployment: Templates) -> 
 
     assert configuration["TargetValue"] == deployment.settings.backlog_per_worker
     assert evaluate(expression, visible=90, inflight=30, running=4) == 30
-    assert evaluate(expression, visible=90, inflight=30, running=0) == 120
-    assert evaluate(expression, visible=90, inflight=30, running=None) == 120
-    assert evaluate(expression, visible=None, inflight=None, running=None) == 0
+    for missing in ("visible", "inflight", "running"):
+        series = {"visible": 90, "inflight": 30, "running": 4, missing: None}
+        assert evaluate(expression, **series) is None
 
 
-def test_scaling_in_is_slow(deployment: Templates) -> None:
-    configuration = tracking(deployment)
+def test_workers_that_keep_up_are_not_scaled_in(deployment: Templates) -> None:
+    configuration = tracking(deployment, "cpu")
+
+    metric = configuration["PredefinedMetricSpecification"]["PredefinedMetricType"]
+    assert metric == "ECSServiceAverageCPUUtilization"
+    assert configuration["TargetValue"] == 70
+
+
+@pytest.mark.parametrize("policy", ["backlog-per-worker", "cpu"])
+def test_scaling_in_is_slow(deployment: Templates, policy: str) -> None:
+    configuration = tracking(deployment, policy)
 
     assert configuration["ScaleInCooldown"] == deployment.settings.worker_scale_in_cooldown_s
     assert configuration["ScaleInCooldown"] >= 5 * configuration["ScaleOutCooldown"]
@@ -91,17 +103,17 @@ def test_scaling_in_is_slow(deployment: Templates) -> None:
 def test_visible_messages_start_the_first_workers(dev: Templates) -> None:
     alarm = from_zero_alarm(dev)
     (expression,) = (m["Expression"] for m in alarm["Metrics"] if m["ReturnData"])
-    (step,) = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
+    (step,) = policies(dev)["from-zero"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
 
     def triggers(**series: float | None) -> bool:
-        return evaluate(expression, **series) >= float(alarm["Threshold"])
+        value = evaluate(expression, **series)
+        return value is not None and value >= float(alarm["Threshold"])
 
     assert triggers(visible=1, running=0)
     assert triggers(visible=1, running=None)
     assert not triggers(visible=0, running=0)
     assert not triggers(visible=500, running=1)
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-    assert alarm["EvaluationPeriods"] == 1
     assert step["ScalingAdjustment"] == dev.settings.worker_from_zero_tasks
     assert step["MetricIntervalLowerBound"] == 0
 
@@ -117,19 +129,17 @@ def test_the_step_from_zero_counts_only_visible_messages(dev: Templates) -> None
 
 
 def test_the_step_from_zero_waits_until_its_containers_run(dev: Templates) -> None:
-    step = policies(dev)["StepScaling"]["StepScalingPolicyConfiguration"]
+    step = policies(dev)["from-zero"]["StepScalingPolicyConfiguration"]
 
     assert step["AdjustmentType"] == "ChangeInCapacity"
-    assert step["Cooldown"] > FARGATE_START_S
+    assert step["Cooldown"] > FARGATE_START_S + FROM_ZERO_MEMORY_S
 
 
 def test_only_a_minimum_of_zero_has_a_step_from_zero(
     deployments: dict[str, Templates],
 ) -> None:
     for deployment in deployments.values():
-        assert ("StepScaling" in policies(deployment)) == (
-            deployment.settings.worker_min_tasks == 0
-        )
+        assert ("from-zero" in policies(deployment)) == (deployment.settings.worker_min_tasks == 0)
 
 
 def test_workers_run_on_spot_beyond_an_on_demand_base(deployment: Templates) -> None:

@@ -1,9 +1,48 @@
-"""``AWS::Scheduler::Schedule``."""
+"""``AWS::Scheduler::Schedule`` and ``AWS::Scheduler::ScheduleGroup``."""
 
 from typing import Any, Self
 
 from moto.core.common_models import CloudFormationModel
 from moto.scheduler.models import scheduler_backends
+
+
+class ScheduleGroupResource(CloudFormationModel):
+    def __init__(self, name: str) -> None:
+        self.physical_resource_id = name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Scheduler::ScheduleGroup"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+        **_: Any,
+    ) -> Self:
+        scheduler_backends[account_id][region_name].create_schedule_group(resource_name, [])
+        return cls(resource_name)
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Self,
+        new_resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+    ) -> Self:
+        return original_resource
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        scheduler_backends[account_id][region_name].delete_schedule_group(self.physical_resource_id)
 
 
 class ScheduleResource(CloudFormationModel):
