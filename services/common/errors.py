@@ -94,6 +94,11 @@ class SourceError(AttemptError):
     code = "source_error"
     fault = Fault.SOURCE
 
+    def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+        """How long the server asked us to wait before the next attempt (``Retry-After``)."""
+
 
 class SourceUrlInvalid(SourceError):
     code = "source_url_invalid"
@@ -136,9 +141,19 @@ class SourceUnreachable(SourceError):
 
 
 class SourceUnavailable(SourceError):
-    """The server answered 5xx, 408, 425 or 429."""
+    """The server answered 5xx, 408, 425 or 429, or 202 with ``Retry-After``."""
 
     code = "source_unavailable"
+
+
+class SourceDeferred(SourceError):
+    """The server was not asked, to spare it or to leave slots to other servers.
+
+    This is no failure of the source: the task goes back to PENDING, and no counter changes.
+    ``retry_after_s`` is always set.
+    """
+
+    code = "source_deferred"
 
 
 class SourceTimeout(SourceError):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from services.common.clock import utc_now
 from services.common.errors import (
     SourceAddressBlocked,
     SourceError,
@@ -37,6 +39,7 @@ from services.worker.fetching.connection import (
 )
 from services.worker.fetching.deadline import Deadline
 from services.worker.fetching.name_lookup import Resolve, resolve_name
+from services.worker.fetching.retry_after import parse_retry_after
 
 _HEADERS = {
     "User-Agent": "Taskfleet",
@@ -80,9 +83,11 @@ class GuardedFetcher:
         connect: Connect = connect_tcp,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._policy = policy
         self._clock = clock
+        self._now = now
         self._connector = GuardedConnector(
             addresses=AddressPolicy(tuple(policy.allowed_networks)),
             ports=policy.allowed_ports,
@@ -125,7 +130,7 @@ class GuardedFetcher:
 
     def _store(self, response: HTTPResponse, into: BinaryIO) -> int:
         if response.status != HTTPStatus.OK:
-            raise _status_error(response.status)
+            raise self._status_error(response)
         self._check_size(response.length_remaining or 0)  # from Content-Length
         written = 0
         for chunk in _body(response):
@@ -138,6 +143,22 @@ class GuardedFetcher:
                 "The image's server closed the connection before it sent the image."
             )
         return written
+
+    def _status_error(self, response: HTTPResponse) -> SourceError:
+        status = response.status
+        if status in _NOT_FOUND:
+            return SourceNotFound(f"The image's server has no such image (status {status}).")
+        retry_after_s = parse_retry_after(response.headers.get("retry-after"), now=self._now())
+        if status == HTTPStatus.ACCEPTED and retry_after_s is not None:
+            return SourceUnavailable(
+                f"The image's server has not produced the image yet (status {status}).",
+                retry_after_s=retry_after_s,
+            )
+        if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return SourceUnavailable(
+                f"The image's server is unavailable (status {status}).", retry_after_s=retry_after_s
+            )
+        return SourceRefused(f"The image's server did not deliver the image (status {status}).")
 
     def _check_size(self, size: int) -> None:
         if size > self._policy.max_bytes:
@@ -180,14 +201,6 @@ def _send_request(connection: GuardedConnection, url: SourceUrl) -> HTTPResponse
 def _body(response: HTTPResponse) -> Iterator[bytes]:
     with _as_source_errors():
         yield from response.stream(_CHUNK_BYTES, decode_content=True)
-
-
-def _status_error(status: int) -> SourceError:
-    if status in _NOT_FOUND:
-        return SourceNotFound(f"The image's server has no such image (status {status}).")
-    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return SourceUnavailable(f"The image's server is unavailable (status {status}).")
-    return SourceRefused(f"The image's server did not deliver the image (status {status}).")
 
 
 @contextmanager

@@ -138,6 +138,7 @@ GuardedFetcher(policy=policy).fetch(sys.argv[1], into=io.BytesIO(), timeout_s=20
         (599, SourceUnavailable),
         (101, SourceRefused),
         (201, SourceRefused),
+        (202, SourceRefused),
         (204, SourceRefused),
         (206, SourceRefused),
         (300, SourceRefused),
@@ -154,6 +155,19 @@ def test_a_status_other_than_200_raises_its_error(status: int, expected: type[So
         error = fetch_error(fetcher_for(source), source.url("/?token=s3cret"))
     assert type(error) is expected
     assert str(status) in str(error)
+
+
+@pytest.mark.parametrize("status", [202, 408, 429, 500, 503])
+def test_an_unavailable_source_says_when_to_ask_again(status: int) -> None:
+    with serving(response_head(status, "Retry-After: 20", "Content-Length: 0")) as source:
+        error = fetch_error(fetcher_for(source), source.url())
+    assert isinstance(error, SourceUnavailable)
+    assert error.retry_after_s == 20
+
+
+def test_a_malformed_retry_after_is_ignored() -> None:
+    with serving(response_head(503, "Retry-After: soon", "Content-Length: 0")) as source:
+        assert fetch_error(fetcher_for(source), source.url()).retry_after_s is None
 
 
 @pytest.mark.parametrize(
