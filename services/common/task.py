@@ -133,10 +133,20 @@ class Task:
 
     status: Status
     will_retry: bool = False
+    unsent: bool = False
+    """No message is in the queue. The reconciler sends one at `check_at`, whatever the backlog."""
+    next_attempt_at: datetime | None = None
+    """No attempt starts earlier. None if the next attempt may start at once."""
     attempt: int = 0
     attempt_limit: int
     lease_owner: str | None = None
     lease_until: datetime | None = None
+    source_failures: int = 0
+    """How many attempts failed by the fault of the image's server."""
+    crashes: int = 0
+    """How many attempts failed because the imaging process died or got too little CPU."""
+    expired_leases: int = 0
+    """How many leases expired before their worker finished or released the task."""
 
     created_at: datetime
     queued_at: datetime
@@ -232,8 +242,9 @@ def pending_task(
     output: Mapping[str, Any] | None,
     policy: SubmissionPolicy,
     now: datetime,
+    unsent: bool = False,
 ) -> Task:
-    """The PENDING task for a new submission."""
+    """The PENDING task for a new submission. `unsent` leaves its message to the reconciler."""
     deadline_at = now + policy.deadline
     return Task(
         task_id=task_id,
@@ -244,6 +255,7 @@ def pending_task(
         operations=operations,
         output=output,
         status=Status.PENDING,
+        unsent=unsent,
         attempt_limit=policy.attempt_limit,
         created_at=now,
         queued_at=now,
@@ -251,7 +263,7 @@ def pending_task(
         deadline_at=deadline_at,
         expires_at=deadline_at + policy.retention,
         open_shard=shard_of(task_id, OPEN_SHARDS),
-        check_at=min(now + policy.first_check, deadline_at),
+        check_at=now if unsent else min(now + policy.first_check, deadline_at),
         check_gap=policy.first_check,
     )
 

@@ -1,7 +1,8 @@
 """The row format of a task: attribute names, and how each field is written and read.
 
-Times are RFC 3339 in UTC with milliseconds, so that they sort as text. `leaseUntil`, `checkAt` and
-`expiresAt` are compared as numbers, by conditions, the index and TTL. These are epoch seconds.
+Times are RFC 3339 in UTC with milliseconds, so that they sort as text. `leaseUntil`, `checkAt`,
+`nextAttemptAt` and `expiresAt` are epoch seconds, because conditions, the index and TTL compare
+them as numbers.
 """
 
 import json
@@ -84,6 +85,8 @@ class Attribute(NamedTuple):
     name: str
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
+    default: Any = None
+    """The value of a row without the attribute."""
 
 
 def _unchanged(value: Any) -> Any:
@@ -95,6 +98,8 @@ _NUMBER = (_unchanged, int)
 _TIME = (to_rfc3339, from_rfc3339)
 _EPOCH = (to_epoch, from_epoch)
 _DOCUMENT = (to_document, from_document)
+_FLAG = (_unchanged, bool, False)
+_COUNTER = (_unchanged, int, 0)
 
 ATTRIBUTES: Mapping[str, Attribute] = {
     "task_id": Attribute("taskId", *_TEXT),
@@ -105,10 +110,16 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "operations": Attribute("operations", *_DOCUMENT),
     "output": Attribute("output", *_DOCUMENT),
     "status": Attribute("status", str, Status),
+    "will_retry": Attribute("willRetry", *_FLAG),
+    "unsent": Attribute("unsent", *_FLAG),
+    "next_attempt_at": Attribute("nextAttemptAt", *_EPOCH),
     "attempt": Attribute("attempt", *_NUMBER),
     "attempt_limit": Attribute("attemptLimit", *_NUMBER),
     "lease_owner": Attribute("leaseOwner", *_TEXT),
     "lease_until": Attribute("leaseUntil", *_EPOCH),
+    "source_failures": Attribute("sourceFailures", *_COUNTER),
+    "crashes": Attribute("crashes", *_COUNTER),
+    "expired_leases": Attribute("expiredLeases", *_COUNTER),
     "created_at": Attribute("createdAt", *_TIME),
     "queued_at": Attribute("queuedAt", *_TIME),
     "updated_at": Attribute("updatedAt", *_TIME),
@@ -124,7 +135,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
     "checked_by": Attribute("checkedBy", *_TEXT),
 }
-"""Fields with one attribute each. `to_item` and `from_item` handle `willRetry`."""
+"""The attribute of each field. A field that has its default takes no space in the row."""
 
 
 def to_attribute(field: str, value: Any) -> dict[str, Any]:
@@ -133,14 +144,11 @@ def to_attribute(field: str, value: Any) -> dict[str, Any]:
 
 
 def to_item(task: Task) -> dict[str, Any]:
-    item = {
+    return {
         attribute.name: to_attribute(field, value)
         for field, attribute in ATTRIBUTES.items()
-        if (value := getattr(task, field)) is not None
+        if (value := getattr(task, field)) != attribute.default
     }
-    if task.will_retry:
-        item["willRetry"] = {"BOOL": True}
-    return item
 
 
 def from_item(item: Mapping[str, Any]) -> Task:
@@ -149,5 +157,4 @@ def from_item(item: Mapping[str, Any]) -> Task:
         for field, attribute in ATTRIBUTES.items()
         if attribute.name in item
     }
-    will_retry = item.get("willRetry", {}).get("BOOL", False)
-    return Task(**fields, will_retry=will_retry)
+    return Task(**fields)

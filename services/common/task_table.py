@@ -81,6 +81,8 @@ class TransitionRefused(TaskfleetError):
 
 
 _LEASE = "leaseOwner, leaseUntil"
+_WAIT = "unsent, nextAttemptAt"
+_COUNTERS = "sourceFailures, crashes, expiredLeases"
 _OPEN_INDEX = "openShard, checkAt, checkGapS, checkedBy"
 """Removing them takes the row out of the index of open tasks."""
 
@@ -144,6 +146,30 @@ class TaskTable:
             return from_item(_current_item(condition_failed))
         return task
 
+    def record_unsent(self, task: Task, *, now: datetime) -> bool:
+        """Record that a PENDING task has no message, so that the reconciler's next run sends one.
+
+        Returns False if a worker has claimed the task or it has ended, which needs no message.
+        """
+        try:
+            with wrap_errors(TableUnavailable):
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(task.task_id),
+                    UpdateExpression="SET unsent = :true, checkAt = :now",
+                    ConditionExpression="#status = :PENDING AND attempt = :attempt",
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues={
+                        ":true": to_attribute("unsent", True),  # noqa: FBT003 - a value
+                        ":now": to_attribute("check_at", now),
+                        ":PENDING": to_attribute("status", Status.PENDING),
+                        ":attempt": to_attribute("attempt", task.attempt),
+                    },
+                )
+        except ClientError:
+            return False
+        return True
+
     def cancel(self, task_id: str, *, now: datetime) -> Task:
         """Cancel the task. Canceling it again is not an error."""
         return self._move(
@@ -151,28 +177,35 @@ class TaskTable:
             task_id,
             now=now,
             sets="finishedAt = :nowText, expiresAt = :expiresAt",
-            removes=f"{_LEASE}, {_OPEN_INDEX}, willRetry, failureCode, failureReason",
+            removes=f"{_LEASE}, {_OPEN_INDEX}, {_WAIT}, willRetry, failureCode, failureReason",
             values={":expiresAt": to_attribute("expires_at", now + self._retention)},
             applied=lambda row: row.status is Status.CANCELED,
         )
 
-    def retry(self, task_id: str, *, policy: SubmissionPolicy, now: datetime) -> Task:
-        """Give a finished task a new deadline and more attempts. `attempt` is not reset."""
+    def retry(
+        self, task_id: str, *, policy: SubmissionPolicy, now: datetime, unsent: bool = False
+    ) -> Task:
+        """Give a finished task a new deadline and more attempts. `attempt` is not reset.
+
+        `unsent` leaves the message to the reconciler.
+        """
         deadline_at = now + policy.deadline
+        check_at = now if unsent else min(now + policy.first_check, deadline_at)
         return self._move(
             Move.RETRY,
             task_id,
             now=now,
             sets="attemptLimit = attempt + :attempts, deadlineAt = :deadlineAt, "
             "expiresAt = :expiresAt, openShard = :openShard, checkAt = :checkAt, "
-            "checkGapS = :checkGapS, queuedAt = :nowText",
-            removes="willRetry, failureCode, failureReason, finishedAt",
+            "checkGapS = :checkGapS, queuedAt = :nowText" + (", unsent = :true" if unsent else ""),
+            removes=f"nextAttemptAt, {_COUNTERS}, willRetry, failureCode, failureReason, "
+            "finishedAt" + ("" if unsent else ", unsent"),
             values={
                 ":attempts": to_attribute("attempt_limit", policy.attempt_limit),
                 ":deadlineAt": to_attribute("deadline_at", deadline_at),
                 ":expiresAt": to_attribute("expires_at", deadline_at + policy.retention),
                 ":openShard": to_attribute("open_shard", shard_of(task_id, OPEN_SHARDS)),
-                ":checkAt": to_attribute("check_at", min(now + policy.first_check, deadline_at)),
+                ":checkAt": to_attribute("check_at", check_at),
                 ":checkGapS": to_attribute("check_gap", policy.first_check),
             },
             # The status does not show it, because a worker may already have claimed the task.
@@ -194,7 +227,7 @@ class TaskTable:
             now=now,
             sets="attempt = attempt + :one, leaseOwner = :leaseOwner, leaseUntil = :leaseUntil, "
             "startedAt = if_not_exists(startedAt, :nowText)",
-            removes="willRetry, failureCode, failureReason",
+            removes=f"{_WAIT}, willRetry, failureCode, failureReason",
             values={
                 ":one": {"N": "1"},
                 ":leaseOwner": to_attribute("lease_owner", lease_owner),
@@ -279,7 +312,7 @@ class TaskTable:
             now=now,
             sets="failureCode = :failureCode, failureReason = :failureReason, "
             "finishedAt = :nowText, expiresAt = :expiresAt",
-            removes=f"{_LEASE}, {_OPEN_INDEX}, willRetry",
+            removes=f"{_LEASE}, {_OPEN_INDEX}, {_WAIT}, willRetry",
             values={
                 ":failureCode": to_attribute("failure_code", error.code),
                 ":failureReason": to_attribute("failure_reason", str(error)),

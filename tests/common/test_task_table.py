@@ -224,3 +224,29 @@ def test_a_row_has_the_documented_attributes(cloud: Cloud) -> None:
     assert item["openShard"].keys() == item["checkAt"].keys() == {"N"}
     assert item["inputImageUrl"] == {"S": "https://example.com/a.jpg"}
     assert from_item(item) == task_in(Phase.LEASED)
+
+
+def test_an_unsent_task_is_due_at_once_until_a_worker_claims_it(table: TaskTable) -> None:
+    task = table.create(new_task())
+    assert table.record_unsent(task, now=NOW)
+    row = table.get(task.task_id)
+    assert row is not None
+    assert (row.unsent, row.check_at) == (True, NOW)
+    claim = table.claim(task.task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+    assert not claim.unsent
+    assert not table.record_unsent(task, now=NOW)
+
+
+def test_a_submission_or_a_retry_can_leave_its_message_to_the_reconciler(
+    table: TaskTable,
+) -> None:
+    task = new_task(unsent=True, check_at=NOW)
+    assert (task.unsent, task.check_at) == (True, NOW)
+    assert table.create(task) == task
+    table.cancel(task.task_id, now=NOW)
+    later = NOW + timedelta(seconds=1)
+    retried = table.retry(task.task_id, policy=POLICY, now=later, unsent=True)
+    assert (retried.unsent, retried.check_at) == (True, later)
+    table.cancel(task.task_id, now=later)
+    again = table.retry(task.task_id, policy=POLICY, now=later + LEASE)
+    assert (again.unsent, again.check_at) == (False, later + LEASE + POLICY.first_check)
