@@ -8,6 +8,7 @@ from typing import Final
 
 from services.common.errors import ImageFormatNotSupported, NotAnImage
 from services.common.operations import Format
+from services.worker.imaging.other_formats import name_of, text_of
 
 HEAD_BYTES: Final = 512
 """Enough for every signature below, and for the ``<svg`` after a long prolog."""
@@ -23,31 +24,24 @@ _ACCEPTED: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"MM\0+", "tiff"),
 )
 
-_UNSUPPORTED: Final = (
-    (b"8BPS", "Photoshop"),
-    (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\1\0", "ICO"),
-    (b"icns", "ICNS"),
-    (b"DDS ", "DDS"),
-    (b"qoif", "QOI"),
-    (b"\x76\x2f\x31\x01", "OpenEXR"),
-    (b"gimp xcf", "GIMP"),
-    (b"%!PS", "PostScript"),
-    (b"%PDF-", "PDF"),
-    (b"SIMPLE  =", "FITS"),
-    (b"AT&TFORM", "DjVu"),
-    *((b"P%d" % kind, "PNM") for kind in range(1, 8)),
-)
-
 _BMP_HEADER_SIZES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 """OS/2 1.x and 2.x, and Windows 3.0 to 5. The two letters alone would accept a text that starts
 with "BMW"."""
 
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
-_HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+_HEIF_BRANDS: Final = frozenset(
+    {
+        *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),
+        *(b"mif1", b"mif2", b"msf1", b"avci", b"avcs", b"j2ki", b"jpeg"),
+    }
+)
+"""HEIC, which is HEIF with the codec HEVC, and HEIF with others (ISO/IEC 23008-12)."""
+
+_SUPPORTED: Final = "The supported formats are JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP."
+_SEND_INSTEAD_OF_HEIF: Final = (
+    "Send a JPEG instead: export the photo as JPEG, or on an iPhone choose "
+    "Settings > Camera > Formats > Most Compatible before you take it."
+)
 
 
 def detect_format(head: bytes) -> Format:
@@ -65,19 +59,22 @@ def detect_format(head: bytes) -> Format:
     brands = _ftyp_brands(head)
     if brands & _AVIF_BRANDS:
         return "avif"
+    name = name_of(head, brands)
+    if name is not None:
+        raise ImageFormatNotSupported(f"The content looks like {name}. {_SUPPORTED}")
     if brands & _HEIF_BRANDS:
-        raise _not_supported("HEIF")
-    for signature, name in _UNSUPPORTED:
-        if head.startswith(signature):
-            raise _not_supported(name)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
-        raise _not_supported("SVG")
-    if text.startswith((b"<!doctype html", b"<html")):
-        raise NotAnImage("The content is an HTML page, not an image.")
+        raise ImageFormatNotSupported(
+            f"The content looks like HEIC or HEIF, which is not supported. {_SEND_INSTEAD_OF_HEIF}"
+        )
+    raise NotAnImage(_what_it_is(head))
+
+
+def _what_it_is(head: bytes) -> str:
     if not head:
-        raise NotAnImage("The content is empty.")
-    raise NotAnImage("The content is not an image.")
+        return "The content is empty."
+    if text_of(head).startswith((b"<!doctype html", b"<html")):
+        return "The content is an HTML page, not an image."
+    return "The content is not an image."
 
 
 def _ftyp_brands(head: bytes) -> frozenset[bytes]:
@@ -87,10 +84,3 @@ def _ftyp_brands(head: bytes) -> frozenset[bytes]:
     (size,) = struct.unpack_from(">I", head)
     compatible = head[16 : min(size, len(head))]
     return frozenset({head[8:12], *(compatible[i : i + 4] for i in range(0, len(compatible), 4))})
-
-
-def _not_supported(name: str) -> ImageFormatNotSupported:
-    return ImageFormatNotSupported(
-        f"The content looks like {name}. "
-        "The supported formats are JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP."
-    )

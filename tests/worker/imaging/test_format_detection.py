@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,27 @@ def test_a_big_tiff_is_detected_as_a_tiff() -> None:
     assert detect_format(file_of(gradient(), "tiff", big_tiff=True)[:HEAD_BYTES]) == "tiff"
 
 
-@pytest.mark.parametrize("name", ["ICO", "JPEG2000", "PPM", "DDS", "EPS", "PDF", "ICNS"])
+@pytest.mark.parametrize(
+    "name", ["ICO", "JPEG2000", "PPM", "DDS", "EPS", "PDF", "ICNS", "SGI", "QOI"]
+)
 def test_an_image_in_another_format_is_rejected(name: str) -> None:
     file = BytesIO()
     gradient(size=(64, 64)).save(file, name)
     with pytest.raises(ImageFormatNotSupported, match="supported formats are JPEG, PNG"):
+        detect_format(file.getvalue()[:HEAD_BYTES])
+
+
+@pytest.mark.parametrize("name", ["TGA", "PCX"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("options", [{}, {"compression": "tga_rle", "id_section": b"by hand"}])
+def test_a_format_without_a_signature_is_named(
+    name: str, mode: str, options: dict[str, Any]
+) -> None:
+    if (name, mode) == ("PCX", "RGBA"):
+        mode = "RGB"
+    file = BytesIO()
+    gradient(mode).save(file, name, **options)
+    with pytest.raises(ImageFormatNotSupported, match=f"looks like {name}"):
         detect_format(file.getvalue()[:HEAD_BYTES])
 
 
@@ -36,7 +53,18 @@ def test_an_image_in_another_format_is_rejected(name: str) -> None:
         (b"8BPS\0\1" + bytes(20), "Photoshop"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIF"),
+        (b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", "HEIC.*Send a JPEG instead"),
+        (b"\0\0\0\x14ftypcrx \0\0\0\0crx ", "camera raw .Canon CR3"),
+        (b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 ", "JPEG 2000"),
+        (b"IIRO\x08\0\0\0" + bytes(20), "camera raw .Olympus ORF"),
+        (b"IIU\0\x18\0\0\0" + bytes(20), "camera raw .Panasonic RW2"),
+        (b"FUJIFILMCCD-RAW 0201", "camera raw .Fujifilm RAF"),
         (b"\xff\x0a" + bytes(20), "JPEG XL"),
+        (b"BA" + bytes(12) + b"BM", "OS/2 bitmap array"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"\1\0\0\0" + bytes(36) + b" EMF", "EMF"),
+        (b"#define noname_width 16", "XBM"),
+        (b"\0\0\2\0\1\0\x20\x20\0\0\0\0\0\0\x30\1\0\0\x16\0\0\0", "CUR"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
         (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- a drawing -->\n<svg/>', "SVG"),
     ],
