@@ -175,6 +175,12 @@ class ImageFormatNotSupported(ImageError):
     code = "image_format_not_supported"
 
 
+class PageNotFound(ImageError):
+    """The file has fewer pages or frames than the task asks for."""
+
+    code = "page_not_found"
+
+
 class ImageTooLarge(ImageError):
     """The header declares more pixels than allowed. Nothing has been decoded."""
 

@@ -24,7 +24,7 @@ from services.worker.imaging import ImagingLimits, ImagingPool
 from tests.fuzz.corpus import corpus, largest
 from tests.fuzz.mutations import mutated
 from tests.fuzz.peak_memory import peak_memory_of_children
-from tests.worker.imaging.sample_images import bombs, jpeg_with_scans, png_with_text_bomb
+from tests.worker.imaging.sample_images import bombs, jpeg_with_scans
 
 DEADLINE_S = 60
 BATCH = 500
@@ -164,7 +164,6 @@ def _operations(chance: random.Random) -> list[dict[str, Any]]:
 def _bombs() -> Iterator[tuple[str, bytes]]:
     for file_format, content in bombs():
         yield f"{file_format} of 50,000 by 50,000 pixels", content
-    yield "png with 200 MB of compressed text", png_with_text_bomb()
     yield "jpeg of 49 megapixels with 2,000 scans", jpeg_with_scans(2_000, side=7_000)
 
 

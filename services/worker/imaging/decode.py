@@ -1,48 +1,28 @@
 """Decoding an image: first its header, then its pixels, upright and in sRGB."""
 
-import struct
-import zlib
-from io import BytesIO
-from typing import Final
+from typing import Final, NamedTuple
 
-from PIL import Image, ImageFile
+from PIL import Image
 
-from services.common.errors import ImageDamaged, ImageTooComplex, ImageTooLarge
+from services.common.errors import ImageDamaged, ImageTooComplex, ImageTooLarge, PageNotFound
 from services.common.operations import Format, Size
 from services.worker.imaging.color import foreign_profile, to_srgb
-from services.worker.imaging.jpeg_scans import has_more_scans_than
-from services.worker.imaging.limits import JPEG_MAX_SCANS
-
-PILLOW_NAMES: Final[dict[Format, str]] = {
-    "jpeg": "JPEG",
-    "png": "PNG",
-    "webp": "WEBP",
-    "avif": "AVIF",
-    "gif": "GIF",
-    "tiff": "TIFF",
-    "bmp": "BMP",
-}
-
-DECODER_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
+from services.worker.imaging.formats.avif import AvifImage
+from services.worker.imaging.formats.bmp import BmpImage
+from services.worker.imaging.formats.gif import GifImage
+from services.worker.imaging.formats.jpeg import JpegImage
+from services.worker.imaging.formats.png import PngImage
+from services.worker.imaging.formats.source_image import (
+    DECODER_ERRORS,
+    DecodeOptions,
+    SourceImage,
+    too_large,
 )
-"""What Pillow's decoders raise for damaged files. ``MemoryError`` is not among them: it means that
-the image is too large, not that it is damaged."""
+from services.worker.imaging.formats.tiff import TiffImage
+from services.worker.imaging.formats.webp import WebPImage
+from services.worker.imaging.limits import BUFFER_SHARE, JPEG_MAX_SCANS, ImagingLimits
 
-_AVIF_HEADER_BYTES: Final = 4096
-
-_ORIENTATION_TAG: Final = 0x0112
+Image.MAX_IMAGE_PIXELS = None  # `OpenedImage` has its own limit
 
 _TO_UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,97 +38,91 @@ _TO_UPRIGHT: Final = {
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
 
-class OpenedImage:
-    """An image whose header has been read. An animation counts as its first frame."""
+class Upright(NamedTuple):
+    """An upright sRGB image of mode L, LA, RGB or RGBA without metadata, and what it lacks."""
 
-    def __init__(self, content: bytes, source_format: Format, *, max_pixels: int) -> None:
-        """Raises ``ImageTooLarge``, ``ImageTooComplex`` or ``ImageDamaged``."""
-        self._image = _open(content, source_format, max_pixels)
-        # Pillow's TIFF decoder applies the orientation itself.
-        self._orientation = 1 if source_format == "tiff" else _orientation(self._image)
-        self._profile = foreign_profile(self._image)
+    image: Image.Image
+    warning: str | None
+
+
+class OpenedImage:
+    """One page of a file, whose header has been read."""
+
+    def __init__(
+        self, content: bytes, source_format: Format, *, page: int, limits: ImagingLimits
+    ) -> None:
+        """Raises ``ImageError``."""
+        self._source = _read_header(content, source_format, page, limits.max_pixels)
+        self._limits = limits
+        self._profile = foreign_profile(self._source.profile)
 
     @property
     def size(self) -> Size:
         """Width and height of the upright image, in pixels."""
-        width, height = self._image.size
-        return (height, width) if self._orientation in _SIDEWAYS else (width, height)
+        return self._turned(self._source.size)
 
-    def decode(self, *, gray: bool, at_least: Size) -> Image.Image:
-        """Decode the pixels to an upright sRGB image of mode L, LA, RGB or RGBA without metadata.
+    def check_limits(self, at_least: Size) -> None:
+        """Check what decoding to at least this size takes. Raises ``ImageError``."""
+        if not self.fits(at_least):
+            raise too_large(self._limits.max_pixels)
+        self._check_complexity()
 
-        A JPEG decoder may skip the color if ``gray``, and decode to a smaller size that is still
-        ``at_least`` this large. Raises ``ImageDamaged``. Call it only once.
+    def fits(self, at_least: Size) -> bool:
+        """Whether the image, decoded to at least this size, has no more pixels than allowed."""
+        width, height = self._source.decoded_size(self._turned(at_least))
+        return width * height <= self._limits.max_pixels
+
+    def decode(self, *, gray: bool, at_least: Size, keep_damaged: bool) -> Upright:
+        """Decode the pixels. Call it only once.
+
+        A decoder may skip the color if ``gray``, and decode to a smaller size that is still
+        ``at_least`` this large. Raises ``ImageError``.
         """
-        width, height = at_least
-        stored_size = (height, width) if self._orientation in _SIDEWAYS else (width, height)
-        # Luma equals gray only in sRGB. Other color spaces must be converted first.
-        mode = "L" if gray and self._profile is None else None
+        options = DecodeOptions(
+            at_least=self._turned(at_least),
+            # Luma equals gray only in sRGB. Other color spaces must be converted first.
+            gray=gray and self._profile is None,
+            keep_damaged=keep_damaged,
+        )
         try:
-            drafted = self._image.draft(mode, stored_size)
-            self._image.load()
-            image = to_srgb(_without_padding(self._image, drafted), self._profile)
+            decoded = self._source.decode(options)
+            image = to_srgb(decoded.image, self._profile)
         except DECODER_ERRORS as damaged:
-            raise ImageDamaged("The image is damaged or truncated.") from damaged
-        if self._orientation in _TO_UPRIGHT:
-            image = image.transpose(_TO_UPRIGHT[self._orientation])
-        return image
+            raise ImageDamaged("The image is damaged or cut off.") from damaged
+        if self._source.orientation in _TO_UPRIGHT:
+            image = image.transpose(_TO_UPRIGHT[self._source.orientation])
+        return Upright(image, decoded.warning)
+
+    def _turned(self, size: Size) -> Size:
+        """From the size as stored to the upright one, or back."""
+        width, height = size
+        return (height, width) if self._source.orientation in _SIDEWAYS else (width, height)
+
+    def _check_complexity(self) -> None:
+        width, height = self._source.size
+        if self._source.scans > JPEG_MAX_SCANS:
+            raise ImageTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
+        if self._source.scans * width * height > JPEG_MAX_SCANS * self._limits.max_pixels:
+            raise ImageTooComplex("The JPEG has too many scans for its size.")
+        if self._source.buffered_bytes() > BUFFER_SHARE * self._limits.memory_bytes:
+            raise ImageTooLarge(
+                "The JPEG has several scans and more pixels than fit into memory. "
+                "Send it as a baseline JPEG."
+            )
 
 
-def _open(content: bytes, source_format: Format, max_pixels: int) -> ImageFile.ImageFile:
-    try:
-        image = Image.open(BytesIO(content), formats=[PILLOW_NAMES[source_format]])
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise _too_large(max_pixels) from bomb
-    except DECODER_ERRORS as damaged:
-        if source_format == "avif" and _avif_pixels(content) > max_pixels:
-            raise _too_large(max_pixels) from damaged
-        raise ImageDamaged(f"The header of the {source_format} file is damaged.") from damaged
-    width, height = image.size
-    if width * height > max_pixels:
-        raise _too_large(max_pixels)
-    if source_format == "jpeg" and has_more_scans_than(content, JPEG_MAX_SCANS):
-        raise ImageTooComplex(f"The JPEG has more than {JPEG_MAX_SCANS} scans.")
-    return image
-
-
-def _without_padding(
-    image: Image.Image, drafted: tuple[str, tuple[float, float, float, float]] | None
-) -> Image.Image:
-    """Remove the partly filled last column and row, which would shift the result.
-
-    They appear when a JPEG is decoded at a half, a quarter or an eighth of a size that this factor
-    does not divide.
-    """
-    if drafted is None:
-        return image
-    _, region = drafted
-    _, _, width, height = region
-    if width == image.width and height == image.height:
-        return image
-    whole = (max(1, round(width)), max(1, round(height)))
-    return image.resize(whole, Image.Resampling.BICUBIC, region)
-
-
-def _avif_pixels(content: bytes) -> int:
-    """The pixels by the file's first image spatial extents (ISO/IEC 23008-12, 6.5.3), or 0.
-
-    libavif reports images above its limit of 16,384 by 16,384 only as unreadable.
-    """
-    box = content.find(b"ispe", 0, _AVIF_HEADER_BYTES)
-    if box < 0 or len(content) < box + 16:
-        return 0
-    width, height = struct.unpack_from(">II", content, box + 8)
-    return int(width) * int(height)
-
-
-def _too_large(max_pixels: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The image has more than {max_pixels / 1e6:g} megapixels.")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except DECODER_ERRORS:
-        return 1  # like browsers, which ignore damaged metadata
-    return orientation if orientation in _TO_UPRIGHT else 1
+def _read_header(content: bytes, source_format: Format, page: int, max_pixels: int) -> SourceImage:
+    match source_format:
+        case "png":
+            return PngImage(content, page=page)
+        case "webp":
+            return WebPImage(content, page=page)
+        case "avif":
+            return AvifImage(content, page=page, max_pixels=max_pixels)
+        case "gif":
+            return GifImage(content, page=page)
+        case "tiff":
+            return TiffImage(content, page=page)
+    if page > 1:
+        raise PageNotFound(f"A {source_format.upper()} has one page.")
+    return JpegImage(content) if source_format == "jpeg" else BmpImage(content)

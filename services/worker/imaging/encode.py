@@ -9,12 +9,26 @@ from PIL.ImageFile import ImageFile
 from services.common.errors import ResultTooLarge
 from services.common.operations import DEFAULT_QUALITY, Format
 from services.common.operations.transparency import flatten
-from services.worker.imaging.decode import PILLOW_NAMES
 from services.worker.imaging.limits import ENCODER_MAX_PIXELS, ENCODER_MAX_SIDE
+
+PILLOW_NAMES: Final[dict[Format, str]] = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "gif": "GIF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+}
 
 _LOSSY: Final = frozenset[Format]({"jpeg", "webp", "avif"})
 _OPAQUE: Final = frozenset[Format]({"jpeg", "bmp"})
 """Formats without transparency, or whose transparency programs interpret differently."""
+
+_TRANSPARENT_COLOR: Final = 255
+"""The last of a GIF's 256 colors."""
+_OPAQUE_FROM: Final = 128
+"""A GIF has pixels that are transparent or opaque: those with at least this alpha, of 255."""
 
 _SAVE_OPTIONS: Final[dict[Format, dict[str, Any]]] = {
     # Half the time of Pillow's default 6, for photographs that are at most 4 % larger.
@@ -40,14 +54,17 @@ def encode(
 ) -> bytes:
     """Encode the image without any metadata. Raises ``ResultTooLarge``."""
     _check_encoder_limits(image, result_format)
-    if result_format in _OPAQUE:
-        image = flatten(image)
-    if isinstance(image, ImageFile):
-        image = image.copy()  # a plain Image, because an ImageFile would write its metadata
-    image.info.clear()
     options = dict(_SAVE_OPTIONS.get(result_format, {}))
     if result_format in DEFAULT_QUALITY:
         options["quality"] = quality or DEFAULT_QUALITY[result_format]
+    if result_format in _OPAQUE:
+        image = flatten(image)
+    elif result_format == "gif" and _has_alpha(image):
+        image = _with_transparent_color(image)
+        options["transparency"] = _TRANSPARENT_COLOR
+    if isinstance(image, ImageFile):
+        image = image.copy()  # a plain Image, because an ImageFile would write its metadata
+    image.info.clear()
     file = BytesIO()
     image.save(file, PILLOW_NAMES[result_format], **options)
     if file.tell() > max_bytes:
@@ -56,6 +73,15 @@ def encode(
             f"The maximum is {max_bytes / 1e6:.0f} MB."
         )
     return file.getvalue()
+
+
+def _with_transparent_color(image: Image.Image) -> Image.Image:
+    """A palette image in which one color is transparent. Other pixels are blended onto the
+    background."""
+    colors = flatten(image).convert("RGB").quantize(_TRANSPARENT_COLOR)
+    is_clear = image.getchannel("A").point([255 * (alpha < _OPAQUE_FROM) for alpha in range(256)])
+    colors.paste(_TRANSPARENT_COLOR, mask=is_clear)
+    return colors
 
 
 def _has_alpha(image: Image.Image) -> bool:

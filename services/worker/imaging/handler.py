@@ -15,6 +15,8 @@ class ResultImage:
     content_type: str
     width: int
     height: int
+    warnings: Sequence[str] = ()
+    """What the result lacks, each in a sentence."""
 
 
 ImageHandler: TypeAlias = Callable[

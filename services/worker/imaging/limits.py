@@ -19,7 +19,8 @@ class ImagingLimits:
     timeout_s: float = 30
     """CPU time. The caller limits the wall-clock time."""
     max_pixels: int = 50_000_000
-    """Checked in the header, before decoding."""
+    """Of the decoded image. A JPEG may have more if it is decoded to a smaller size. Checked before
+    decoding."""
     max_result_pixels: int = 50_000_000
     """Applies to the size after each operation, which is computed before decoding."""
     max_result_bytes: int = 64 * 1024**2
@@ -30,6 +31,10 @@ JPEG_MAX_SCANS: Final = 100
 """Encoders write ten. At 50 megapixels, a scan takes 30 ms of CPU time and can be as short as 75
 bytes, so a file of 300 KB could use up the limit. libtiff has the same limit for JPEGs in TIFFs
 (``max_allowed_scan_number`` in its tif_jpeg.c)."""
+
+BUFFER_SHARE: Final = 0.6
+"""The part of the memory limit that libjpeg may take for the coefficients of a JPEG with several
+scans: 2 bytes for each pixel of each component. 201 megapixels in 4:2:0 take 0.56."""
 
 ENCODER_MAX_PIXELS: Final[Mapping[Format, int]] = {"avif": 25_000_000, "webp": 25_000_000}
 """For the encoders that cannot encode 50 megapixels within 1 GiB and 30 s on a slower machine than

@@ -18,6 +18,7 @@ from services.common.operations import (
     ImageOperation,
     Recipe,
     Resize,
+    Rotate,
     Size,
     result_format,
 )
@@ -31,9 +32,9 @@ RESAMPLING_MARGIN = 2
 """A JPEG may be decoded to a smaller size, but each side must be at least this many times the
 target's, or the coarse scaling becomes visible. Pillow's ``thumbnail`` uses the same factor."""
 
-PILLOW_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
-"""The plugins for the supported formats and for JPEGs with several images. If one were missing,
-Pillow would load all forty, including the one for PostScript."""
+PILLOW_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP")
+"""The plugins for the supported formats. If one were missing, Pillow would load all forty when it
+encodes, including the one for PostScript."""
 
 
 def load_handler(limits: ImagingLimits) -> ImageHandler:
@@ -41,7 +42,6 @@ def load_handler(limits: ImagingLimits) -> ImageHandler:
     for plugin in PILLOW_PLUGINS:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels
 
     def handle(
         content: bytes,
@@ -63,19 +63,21 @@ def process(
     """Return the result image. Raises ``ImageError``, or ``MemoryError`` at the memory limit."""
     recipe = _recipe(operations, output)
     with warnings.catch_warnings():
-        # The other warnings of Pillow are about metadata, which the result does not contain.
+        # Pillow's warnings are about metadata, which the result does not contain.
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         return _process(content, recipe, limits)
 
 
 def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultImage:
     source_format = detect_format(content[:HEAD_BYTES])
-    opened = OpenedImage(content, source_format, max_pixels=limits.max_pixels)
+    opened = OpenedImage(content, source_format, page=1, limits=limits)
+    at_least = _min_decode_size(recipe.operations, opened)
+    opened.check_limits(at_least)
     sizes = _sizes(recipe.operations, opened.size, limits)
-    image = opened.decode(
+    image, warning = opened.decode(
         gray=isinstance(recipe.operations[0], Grayscale),
-        at_least=_min_decode_size(recipe.operations, opened.size),
+        at_least=at_least,
+        keep_damaged=False,
     )
     del opened  # frees the stored image
     for operation, size in zip(recipe.operations, sizes, strict=True):
@@ -92,6 +94,7 @@ def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultIma
         content_type=CONTENT_TYPES[encoded_format],
         width=image.width,
         height=image.height,
+        warnings=[warning] if warning else [],
     )
 
 
@@ -119,17 +122,28 @@ def _sizes(operations: Sequence[ImageOperation], size: Size, limits: ImagingLimi
     return sizes
 
 
-def _min_decode_size(operations: Sequence[ImageOperation], size: Size) -> Size:
-    """The smallest size to decode to. It is smaller than ``size`` if a resize comes first."""
-    width, height = size
+def _min_decode_size(operations: Sequence[ImageOperation], opened: OpenedImage) -> Size:
+    """The smallest size to decode to. It is smaller than the image's if it is resized early."""
+    width, height = opened.size
+    for margin in (RESAMPLING_MARGIN, 1):
+        scale = min(margin * _early_scale(operations, opened.size), 1)
+        at_least = math.ceil(width * scale), math.ceil(height * scale)
+        if opened.fits(at_least):
+            break
+    return at_least
+
+
+def _early_scale(operations: Sequence[ImageOperation], size: Size) -> float:
+    """By how much the first resize scales the image, if nothing before it depends on its size."""
     for operation in operations:
+        width, height = size
         if isinstance(operation, Resize):
             new_width, new_height = operation.result_size(size)
-            scale = RESAMPLING_MARGIN * max(new_width / width, new_height / height)
-            return math.ceil(width * scale), math.ceil(height * scale)
-        if not isinstance(operation, Grayscale | Convert):
+            return max(new_width / width, new_height / height)
+        if not isinstance(operation, Grayscale | Convert | Rotate):
             break
-    return size
+        size = operation.result_size(size)
+    return 1
 
 
 def _warm_up(handle: ImageHandler) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import local
 from services.common.operations import Format
-from services.worker.imaging.decode import PILLOW_NAMES
+from services.worker.imaging.encode import PILLOW_NAMES
 
 SAMPLES: Final = Path(local.__file__).parent / "samples"
 PHOTOGRAPHS: Final = sorted([*SAMPLES.glob("*.jpg"), *SAMPLES.glob("*.png")])
