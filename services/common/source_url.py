@@ -14,10 +14,9 @@ from urllib.parse import quote, urljoin
 
 import idna
 
-MAX_LENGTH = 2_048
-"""Maximum length of a submitted URL, in characters. Not all browsers and CDNs support more."""
-MAX_REDIRECT_LENGTH = 8_000
-"""Maximum length of a redirect's target, in octets. RFC 9110 §4.1 recommends at least this."""
+MAX_LENGTH = 8_192
+"""Maximum length of a submitted URL or of a redirect's target, in characters. Presigned URLs with
+session tokens have thousands. RFC 9110 §4.1 recommends at least 8,000."""
 MAX_HOST_LENGTH = 253
 """255 octets (RFC 1035 §2.3.4), minus a length octet and the root, which are not written."""
 
@@ -33,6 +32,7 @@ _DOMAIN = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 """The URL standard treats such a host as an IPv4 address, and so may the system's resolver."""
 
+_TOO_LONG = f"The URL must not be longer than {MAX_LENGTH:,} characters."
 _BAD_HOST = (
     "The URL's host must be a domain name, an IPv4 address of four decimal numbers or an IPv6 "
     "address in brackets."
@@ -53,14 +53,14 @@ class SourceUrl:
     """The host, if it is an IP address and not a name."""
 
     @classmethod
-    def parse(cls, text: str, *, max_length: int = MAX_LENGTH) -> Self:
+    def parse(cls, text: str) -> Self:
         """Parse a URL. Raises ValueError with one sentence that repeats none of it.
 
         This does not check whether the port and the address are allowed. The fetcher does, when it
         connects.
         """
-        if len(text) > max_length:
-            raise ValueError(f"The URL must not be longer than {max_length:,} characters.")
+        if len(text) > MAX_LENGTH:
+            raise ValueError(_TOO_LONG)
         if not text.isprintable() or " " in text or "\\" in text:
             raise ValueError(
                 "The URL must not contain spaces, backslashes or control characters; "
@@ -88,13 +88,13 @@ class SourceUrl:
         octets that the server sent, as browsers do.
         """
         encoded = quote(reference, safe=punctuation, encoding="latin-1")
-        if len(encoded) > MAX_REDIRECT_LENGTH:
-            raise ValueError(f"The URL must not be longer than {MAX_REDIRECT_LENGTH:,} characters.")
+        if len(encoded) > MAX_LENGTH:  # before joining, whose cost grows with length
+            raise ValueError(_TOO_LONG)
         try:
             joined = urljoin(f"{self.scheme}://{self.authority}{self.target}", encoded)
         except ValueError:
             raise ValueError(_BAD_HOST) from None  # the cause would quote the URL
-        return self.parse(joined, max_length=MAX_REDIRECT_LENGTH)
+        return self.parse(joined)
 
     @property
     def authority(self) -> str:

@@ -27,8 +27,8 @@ INVALID_FIELDS: dict[str, tuple[Any, dict[str, str]]] = {
         {"inputImageUrl": "http:// or https://"},
     ),
     "too long": (
-        {"inputImageUrl": f"{URL}?{'x' * 2048}"},
-        {"inputImageUrl": "at most 2048 characters"},
+        {"inputImageUrl": f"{URL}?{'x' * 8192}"},
+        {"inputImageUrl": "at most 8192 characters"},
     ),
     "URL with NUL": ({"inputImageUrl": f"{URL}\0"}, {"inputImageUrl": "control characters"}),
     "URL with a newline": ({"inputImageUrl": f"{URL}\n"}, {"inputImageUrl": "control characters"}),
