@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 import urllib3
 
+from services.common.version import PROJECT_PAGE
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 
 BODY = bytes(60_000)
@@ -67,6 +68,7 @@ def main() -> None:
             max_redirects=3,
             allowed_ports=(port,),
             allowed_networks=(ip_network("127.0.0.1/32"), ip_network("::1/128")),
+            contact=PROJECT_PAGE,
         )
     )
 

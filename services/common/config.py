@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.common.task import SubmissionPolicy
+from services.common.version import PROJECT_PAGE
 
 
 def _split(value: object) -> object:
@@ -146,6 +147,9 @@ class WorkerConfig(ExecutionConfig):
     fetch_allowed_ports: Annotated[tuple[int, ...], NoDecode] = (80, 443)
     fetch_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks that may be reached although they are not public. Only local tools set this."""
+    fetch_contact: Annotated[str, Field(pattern=r"^[!-'*-\[\]-~]+$")] = PROJECT_PAGE
+    """Web page or e-mail address in the User-Agent header, for the operators of image servers. No
+    spaces, parentheses or backslashes, because it is part of a comment (RFC 9110 §5.6.5)."""
 
     imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     imaging_memory_bytes: PositiveInt = 1024**3

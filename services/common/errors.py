@@ -124,6 +124,27 @@ class SourceRefused(SourceError):
     fault = Fault.CLIENT
 
 
+class SourceNeedsCookies(SourceError):
+    """The server redirects in a circle until its cookie comes back."""
+
+    code = "source_needs_cookies"
+    fault = Fault.CLIENT
+
+
+class SourceEncodingNotSupported(SourceError):
+    """The server applied a content encoding that no request of ours asks for."""
+
+    code = "source_encoding_not_supported"
+    fault = Fault.CLIENT
+
+
+class SourceCertificateInvalid(SourceError):
+    """The server's certificate proves no identity, which only its operator can fix."""
+
+    code = "source_certificate_invalid"
+    fault = Fault.CLIENT
+
+
 class SourceTooLarge(SourceError):
     code = "source_too_large"
     fault = Fault.CLIENT

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.common.config import WorkerConfig
+from services.common.version import PROJECT_PAGE
 
 REQUIRED = {
     "AWS_REGION": "us-east-1",
@@ -41,6 +42,13 @@ def test_the_default_is_the_web_ports_and_no_private_network(
     assert (config.fetch_allowed_ports, config.fetch_allowed_networks) == ((80, 443), ())
 
 
+def test_the_contact_for_image_servers_is_the_project_page_or_a_setting(
+    worker: Callable[..., WorkerConfig],
+) -> None:
+    assert worker().fetch_contact == PROJECT_PAGE
+    assert worker(FETCH_CONTACT="images@shop.example").fetch_contact == "images@shop.example"
+
+
 def test_a_lease_that_cannot_survive_a_missed_heartbeat_is_rejected(
     worker: Callable[..., WorkerConfig],
 ) -> None:
@@ -57,6 +65,9 @@ def test_a_lease_that_cannot_survive_a_missed_heartbeat_is_rejected(
         ("RECEIVE_WAIT_S", "21"),
         ("FETCH_ALLOWED_PORTS", "http"),
         ("FETCH_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("FETCH_CONTACT", "Jane (ops)"),
+        ("FETCH_CONTACT", "https://a.example\nX-Header: x"),
+        ("FETCH_CONTACT", ""),
         ("LOG_FORMAT", "xml"),
     ],
 )

@@ -16,6 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from services.common.errors import SourceError
 from services.common.source_url import SourceUrl
+from services.common.version import PROJECT_PAGE
 from services.worker.fetching.addresses import IPAddress, IPNetwork
 from services.worker.fetching.connection import connect_tcp
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
@@ -164,4 +165,5 @@ def _policy(networks: Sequence[IPNetwork], *redirector_ports: int) -> FetchPolic
         max_redirects=3,
         allowed_ports=(80, 443, *redirector_ports),
         allowed_networks=networks,
+        contact=PROJECT_PAGE,
     )

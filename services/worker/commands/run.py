@@ -113,6 +113,7 @@ def _fetcher(config: WorkerConfig) -> GuardedFetcher:
         max_redirects=config.fetch_max_redirects,
         allowed_ports=config.fetch_allowed_ports,
         allowed_networks=config.fetch_allowed_networks,
+        contact=config.fetch_contact,
     )
     return GuardedFetcher(policy=policy)
 

@@ -1,6 +1,5 @@
 """Fetching an image from an untrusted URL, within limits on addresses, time and size."""
 
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,54 +7,46 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import BinaryIO
 
 from urllib3 import HTTPHeaderDict, HTTPResponse
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from services.common.clock import utc_now
 from services.common.errors import (
-    SourceAddressBlocked,
-    SourceError,
-    SourceNotFound,
+    SourceNeedsCookies,
     SourceRefused,
-    SourceTimeout,
     SourceTooLarge,
     SourceTooManyRedirects,
-    SourceUnavailable,
     SourceUnreachable,
     SourceUrlInvalid,
 )
 from services.common.source_url import SourceUrl
+from services.common.version import VERSION
 from services.worker.fetching.addresses import AddressPolicy, IPNetwork
 from services.worker.fetching.connection import (
     Connect,
-    ConnectionNotAllowed,
     GuardedConnection,
     GuardedConnector,
-    ResponseTooLarge,
     connect_tcp,
 )
+from services.worker.fetching.content_encoding import declared_encodings, decode
 from services.worker.fetching.deadline import Deadline
+from services.worker.fetching.failures import as_source_errors, status_error
 from services.worker.fetching.name_lookup import Resolve, resolve_name
-from services.worker.fetching.retry_after import parse_retry_after
 
 _HEADERS = {
-    "User-Agent": "Taskfleet",
     "Accept": "*/*",
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
-"""All headers of a request, except Host."""
+"""All headers of a request, except Host and User-Agent."""
 
 _CHUNK_BYTES = 65_536
 _FRAMING_BYTES = 1_000_000
 """Allowed in addition to ``max_bytes``: headers, interim responses (1xx), chunk sizes, trailers."""
 
+_IMAGE = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
 _REDIRECTS = {301, 302, 303, 307, 308}
-_NOT_FOUND = {404, 410}
-_TEMPORARY = {408, 425, 429}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +61,8 @@ class FetchPolicy:
     allowed_ports: Sequence[int]
     allowed_networks: Sequence[IPNetwork]
     """Networks that are reachable although they are not public. Only local tools set them."""
+    contact: str
+    """How the operator of a server reaches us: a web page or an e-mail address."""
 
 
 class GuardedFetcher:
@@ -88,6 +81,10 @@ class GuardedFetcher:
         self._policy = policy
         self._clock = clock
         self._now = now
+        self._headers = {
+            "User-Agent": f"Taskfleet/{VERSION} ({_as_reference(policy.contact)})",
+            **_HEADERS,
+        }
         self._connector = GuardedConnector(
             addresses=AddressPolicy(tuple(policy.allowed_networks)),
             ports=policy.allowed_ports,
@@ -105,35 +102,36 @@ class GuardedFetcher:
         """
         deadline = Deadline(min(timeout_s, self._policy.timeout_s), clock=self._clock)
         source = _parse(url)
+        trail = _RedirectTrail()
         for _ in range(1 + self._policy.max_redirects):
             with self._get(source, deadline) as response:
                 if response.status not in _REDIRECTS:
                     return self._store(response, into)
-                source = _redirect_target(source, response)
+                source = trail.follow(source, response)
         raise SourceTooManyRedirects(
             f"The image's server redirected more than {self._policy.max_redirects} times."
         )
 
     @contextmanager
     def _get(self, url: SourceUrl, deadline: Deadline) -> Iterator[HTTPResponse]:
-        with _as_source_errors():
+        with as_source_errors():
             connection = self._connector.open(
                 url,
                 deadline=deadline,
                 max_response_bytes=self._policy.max_bytes + _FRAMING_BYTES,
             )
         with closing(connection):
-            with _as_source_errors():
-                response = _send_request(connection, url)
+            with as_source_errors():
+                response = self._send_request(connection, url)
             with closing(response):
                 yield response
 
     def _store(self, response: HTTPResponse, into: BinaryIO) -> int:
-        if response.status != HTTPStatus.OK:
-            raise self._status_error(response)
+        if response.status not in _IMAGE:
+            raise status_error(response, now=self._now())
         self._check_size(response.length_remaining or 0)  # from Content-Length
         written = 0
-        for chunk in _body(response):
+        for chunk in self._body(response):
             written += len(chunk)
             self._check_size(written)
             into.write(chunk)
@@ -144,21 +142,24 @@ class GuardedFetcher:
             )
         return written
 
-    def _status_error(self, response: HTTPResponse) -> SourceError:
-        status = response.status
-        if status in _NOT_FOUND:
-            return SourceNotFound(f"The image's server has no such image (status {status}).")
-        retry_after_s = parse_retry_after(response.headers.get("retry-after"), now=self._now())
-        if status == HTTPStatus.ACCEPTED and retry_after_s is not None:
-            return SourceUnavailable(
-                f"The image's server has not produced the image yet (status {status}).",
-                retry_after_s=retry_after_s,
+    def _send_request(self, connection: GuardedConnection, url: SourceUrl) -> HTTPResponse:
+        connection.request("GET", url.target, headers=self._headers)
+        response = connection.getresponse()
+        return HTTPResponse(  # reads chunks and checks lengths
+            body=response,
+            headers=HTTPHeaderDict(response.headers.items()),
+            status=response.status,
+            original_response=response,
+            preload_content=False,
+        )
+
+    def _body(self, response: HTTPResponse) -> Iterator[bytes]:
+        with as_source_errors():
+            yield from decode(
+                response.stream(_CHUNK_BYTES, decode_content=False),
+                declared_encodings(response.headers.get("content-encoding")),
+                max_bytes=self._policy.max_bytes,
             )
-        if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return SourceUnavailable(
-                f"The image's server is unavailable (status {status}).", retry_after_s=retry_after_s
-            )
-        return SourceRefused(f"The image's server did not deliver the image (status {status}).")
 
     def _check_size(self, size: int) -> None:
         if size > self._policy.max_bytes:
@@ -167,11 +168,36 @@ class GuardedFetcher:
             )
 
 
+def _as_reference(contact: str) -> str:
+    """The contact as robots write it, with a plus sign before a web page."""
+    return f"+{contact}" if contact.startswith(("http://", "https://")) else contact
+
+
 def _parse(url: str) -> SourceUrl:
     try:
         return SourceUrl.parse(url)
     except ValueError as error:
         raise SourceUrlInvalid(str(error)) from error
+
+
+class _RedirectTrail:
+    """The URLs of one fetch, to recognize a circle that only a cookie would end."""
+
+    def __init__(self) -> None:
+        self._visited: set[SourceUrl] = set()
+        self._sets_cookies = False
+
+    def follow(self, url: SourceUrl, response: HTTPResponse) -> SourceUrl:
+        """The target of a redirect. Raises SourceError if there is none or cookies are needed."""
+        self._visited.add(url)
+        self._sets_cookies |= "set-cookie" in response.headers
+        target = _redirect_target(url, response)
+        if self._sets_cookies and target in self._visited:
+            raise SourceNeedsCookies(
+                "The image's server sets a cookie and redirects back to the same URL. It probably "
+                "delivers the image to browsers only, because Taskfleet sends no cookies."
+            )
+        return target
 
 
 def _redirect_target(url: SourceUrl, response: HTTPResponse) -> SourceUrl:
@@ -184,46 +210,3 @@ def _redirect_target(url: SourceUrl, response: HTTPResponse) -> SourceUrl:
         raise SourceUrlInvalid(
             "The image's server redirected to something that is not a valid http or https URL."
         ) from error
-
-
-def _send_request(connection: GuardedConnection, url: SourceUrl) -> HTTPResponse:
-    connection.request("GET", url.target, headers=_HEADERS)
-    response = connection.getresponse()
-    return HTTPResponse(  # decodes content encodings in bounded memory
-        body=response,
-        headers=HTTPHeaderDict(response.headers.items()),
-        status=response.status,
-        original_response=response,
-        preload_content=False,
-    )
-
-
-def _body(response: HTTPResponse) -> Iterator[bytes]:
-    with _as_source_errors():
-        yield from response.stream(_CHUNK_BYTES, decode_content=True)
-
-
-@contextmanager
-def _as_source_errors() -> Iterator[None]:
-    """Translate network errors to SourceError."""
-    try:
-        yield
-    except ConnectionNotAllowed as error:
-        raise SourceAddressBlocked(str(error)) from error
-    except ResponseTooLarge as error:
-        raise SourceTooLarge("The image's server sent more bytes than allowed.") from error
-    except (TimeoutError, ReadTimeoutError) as error:
-        raise SourceTimeout("The image's server took too long to deliver the image.") from error
-    except socket.gaierror as error:
-        raise SourceUnreachable("The name of the image's server has no address in DNS.") from error
-    except ssl.SSLCertVerificationError as error:
-        raise SourceUnreachable("The image's server has no valid certificate.") from error
-    except (HTTPException, HTTPError, ValueError) as error:  # ValueError: a chunk of size -5
-        unreachable = SourceUnreachable(
-            "The image's server closed the connection early or sent an invalid HTTP response."
-        )
-        # The message is omitted: it quotes the response, which may repeat the URL's query.
-        unreachable.add_note(f"Caused by {type(error).__name__}.")
-        raise unreachable from None
-    except OSError as error:
-        raise SourceUnreachable("The image's server could not be reached.") from error

@@ -17,6 +17,7 @@ from services.worker.fetching.name_lookup import Resolve, resolve_name
 from tests.worker.fetching.loopback_source import LoopbackSource
 
 IMAGE = bytes(range(256)) * 400
+CONTACT = "https://images.example/robot"
 LOOPBACK = "127.0.0.1/32"
 TLS = ssl.create_default_context()  # shared, because creating it takes 50 ms
 
@@ -28,6 +29,7 @@ def fetcher_for(
     max_bytes: int = 200_000,
     timeout_s: float = 20,
     max_redirects: int = 3,
+    contact: str = CONTACT,
     resolve: Resolve = resolve_name,
     connect: Connect = connect_tcp,
     tls: ssl.SSLContext | None = TLS,
@@ -39,6 +41,7 @@ def fetcher_for(
         max_redirects=max_redirects,
         allowed_ports=(*(source.port for source in sources), *ports),
         allowed_networks=tuple(map(ip_network, networks)),
+        contact=contact,
     )
     return GuardedFetcher(policy=policy, resolve=resolve, connect=connect, tls=tls, clock=clock)
 

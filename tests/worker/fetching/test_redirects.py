@@ -4,6 +4,7 @@ import pytest
 
 from services.common.errors import (
     SourceAddressBlocked,
+    SourceNeedsCookies,
     SourceRefused,
     SourceTooManyRedirects,
     SourceUrlInvalid,
@@ -51,6 +52,29 @@ def test_a_redirect_to_a_private_server_never_connects() -> None:
         error = fetch_error(fetcher_for(source, trap), source.url())
     assert isinstance(error, SourceAddressBlocked)
     assert trap.connections == 0
+
+
+def test_a_redirect_to_a_port_that_is_not_allowed_never_connects() -> None:
+    with serving(ok(b"private")) as trap, serving(redirect(trap.url())) as source:
+        error = fetch_error(fetcher_for(source), source.url())
+    assert isinstance(error, SourceAddressBlocked)
+    assert "port" in str(error)
+    assert trap.connections == 0
+
+
+def test_a_redirect_that_needs_cookies_is_named_at_once() -> None:
+    first = response_head(302, "Location: /image.png?check=1", "Set-Cookie: a=1")
+    with serving(first, redirect("/image.png")) as source:
+        error = fetch_error(fetcher_for(source), source.url())
+    assert isinstance(error, SourceNeedsCookies)
+    assert "cookie" in str(error)
+    assert source.connections == 2
+
+
+def test_a_cookie_on_a_redirect_that_leads_to_the_image_does_no_harm() -> None:
+    first = response_head(302, "Location: /b.png", "Set-Cookie: a=1")
+    with serving(first, ok(IMAGE)) as source:
+        assert fetch(fetcher_for(source), source.url()) == IMAGE
 
 
 @pytest.mark.parametrize(
