@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from local.embedded_aws import EmbeddedAws
 from testbed.endpoints import Endpoints
@@ -44,13 +45,30 @@ def source() -> Iterator[FlowSource]:
 
 
 @pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """The certificate authority that the workers trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
 def system(
-    aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
+    aws: LoopbackAws,
+    source: FlowSource,
+    authority: trustme.CA,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DeployedSystem]:
-    """An API and a worker, with a short timeout for fetches."""
+    """An API and a worker, with a short timeout for fetches and one trusted authority."""
     folder = tmp_path_factory.mktemp("system")
+    trusted = folder / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
     with run_system(
-        aws, source, folder, prefix="system", FETCH_TIMEOUT_S="2", ATTEMPT_LIMIT="2"
+        aws,
+        source,
+        folder,
+        prefix="system",
+        FETCH_TIMEOUT_S="2",
+        ATTEMPT_LIMIT="2",
+        SSL_CERT_FILE=str(trusted),
     ) as system:
         system.fleet.start_worker().wait_until_polling()
         yield system

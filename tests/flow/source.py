@@ -2,14 +2,15 @@
 
 import io
 import socketserver
+import ssl
 import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
-from socket import SHUT_RDWR, socket
+from socket import MSG_PEEK, SHUT_RDWR, socket
 from typing import Self
 
 from PIL import Image
@@ -20,6 +21,9 @@ from tests.worker.fetching.loopback_source import Responder, response_head
 
 TOKEN = "source-query-string-5d1c"
 """In the query of every URL. As secret as a presigned URL, so no log may contain it."""
+
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of a TLS connection (RFC 8446 §5.1)."""
 
 
 class FlowSource:
@@ -36,11 +40,18 @@ class FlowSource:
         port: int = self._server.server_address[1]
         return port
 
-    def url(self, *responses: Responder | bytes) -> str:
+    def url(self, *responses: Responder | bytes, scheme: str = "http") -> str:
         """A new URL that gives these responses in order, then repeats the last."""
         path = f"/{next(self._numbers)}/image"
         self._responders[path] = [_as_responder(response) for response in responses]
-        return f"http://{HOST}:{self.port}{path}?token={TOKEN}"
+        return f"{scheme}://{HOST}:{self.port}{path}?token={TOKEN}"
+
+    @contextmanager
+    def tls(self, context: ssl.SSLContext) -> Iterator[None]:
+        """Serve https on the same port meanwhile."""
+        self._server.tls = context
+        yield
+        self._server.tls = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -64,20 +75,28 @@ class _SourceServer(socketserver.ThreadingTCPServer):
     def __init__(self, next_responder: Callable[[str], Responder]) -> None:
         super().__init__((HOST, 0), _SourceHandler)
         self.next_responder = next_responder
+        self.tls: ssl.SSLContext | None = None
 
 
 class _SourceHandler(socketserver.BaseRequestHandler):
     server: _SourceServer
 
     def handle(self) -> None:
-        connection: socket = self.request
-        with suppress(OSError):  # in many tests the worker hangs up or is killed
+        # In many tests the worker hangs up or is killed.
+        with suppress(OSError), self._connection() as connection:
             head = b""
             while b"\r\n\r\n" not in head:
                 head += connection.recv(65_536) or b"\r\n\r\n"
             path = head.split(b" ")[1].partition(b"?")[0].decode()
             self.server.next_responder(path)(connection)
             connection.shutdown(SHUT_RDWR)
+
+    def _connection(self) -> socket:
+        connection: socket = self.request
+        is_tls = connection.recv(1, MSG_PEEK) == TLS_HANDSHAKE
+        if self.server.tls is None or not is_tls:
+            return connection
+        return self.server.tls.wrap_socket(connection, server_side=True)
 
 
 class HeldResponder:
