@@ -6,7 +6,6 @@ container's role).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
@@ -14,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from services.common.call_limits import DEFAULT_LIMITS, CallLimits
 from services.common.config import S3EndpointConfig
 from services.common.errors import AwsError
 from services.common.version import VERSION
@@ -24,46 +24,6 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
 
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """Timeouts of one call, in seconds, and its number of attempts.
-
-    Retries use botocore's ``standard`` mode: exponential backoff with full jitter, and a quota for
-    each client that stops retries when most calls fail.
-    """
-
-    connect_timeout_s: float = 2
-    """For each IP address of the endpoint."""
-    read_timeout_s: float = 3
-    """DynamoDB, SQS and Secrets Manager respond in milliseconds. A slower response is lost."""
-    transfer_timeout_s: float = 10
-    """For S3: the longest pause in a transfer of several megabytes."""
-    max_attempts: int = 3
-
-    def max_call_s(self, *, wait_s: float = 0) -> float:
-        """The longest that a call to DynamoDB, SQS or Secrets Manager takes.
-
-        That is when every attempt times out and the service requests the longest pause between
-        them. `wait_s` is the wait time of a long poll.
-        """
-        return self._max_s(wait_s + self.read_timeout_s)
-
-    def max_transfer_s(self) -> float:
-        """The longest that a call to S3 takes when no data is transferred."""
-        return self._max_s(self.transfer_timeout_s)
-
-    def _max_s(self, timeout_s: float) -> float:
-        pauses_s: float = sum(
-            2.0**retry + MAX_RETRY_AFTER_S for retry in range(self.max_attempts - 1)
-        )
-        return self.max_attempts * (self.connect_timeout_s + timeout_s) + pauses_s
-
-
-MAX_RETRY_AFTER_S = 5
-"""A service may lengthen the backoff by up to this much, with an ``x-amz-retry-after`` header. The
-backoff itself is up to 1 s · 2ⁿ when throttled (``ExponentialBackoff`` in botocore's
-``retries/standard.py``)."""
 
 USER_AGENT = f"Taskfleet/{VERSION} Boto3/{boto3.__version__}"
 """Identifies us in CloudTrail and in S3's access logs. botocore's default, 170 characters about the
@@ -82,7 +42,7 @@ class Aws:
         *,
         region: str,
         connections: int = 10,
-        limits: CallLimits = CallLimits(),
+        limits: CallLimits = DEFAULT_LIMITS,
         session: boto3.Session | None = None,
     ) -> None:
         self._session = session or boto3.Session(region_name=region)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from services.common.aws import CallLimits
+from services.common.call_limits import CallLimits
 
 log = structlog.get_logger()
 

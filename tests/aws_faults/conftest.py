@@ -7,7 +7,8 @@ import boto3
 import pytest
 import structlog
 
-from services.common.aws import Aws, CallLimits
+from services.common.aws import Aws
+from services.common.call_limits import CallLimits
 from tests.aws_faults.faulty_system import FaultySystem
 from tests.conftest import Clock, Cloud
 

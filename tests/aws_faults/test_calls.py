@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.common.aws import CallLimits
+from services.common.call_limits import CallLimits
 from services.common.config import WorkerConfig
 from services.common.errors import (
     AwsError,

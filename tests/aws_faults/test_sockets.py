@@ -11,7 +11,8 @@ import pytest
 
 from local import aws_resources
 from local.embedded_aws import REGION, EmbeddedAws
-from services.common.aws import Aws, CallLimits
+from services.common.aws import Aws
+from services.common.call_limits import CallLimits
 from services.common.errors import BucketUnavailable, TableUnavailable
 from services.common.result_bucket import ResultBucket
 from services.common.task_table import TaskTable

@@ -12,7 +12,8 @@ from pathlib import Path
 import structlog
 
 from services.common import telemetry
-from services.common.aws import Aws, CallLimits
+from services.common.aws import Aws
+from services.common.call_limits import CallLimits
 from services.common.clock import utc_now
 from services.common.config import WorkerConfig
 from services.common.result_bucket import ResultBucket
