@@ -59,7 +59,7 @@ def _samples(folder: Path) -> Path:
     if not images_in(folder):
         suffixes = ", ".join(CONTENT_TYPES)
         raise OptionsError(
-            f"SAMPLES must be a folder of images. {folder} contains none ({suffixes})."
+            f"SAMPLES must be a folder of images. {folder} contains no images ({suffixes})."
         )
     return folder
 

@@ -39,7 +39,7 @@ def test_an_invalid_port_is_rejected(port: str) -> None:
 
 def test_a_folder_without_images_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(OptionsError, match="contains none"):
+    with pytest.raises(OptionsError, match="contains no images"):
         read_options({"SAMPLES": str(tmp_path)})
     for path in (tmp_path / "missing", tmp_path / "notes.txt"):
         with pytest.raises(OptionsError, match="is not a folder"):
