@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from local import aws_resources, programs
+from local.activities import run_together
 from local.aws_resources import Resources
 from local.banner import banner
 from local.embedded_aws import REGION, EmbeddedAws, isolated
@@ -21,7 +22,6 @@ from local.ports import HOST
 from local.processes import keep_running, run_every
 from local.readiness import wait_until_ready
 from local.samples_server import SamplesServer, images_in
-from local.supervisor import run_together
 from local.terminal import Terminal
 from services.common.api_key import ApiKey, Scope, hash_secret
 from services.common.aws import Aws

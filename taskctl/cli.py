@@ -6,9 +6,9 @@ boto3 finds the credentials and the endpoint (``AWS_PROFILE``, ``AWS_ENDPOINT_UR
 
 import click
 
-from taskctl.dlq import dlq
-from taskctl.doctor import doctor
-from taskctl.keys import keys
+from taskctl.commands.dlq import dlq
+from taskctl.commands.doctor import doctor
+from taskctl.commands.keys import keys
 
 
 @click.group()

@@ -9,11 +9,11 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
-from services.api import access_log, problems, request_id, security_headers
+from services.api import access_log, error_responses, request_id, security_headers
 from services.api.auth import Authenticator
+from services.api.error_responses import Problem, invalid_request
 from services.api.json_request import JsonRequest
 from services.api.key_ring import KeyRing
-from services.api.problems import Problem, invalid_request
 from services.api.readiness import Readiness
 from services.api.routes.documentation import documentation_routes
 from services.api.routes.health import health_routes
@@ -65,7 +65,7 @@ def create_app(
     access_log.install(app)
     request_id.install(app)
     security_headers.install(app)
-    problems.install(app)
+    error_responses.install(app)
 
     service = TaskService(
         table=table,
@@ -74,7 +74,6 @@ def create_app(
         limiter=limiter,
         policy=config.submission_policy(),
         unsent_check=timedelta(seconds=config.unsent_check_s),
-        presigned_url_ttl_s=config.presigned_url_ttl_s,
         clock=clock,
         new_id=new_id,
         monotonic=monotonic,

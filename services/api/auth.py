@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import structlog
 from flask import Flask, current_app, g, request
 
-from services.api.errors import Forbidden, Unauthorized
+from services.api.http_errors import Forbidden, Unauthorized
 from services.api.key_ring import KeyRing
 from services.common.api_key import UNKNOWN_KEY, Scope, parse_token
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from services.api.errors import MalformedJson
+from services.api.http_errors import MalformedJson
 
 
 class JsonRequest(Request):

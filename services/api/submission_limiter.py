@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from services.api.errors import SubmissionsLimited
+from services.api.http_errors import SubmissionsLimited
 from services.common.aws import wrap_errors
 from services.common.errors import TableUnavailable
 from services.common.task_record import to_epoch, to_rfc3339, type_serializer

@@ -7,7 +7,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.api.errors import IdempotencyKeyReused, ResultExpired, TaskNotFound, TaskStateConflict
+from services.api.http_errors import (
+    IdempotencyKeyReused,
+    ResultExpired,
+    TaskNotFound,
+    TaskStateConflict,
+)
 from services.api.schemas import Submission
 from services.api.submission_limiter import SubmissionLimiter
 from services.common.errors import QueueUnavailable, TableUnavailable
@@ -57,7 +62,6 @@ class TaskService:
         limiter: SubmissionLimiter,
         policy: SubmissionPolicy,
         unsent_check: timedelta,
-        presigned_url_ttl_s: int,
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         monotonic: Callable[[], float],
@@ -69,7 +73,6 @@ class TaskService:
         self._limiter = limiter
         self._policy = policy
         self._unsent_check = unsent_check
-        self._presigned_url_ttl_s = presigned_url_ttl_s
         self._clock = clock
         self._new_id = new_id
         self._monotonic = monotonic
@@ -121,11 +124,7 @@ class TaskService:
         """A presigned URL of the result, or None if there is no result or it has expired."""
         if task.result is None or self._clock() >= task.expires_at:
             return None
-        return self._bucket.presign(
-            task.result.key,
-            content_type=task.result.content_type,
-            ttl_s=self._presigned_url_ttl_s,
-        )
+        return self._bucket.presign(task.result.key, content_type=task.result.content_type)
 
     def result_location(self, owner: str, task_id: str) -> str:
         """As `result_url`, but an error says why there is no result."""

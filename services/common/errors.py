@@ -15,7 +15,7 @@
     │   ├── AttemptsExhausted
     │   └── DeadlinePassed
     ├── TransitionRefused     the row does not allow a move (task_table.py)
-    └── ApiError              an error response of the HTTP API (services/api/errors.py)
+    └── ApiError              an error response of the HTTP API (services/api/http_errors.py)
 
 Clients read the code of an ``AttemptError`` as ``failureCode`` and its message, a sentence, as
 ``failureReason``. Neither contains the query string of a URL.

@@ -9,6 +9,9 @@ from services.common.task import Task
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+PRESIGNED_URL_TTL_S = 600
+"""Lifetime of a presigned URL. A client asks for a new one at any time."""
+
 EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -37,8 +40,8 @@ class ResultBucket:
                 Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
             )
 
-    def presign(self, key: str, *, content_type: str, ttl_s: int) -> str:
-        """A URL that serves the result for `ttl_s` seconds.
+    def presign(self, key: str, *, content_type: str) -> str:
+        """A URL that serves the result for `PRESIGNED_URL_TTL_S`.
 
         It fixes the content type and sends the file as an attachment, so that a browser never
         renders a result as a page.
@@ -53,5 +56,5 @@ class ResultBucket:
                     "ResponseContentType": content_type,
                     "ResponseContentDisposition": f'attachment; filename="{name}"',
                 },
-                ExpiresIn=ttl_s,
+                ExpiresIn=PRESIGNED_URL_TTL_S,
             )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.api.errors import SubmissionsLimited
+from services.api.http_errors import SubmissionsLimited
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.common.task import Phase
 from tests.api.conftest import BOB, MakeApi

@@ -22,7 +22,7 @@ def result_url(region: str) -> str:
         region_name=region, aws_access_key_id="test", aws_secret_access_key="test"
     )
     bucket = ResultBucket(Aws(region=region, session=session).s3(), bucket="results")
-    return bucket.presign("results/1/1.jpg", content_type="image/jpeg", ttl_s=60)
+    return bucket.presign("results/1/1.jpg", content_type="image/jpeg")
 
 
 @pytest.mark.parametrize("region", REGIONS)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from local.activities import run_together
 from local.processes import Program, keep_running, run_every, run_once
-from local.supervisor import run_together
 from local.terminal import Terminal
 from tests.local.process_exit import wait_for_exit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from services.api.errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
+from services.api.http_errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.api.task_service import SubmitOutcome, TaskService
@@ -206,7 +206,6 @@ class World:
             ),
             policy=POLICY,
             unsent_check=UNSENT_CHECK,
-            presigned_url_ttl_s=600,
             clock=self.clock,
             new_id=lambda: str(UUID(int=next(self.ids), version=4)),
             monotonic=lambda: 0.0,

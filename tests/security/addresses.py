@@ -18,8 +18,8 @@ from services.common.errors import SourceError
 from services.common.source_url import SourceUrl
 from services.common.version import PROJECT_PAGE
 from services.worker.fetching.addresses import IPAddress, IPNetwork
-from services.worker.fetching.connection import connect_tcp
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from services.worker.fetching.guarded_connection import connect_tcp
 from tests.worker.fetching.address_forms import (
     BLOCKED_ADDRESSES,
     EMBEDDINGS,

@@ -5,7 +5,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from services.api.auth import public
-from services.api.errors import NotReady
+from services.api.http_errors import NotReady
 from services.api.readiness import Readiness
 from services.api.routes.responses import errors
 from services.api.schemas import HealthView

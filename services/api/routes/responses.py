@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.api import problems
+from services.api import error_responses
 
 DESCRIPTIONS = {
     400: "The body or a header is invalid; `errors` names each field",
@@ -25,11 +25,11 @@ AUTHENTICATED = (401, 403, 503)
 
 def errors(*statuses: int) -> dict[str | int, Any]:
     """The error responses of a route, in the format of flask-openapi3."""
-    schema = {"$ref": f"#/components/schemas/{problems.Problem.__name__}"}
+    schema = {"$ref": f"#/components/schemas/{error_responses.Problem.__name__}"}
     return {
         str(status): {
             "description": DESCRIPTIONS[status],
-            "content": {problems.MEDIA_TYPE: {"schema": schema}},
+            "content": {error_responses.MEDIA_TYPE: {"schema": schema}},
         }
         for status in sorted({*statuses, *EVERYWHERE})
     }

@@ -12,7 +12,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from services.api.auth import current_caller, requires
-from services.api.errors import FieldError, InvalidRequest
+from services.api.http_errors import FieldError, InvalidRequest
 from services.api.request_id import current_request_id
 from services.api.routes.responses import AUTHENTICATED, errors
 from services.api.schemas import Submission, TaskPath, TaskView

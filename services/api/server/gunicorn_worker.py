@@ -29,7 +29,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from services.api import problems, security_headers
+from services.api import error_responses, security_headers
 from services.api.request_id import HEADER, new_request_id
 from services.api.server import connection_deadlines
 from services.api.server.connection_deadlines import ConnectionDeadlines
@@ -144,9 +144,11 @@ class ApiWorker(ThreadWorker):
             log.error("request failed", request_id=request_id, exc_info=exc)
         else:
             log.warning("request rejected", code=code, request_id=request_id)
-        body = problems.problem(status, code, f"{status.phrase}.", request_id=request_id).encode()
+        body = error_responses.problem(
+            status, code, f"{status.phrase}.", request_id=request_id
+        ).encode()
         headers = [
-            ("Content-Type", problems.MEDIA_TYPE),
+            ("Content-Type", error_responses.MEDIA_TYPE),
             ("Content-Length", len(body)),
             ("Connection", "close"),
             (HEADER, request_id),

@@ -23,7 +23,7 @@ from services.common.errors import (
     SourceUnreachable,
 )
 from services.worker.fetching.certificates import certificate_error
-from services.worker.fetching.connection import ConnectionNotAllowed, ResponseTooLarge
+from services.worker.fetching.guarded_connection import ConnectionNotAllowed, ResponseTooLarge
 from services.worker.fetching.retry_after import parse_retry_after
 
 _NOT_FOUND = {404, 410}

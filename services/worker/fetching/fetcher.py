@@ -23,15 +23,15 @@ from services.common.errors import (
 from services.common.source_url import SourceUrl
 from services.common.version import VERSION
 from services.worker.fetching.addresses import AddressPolicy, IPNetwork
-from services.worker.fetching.connection import (
+from services.worker.fetching.content_encoding import declared_encodings, decode
+from services.worker.fetching.deadline import Deadline
+from services.worker.fetching.failures import as_source_errors, status_error
+from services.worker.fetching.guarded_connection import (
     Connect,
     GuardedConnection,
     GuardedConnector,
     connect_tcp,
 )
-from services.worker.fetching.content_encoding import declared_encodings, decode
-from services.worker.fetching.deadline import Deadline
-from services.worker.fetching.failures import as_source_errors, status_error
 from services.worker.fetching.name_lookup import Resolve, resolve_name
 
 _HEADERS = {

@@ -11,8 +11,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from services.common.errors import SourceError
-from services.worker.fetching.connection import Connect, connect_tcp
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from services.worker.fetching.guarded_connection import Connect, connect_tcp
 from services.worker.fetching.name_lookup import Resolve, resolve_name
 from tests.worker.fetching.loopback_source import LoopbackSource
 

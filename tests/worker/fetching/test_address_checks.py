@@ -7,7 +7,7 @@ import pytest
 
 from services.common.errors import SourceAddressBlocked, SourceUnreachable, SourceUrlInvalid
 from services.worker.fetching.addresses import IPAddress
-from services.worker.fetching.connection import connect_tcp
+from services.worker.fetching.guarded_connection import connect_tcp
 from tests.worker.fetching.address_forms import HOSTILE_HOSTS, HOSTILE_URLS, forms_of
 from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for, resolving
 from tests.worker.fetching.loopback_source import ok, redirect, serving

@@ -13,7 +13,7 @@ import pytest
 
 from services.common.errors import SourceTimeout, SourceTooLarge
 from services.worker.fetching.addresses import IPAddress
-from services.worker.fetching.connection import connect_tcp
+from services.worker.fetching.guarded_connection import connect_tcp
 from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for, resolving
 from tests.worker.fetching.loopback_source import Responder, ok, redirect, response_head, serving
 

@@ -8,8 +8,8 @@ from http.client import NotConnected
 import pytest
 
 from services.common.source_url import SourceUrl
-from services.worker.fetching.connection import BoundedSocket, GuardedConnection
 from services.worker.fetching.deadline import Deadline
+from services.worker.fetching.guarded_connection import BoundedSocket, GuardedConnection
 
 
 @pytest.fixture

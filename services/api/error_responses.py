@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from services.api.errors import (
+from services.api.http_errors import (
     ApiError,
     FieldError,
     InvalidRequest,

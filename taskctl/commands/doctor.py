@@ -4,8 +4,8 @@ import time
 
 import click
 
+from taskctl.commands.keys import SAMPLE_URL
 from taskctl.deployment_check import DeploymentCheck
-from taskctl.keys import SAMPLE_URL
 from taskfleet.api_client import ApiClient
 
 
