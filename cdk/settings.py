@@ -211,6 +211,13 @@ class Settings(BaseModel):
     imaging_memory_mib: PositiveInt = 1_024
     """Memory limit of each child process."""
 
+    fetch_contact: Annotated[
+        Annotated[str, Field(pattern=r"^[!-'*-\[\]-~]+$")] | None,
+        BeforeValidator(_none_if_empty),
+    ] = None
+    """Web page or e-mail address that workers send to image servers in the `User-Agent` header, so
+    that their operators can reach you. Without one, the project's page."""
+
     # ── Scaling of the workers ────────────────────────────────────────────────────────────────
     start_promise_s: PositiveInt = 600
     """Every task starts within this time, even in a burst, as long as `worker_max_tasks` workers

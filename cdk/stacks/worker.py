@@ -100,6 +100,7 @@ class WorkerStack(Stack):
                 "WORKER_CONCURRENCY": str(settings.worker_concurrency),
                 "IMAGING_PROCESSES": str(settings.imaging_processes),
                 "IMAGING_MEMORY_BYTES": str(settings.imaging_memory_mib * MIB),
+                **({"FETCH_CONTACT": settings.fetch_contact} if settings.fetch_contact else {}),
             },
             statements=[
                 PolicyStatement(

@@ -22,6 +22,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {
         "domain_name": "tasks.example.org",
         "github_repository": "example/taskfleet",
         "alarm_email": "operator@example.org",
+        "fetch_contact": "images@example.org",
     },
     "private": {"certificate_arn": CERTIFICATE},
 }

@@ -12,6 +12,7 @@ from cdk.template.templates import Templates
 from local import aws_resources
 from services.common.config import ApiConfig, ReconcilerConfig, ServiceConfig, WorkerConfig
 from services.common.telemetry import NAMESPACE, Metric
+from services.common.version import PROJECT_PAGE
 from tests.cdk.metrics import metrics_in
 from tests.cdk.synthesized import ROOT
 
@@ -96,6 +97,14 @@ def test_workers_download_only_from_public_addresses(deployment: Templates) -> N
 
     assert settings.fetch_allowed_networks == ()
     assert set(settings.fetch_allowed_ports) == {80, 443}
+
+
+def test_workers_name_the_contact_of_the_setting_or_the_project_page(
+    deployment: Templates,
+) -> None:
+    contact = deployment.settings.fetch_contact or PROJECT_PAGE
+
+    assert config(deployment, "worker").fetch_contact == contact
 
 
 def test_the_submission_limit_matches_the_setting(deployment: Templates) -> None:

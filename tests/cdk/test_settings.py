@@ -200,6 +200,7 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             ["client_networks", "'198.51.100.0/33'"],
             id="one invalid network of two",
         ),
+        pytest.param({"fetch_contact": "Jane (ops)"}, ["fetch_contact"], id="contact in brackets"),
         pytest.param({"client_networks": ""}, ["client_networks"], id="no client network"),
     ],
 )
@@ -214,7 +215,8 @@ def test_an_invalid_setting_is_refused_in_one_sentence_that_names_it(
 
 
 @pytest.mark.parametrize(
-    "setting", ["alarm_email", "domain_name", "github_repository", "oidc_provider_arn"]
+    "setting",
+    ["alarm_email", "domain_name", "fetch_contact", "github_repository", "oidc_provider_arn"],
 )
 def test_an_empty_value_means_none(setting: str) -> None:
     assert getattr(standard(**{setting: ""}), setting) is None
