@@ -94,6 +94,8 @@ class TaskView(_View):
     input_image_url: str
     operations: list[dict[str, Any]]
     output: dict[str, Any] | None = None
+    page: Annotated[int | None, Field(description="Absent for the first page.")] = None
+    damaged: Annotated[str | None, Field(description="Absent for `refuse`.")] = None
     created_at: Instant
     updated_at: Instant
     started_at: Instant | None = None
@@ -103,6 +105,10 @@ class TaskView(_View):
     attempt_limit: int
     failure_code: str | None = None
     failure_reason: str | None = None
+    warnings: Annotated[
+        list[str] | None,
+        Field(description="With a result: what it lacks, because the input is damaged."),
+    ] = None
     result: ResultView | None = None
     result_url: Annotated[
         str | None, Field(description="Presigned URL of the result, valid for a few minutes.")
@@ -117,6 +123,8 @@ class TaskView(_View):
             input_image_url=task.input_image_url,
             operations=[dict(operation) for operation in task.operations],
             output=dict(task.output) if task.output is not None else None,
+            page=task.page if task.page > 1 else None,
+            damaged=task.damaged if task.damaged != "refuse" else None,
             created_at=task.created_at,
             updated_at=task.updated_at,
             started_at=task.started_at,
@@ -126,6 +134,7 @@ class TaskView(_View):
             attempt_limit=task.attempt_limit,
             failure_code=task.failure_code,
             failure_reason=task.failure_reason,
+            warnings=list(task.result.warnings) if task.result else None,
             result=ResultView.of(task.result) if task.result else None,
             result_url=result_url,
         )

@@ -96,6 +96,8 @@ class TaskService:
             input_image_url=submission.input_image_url,
             operations=stored["operations"],
             output=stored.get("output"),
+            page=submission.page,
+            damaged=submission.damaged,
             policy=self._policy,
             now=self._clock(),
         )

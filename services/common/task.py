@@ -116,6 +116,8 @@ class Result:
     width: int
     height: int
     sha256: str
+    warnings: Sequence[str] = ()
+    """What the image lacks, each in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ class Task:
     input_image_url: str
     operations: Sequence[Mapping[str, Any]]
     output: Mapping[str, Any] | None = None
+    page: int = 1
+    damaged: str = "refuse"
 
     status: Status
     will_retry: bool = False
@@ -167,6 +171,16 @@ class Task:
     """The time from the previous check to `check_at`. The next gap is a multiple of it."""
     checked_by: str | None = None
     """Who wrote `check_at` last, so that a writer whose response was lost recognizes its write."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The members of a ``Recipe``."""
+        return {
+            "operations": list(self.operations),
+            "output": self.output,
+            "page": self.page,
+            "damaged": self.damaged,
+        }
 
     def phase(self, now: datetime) -> Phase:
         if self.status is Status.RUNNING:
@@ -240,6 +254,8 @@ def pending_task(
     input_image_url: str,
     operations: Sequence[Mapping[str, Any]],
     output: Mapping[str, Any] | None,
+    page: int = 1,
+    damaged: str = "refuse",
     policy: SubmissionPolicy,
     now: datetime,
     unsent: bool = False,
@@ -254,6 +270,8 @@ def pending_task(
         input_image_url=input_image_url,
         operations=operations,
         output=output,
+        page=page,
+        damaged=damaged,
         status=Status.PENDING,
         unsent=unsent,
         attempt_limit=policy.attempt_limit,

@@ -67,6 +67,7 @@ def to_result(result: Result) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "sha256": result.sha256,
+        "warnings": list(result.warnings),
     }
 
 
@@ -78,6 +79,7 @@ def from_result(value: Mapping[str, Any]) -> Result:
         width=int(value["width"]),
         height=int(value["height"]),
         sha256=value["sha256"],
+        warnings=tuple(value.get("warnings", ())),
     )
 
 
@@ -109,6 +111,8 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "input_image_url": Attribute("inputImageUrl", *_TEXT),
     "operations": Attribute("operations", *_DOCUMENT),
     "output": Attribute("output", *_DOCUMENT),
+    "page": Attribute("page", _unchanged, int, 1),
+    "damaged": Attribute("damaged", _unchanged, _unchanged, "refuse"),
     "status": Attribute("status", str, Status),
     "will_retry": Attribute("willRetry", *_FLAG),
     "unsent": Attribute("unsent", *_FLAG),

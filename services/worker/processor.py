@@ -9,7 +9,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,8 +47,7 @@ class Imaging(Protocol):
     def process(
         self,
         source: Path,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         timeout_s: float,
     ) -> ResultImage: ...
@@ -176,8 +175,7 @@ class Processor:
             with _stage("image"):
                 image = self._imaging.process(
                     Path(source.name),
-                    claim.operations,
-                    claim.output,
+                    claim.recipe,
                     timeout_s=budget.remaining_s(),
                 )
         lease.check()
@@ -194,6 +192,7 @@ class Processor:
             width=image.width,
             height=image.height,
             sha256=hashlib.sha256(image.body).hexdigest(),
+            warnings=image.warnings,
         )
 
     def _fail(self, claim: Task, lease: Lease, error: AttemptError) -> Failure:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 import structlog
 
 from services.common.errors import TableUnavailable
@@ -50,6 +51,26 @@ def test_a_url_alone_is_queued_as_a_grayscale_task(
     assert row.check_at == clock.now + timedelta(minutes=15)
     [message] = queue.receive(limit=10, wait_s=0)
     assert (message.task_id, message.request_id) == (task_id, "request-7")
+
+
+def test_the_page_and_the_handling_of_damage_are_recorded(api: Api, table: TaskTable) -> None:
+    response = api.submit({"inputImageUrl": URL, "page": 3, "damaged": "keep"})
+    assert (response.body["page"], response.body["damaged"]) == (3, "keep")
+    row = table.get(response.body["taskId"])
+    assert row is not None
+    assert row.recipe["page"] == 3
+    assert row.recipe["damaged"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("page", 0), ("page", 10_001), ("page", "1"), ("damaged", "repair")]
+)
+def test_another_page_or_handling_of_damage_is_rejected(
+    api: Api, field: str, value: object
+) -> None:
+    response = api.submit({"inputImageUrl": URL, field: value})
+    assert response.status_code == 400
+    assert [error["field"] for error in response.body["errors"]] == [field]
 
 
 def test_operations_and_output_are_recorded_as_given(api: Api, table: TaskTable) -> None:

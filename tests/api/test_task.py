@@ -1,5 +1,6 @@
 """GET /tasks/{taskId} and /tasks/{taskId}/result."""
 
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,6 +59,13 @@ def test_a_task_exposes_no_internal_fields(api: Api, cloud: Cloud) -> None:
         "attempt",
         "attemptLimit",
     }
+
+
+def test_a_completed_task_says_what_its_result_lacks(api: Api, cloud: Cloud) -> None:
+    whole = put_task(cloud, Phase.COMPLETED)
+    assert api.get(f"/tasks/{whole.task_id}").body["warnings"] == []
+    damaged = put_task(cloud, Phase.COMPLETED, result=replace(RESULT, warnings=("Cut off.",)))
+    assert api.get(f"/tasks/{damaged.task_id}").body["warnings"] == ["Cut off."]
 
 
 def test_a_failed_task_says_why_and_whether_it_will_be_retried(api: Api, cloud: Cloud) -> None:

@@ -1,7 +1,7 @@
 """Process damaged images, bombs and the largest images in the imaging pool: `make fuzz`.
 
 Prints one JSON object. The exit code is 1 if an image crashes a child process or makes it hang. The
-folder `--keep` receives such images. The same seed damages the same images in the same way.
+folder `--keep` receives such images. The same seed chooses the same images, damage and recipes.
 """
 
 import argparse
@@ -40,8 +40,7 @@ FUZZ_FAILURES = {ImagingCrashed.code, ImagingTimeout.code}
 @dataclass(frozen=True)
 class Case:
     content: bytes
-    operations: list[dict[str, Any]]
-    output: dict[str, Any] | None = None
+    recipe: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Fuzzer:
         """Process the largest images, which must all complete, and return their number."""
         count = 0
         for content, output in largest():
-            outcome = self._outcome(count, Case(content, ROTATE, output))
+            outcome = self._outcome(count, Case(content, {"operations": ROTATE, "output": output}))
             assert outcome == "completed", outcome
             count += 1
         return count
@@ -84,19 +83,22 @@ class Fuzzer:
 
     def _rejected_in_s(self, content: bytes) -> float:
         start = time.monotonic()
-        assert self._outcome(0, Case(content, GRAYSCALE)) not in {"completed", *FUZZ_FAILURES}
+        assert self._outcome(0, Case(content, {"operations": GRAYSCALE})) not in {
+            "completed",
+            *FUZZ_FAILURES,
+        }
         return time.monotonic() - start
 
     def _outcome(self, number: int, case: Case) -> str:
         source = self.folder / str(number)
         source.write_bytes(case.content)
         try:
-            self.pool.process(source, case.operations, case.output, timeout_s=DEADLINE_S)
+            self.pool.process(source, case.recipe, timeout_s=DEADLINE_S)
         except ImageError as error:
             if error.code in FUZZ_FAILURES and self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)
                 (self.keep / f"{self.seed}-{number}").write_bytes(case.content)
-                print(error, *getattr(error, "__notes__", ()), case.operations, file=sys.stderr)
+                print(error, *getattr(error, "__notes__", ()), case.recipe, file=sys.stderr)
             return error.code
         finally:
             source.unlink()
@@ -147,7 +149,13 @@ def _damaged(count: int, chance: random.Random) -> Iterator[Case]:
     images = corpus()
     for _ in range(count):
         output = {"format": chance.choice(FORMATS)} if chance.random() < 0.3 else None
-        yield Case(mutated(chance.choice(images), chance), _operations(chance), output)
+        recipe = {
+            "operations": _operations(chance),
+            "output": output,
+            "page": chance.choices((1, 2), (9, 1))[0],
+            "damaged": chance.choice(("refuse", "keep")),
+        }
+        yield Case(mutated(chance.choice(images), chance), recipe)
 
 
 def _operations(chance: random.Random) -> list[dict[str, Any]]:

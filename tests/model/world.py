@@ -81,8 +81,7 @@ class _FakeProcessing:
     def process(
         self,
         source: Path,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         timeout_s: float,
     ) -> ResultImage:

@@ -1,6 +1,6 @@
 """Stand-ins for the fetcher and the imaging pool."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,8 +36,7 @@ class StubImaging:
     def process(
         self,
         source: Path,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         timeout_s: float,
     ) -> ResultImage:

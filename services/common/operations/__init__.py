@@ -6,7 +6,7 @@ these models and publishes their schemas. The worker parses stored rows with the
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -30,6 +30,7 @@ __all__ = [
     "DEFAULT_QUALITY",
     "FORMATS",
     "MAX_OPERATIONS",
+    "MAX_PAGE",
     "OPERATIONS",
     "Convert",
     "Format",
@@ -57,10 +58,11 @@ DEFAULT_OPERATIONS: Final = (Grayscale(),)
 """The operations of a submission that names none."""
 
 MAX_OPERATIONS: Final = 10
+MAX_PAGE: Final = 10_000
 
 
 class Recipe(BaseModel):
-    """The operations to apply to an image, in order, and the format of the result.
+    """How to read an image, the operations to apply in order, and the format of the result.
 
     The API's submission extends this model. The worker parses stored rows with it.
     """
@@ -72,6 +74,22 @@ class Recipe(BaseModel):
         Field(min_length=1, max_length=MAX_OPERATIONS, description="Applied in this order."),
     ] = Field(default=list(DEFAULT_OPERATIONS))
     output: Annotated[Output | None, Field(description="Format and quality of the result.")] = None
+    page: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_PAGE,
+            description="Which page of a TIFF or frame of an animation to use. The default is the "
+            "first. Thumbnails and smaller versions in a TIFF do not count.",
+        ),
+    ] = 1
+    damaged: Annotated[
+        Literal["refuse", "keep"],
+        Field(
+            description="What to do with an image that lacks pixels: fail the task with "
+            "`image_damaged`, or make a result of the rest. `warnings` then says what is missing."
+        ),
+    ] = "refuse"
 
     @field_validator("operations")
     @classmethod

@@ -47,7 +47,7 @@ def serve(
 def _reply(request: Frame, descriptor: int, handler: ImageHandler) -> Frame:
     try:
         content = _read_all(descriptor)
-        image = handler(content, request.header["operations"], request.header["output"])
+        image = handler(content, request.header["recipe"])
     except ImageError as error:
         return _error_reply(error.code, str(error), error)
     except MemoryError as error:
@@ -61,6 +61,7 @@ def _reply(request: Frame, descriptor: int, handler: ImageHandler) -> Frame:
             "contentType": image.content_type,
             "width": image.width,
             "height": image.height,
+            "warnings": list(image.warnings),
         },
         image.body,
     )

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,9 @@ _MAIN: Final = (
 _ERRORS: Final = {error.code: error for error in ImageError.__subclasses__()}
 
 MAX_REASON_CHARS: Final = 500
-"""The reason goes into the row and to the client, and an attacker may have written it."""
+"""The reason and the warnings go into the row and to the client, and an attacker may have written
+them."""
+MAX_WARNINGS: Final = 10
 
 _STDERR_BYTES: Final = 65_536
 """The capacity of a pipe on Linux (pipe(7))."""
@@ -102,8 +104,7 @@ class ChildProcess:
     def process(
         self,
         source: int,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         deadline: float,
     ) -> ResultImage:
@@ -112,7 +113,7 @@ class ChildProcess:
         ``deadline`` is on the monotonic clock. Raises ``ImageError``, or ``ChildExited``, after
         which another child may try the image.
         """
-        request = Frame({"operations": list(operations), "output": output})
+        request = Frame({"recipe": dict(recipe)})
         self.wait_until_ready(deadline=deadline)
         self._read_stderr()  # discards what a decoder printed about an earlier image
         try:
@@ -191,16 +192,25 @@ class ChildProcess:
 
 def _error_from(header: Mapping[str, Any]) -> ImageError:
     """The error that the child reported, with the child's traceback as a note."""
-    reason = "".join(filter(str.isprintable, str(header.get("reason"))))[:MAX_REASON_CHARS]
-    error = _ERRORS.get(str(header["code"]), ImagingCrashed)(reason)
+    error = _ERRORS.get(str(header["code"]), ImagingCrashed)(_printable(header.get("reason")))
     trace = str(header.get("traceback"))[-protocol.MAX_TRACEBACK_CHARS :]
     error.add_note(f"In the imaging process:\n{trace}")
     return error
 
 
+def _printable(text: object) -> str:
+    return "".join(filter(str.isprintable, str(text)))[:MAX_REASON_CHARS]
+
+
 def _result_from(reply: Frame) -> ResultImage:
     match reply.header:
-        case {"contentType": str(content_type), "width": int(width), "height": int(height)}:
+        case {
+            "contentType": str(content_type),
+            "width": int(width),
+            "height": int(height),
+            "warnings": list(warnings),
+        }:
             if content_type in CONTENT_TYPES.values() and width > 0 and height > 0 and reply.body:
-                return ResultImage(reply.body, content_type, width, height)
+                sentences = tuple(map(_printable, warnings[:MAX_WARNINGS]))
+                return ResultImage(reply.body, content_type, width, height, sentences)
     raise ProtocolError("neither a result nor an error")

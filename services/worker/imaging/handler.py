@@ -19,10 +19,8 @@ class ResultImage:
     """What the result lacks, each in a sentence."""
 
 
-ImageHandler: TypeAlias = Callable[
-    [bytes, Sequence[Mapping[str, Any]], Mapping[str, Any] | None], ResultImage
-]
-"""Makes a result from a file's content, the operations and the requested output.
+ImageHandler: TypeAlias = Callable[[bytes, Mapping[str, Any]], ResultImage]
+"""Makes a result from a file's content and the members of a ``Recipe``.
 
 Raises ``ImageError``, or ``MemoryError`` at the memory limit."""
 

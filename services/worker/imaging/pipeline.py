@@ -43,41 +43,32 @@ def load_handler(limits: ImagingLimits) -> ImageHandler:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-    def handle(
-        content: bytes,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
-    ) -> ResultImage:
-        return process(content, operations, output, limits)
+    def handle(content: bytes, recipe: Mapping[str, Any]) -> ResultImage:
+        return process(content, recipe, limits)
 
     _warm_up(handle)
     return handle
 
 
-def process(
-    content: bytes,
-    operations: Sequence[Mapping[str, Any]],
-    output: Mapping[str, Any] | None,
-    limits: ImagingLimits,
-) -> ResultImage:
+def process(content: bytes, recipe: Mapping[str, Any], limits: ImagingLimits) -> ResultImage:
     """Return the result image. Raises ``ImageError``, or ``MemoryError`` at the memory limit."""
-    recipe = _recipe(operations, output)
+    parsed = _parsed(recipe)
     with warnings.catch_warnings():
         # Pillow's warnings are about metadata, which the result does not contain.
         warnings.simplefilter("ignore")
-        return _process(content, recipe, limits)
+        return _process(content, parsed, limits)
 
 
 def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultImage:
     source_format = detect_format(content[:HEAD_BYTES])
-    opened = OpenedImage(content, source_format, page=1, limits=limits)
+    opened = OpenedImage(content, source_format, page=recipe.page, limits=limits)
     at_least = _min_decode_size(recipe.operations, opened)
     opened.check_limits(at_least)
     sizes = _sizes(recipe.operations, opened.size, limits)
     image, warning = opened.decode(
         gray=isinstance(recipe.operations[0], Grayscale),
         at_least=at_least,
-        keep_damaged=False,
+        keep_damaged=recipe.damaged == "keep",
     )
     del opened  # frees the stored image
     for operation, size in zip(recipe.operations, sizes, strict=True):
@@ -94,13 +85,13 @@ def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultIma
         content_type=CONTENT_TYPES[encoded_format],
         width=image.width,
         height=image.height,
-        warnings=[warning] if warning else [],
+        warnings=(warning,) if warning else (),
     )
 
 
-def _recipe(operations: Sequence[Mapping[str, Any]], output: Mapping[str, Any] | None) -> Recipe:
+def _parsed(recipe: Mapping[str, Any]) -> Recipe:
     try:
-        return Recipe.model_validate({"operations": operations, "output": output})
+        return Recipe.model_validate(recipe)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -150,4 +141,4 @@ def _warm_up(handle: ImageHandler) -> None:
     """Decode and encode every format once, because Pillow and Python load modules on first use."""
     for target in FORMATS:
         small = encode(Image.new("RGBA", (8, 8)), target, quality=None, max_bytes=1_000_000)
-        handle(small, [{"name": "grayscale"}, {"name": "resize", "width": 4}], None)
+        handle(small, {"operations": [{"name": "grayscale"}, {"name": "resize", "width": 4}]})

@@ -4,7 +4,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -77,12 +77,11 @@ class ImagingPool:
     def process(
         self,
         source: Path,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         timeout_s: float,
     ) -> ResultImage:
-        """Apply ``operations`` to the image in the file ``source`` and return the result.
+        """Make a result of the image in the file ``source``, by the members of a ``Recipe``.
 
         ``timeout_s`` is wall-clock time and covers waiting for a free child. It should be well
         above the CPU time that ``limits`` allows. Otherwise an image that never stops computing
@@ -96,7 +95,7 @@ class ImagingPool:
             raise ImagingTimeout("No imaging process became free in time.") from busy
         try:
             with source.open("rb") as file:
-                return slot.process(file.fileno(), operations, output, deadline=deadline)
+                return slot.process(file.fileno(), recipe, deadline=deadline)
         finally:
             self._free.put(slot)
 
@@ -142,14 +141,13 @@ class _Slot:
     def process(
         self,
         source: int,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         *,
         deadline: float,
     ) -> ResultImage:
         failed = False
         try:
-            return self._process(source, operations, output, deadline)
+            return self._process(source, recipe, deadline)
         except (ImageTooComplex, ImagingCrashed, ImagingTimeout):
             failed = True
             raise
@@ -172,17 +170,16 @@ class _Slot:
     def _process(
         self,
         source: int,
-        operations: Sequence[Mapping[str, Any]],
-        output: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any],
         deadline: float,
     ) -> ResultImage:
         """Try a second child if the first one exited while it was idle."""
         try:
-            return self._require_child().process(source, operations, output, deadline=deadline)
+            return self._require_child().process(source, recipe, deadline=deadline)
         except ChildExited:
             self._replace_child()
         try:
-            return self._require_child().process(source, operations, output, deadline=deadline)
+            return self._require_child().process(source, recipe, deadline=deadline)
         except ChildExited as again:
             raise ImagingCrashed(
                 "The imaging processes exit before they read the image."

@@ -14,7 +14,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +29,8 @@ LIBC: Final = ctypes.CDLL(None, use_errno=True)
 def load_handler(limits: ImagingLimits) -> ImageHandler:
     environment_at_start = Path("/proc/self/environ").read_bytes()
 
-    def handle(
-        content: bytes, operations: Sequence[Mapping[str, Any]], output: Mapping[str, Any] | None
-    ) -> ResultImage:
-        [attack] = operations
+    def handle(content: bytes, recipe: Mapping[str, Any]) -> ResultImage:
+        [attack] = recipe["operations"]
         if attack["name"] == "environment":
             outcome = repr((environment_at_start, dict(os.environ)))
         else:

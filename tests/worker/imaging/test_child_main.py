@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def serving(handler: ImageHandler, before_each: Callable[[], None]) -> Iterator[
 
 def reply_to_request(connection: socket.socket, source: Path) -> Frame:
     deadline = time.monotonic() + 10
-    request = Frame({"operations": [{"name": "grayscale"}], "output": None})
+    request = Frame({"recipe": {"operations": [{"name": "grayscale"}]}})
     with source.open("rb") as file:
         protocol.send_with_file(connection, request, file.fileno(), deadline=deadline)
     return protocol.receive(connection, max_body_bytes=100_000_000, deadline=deadline)
@@ -44,8 +44,8 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "image"
 
 
-def echo(content: bytes, operations: Sequence[Mapping[str, Any]], output: object) -> ResultImage:
-    return ResultImage(content + str(operations).encode(), "image/png", 3, 2)
+def echo(content: bytes, recipe: Mapping[str, Any]) -> ResultImage:
+    return ResultImage(content + str(recipe["operations"]).encode(), "image/png", 3, 2, ["Odd."])
 
 
 def test_every_request_gets_a_result(source: Path) -> None:
@@ -54,7 +54,7 @@ def test_every_request_gets_a_result(source: Path) -> None:
         replies = [reply_to_request(connection, source) for _ in range(3)]
     assert started == ["timer"] * 3
     expected = source.read_bytes() + b"[{'name': 'grayscale'}]"
-    header = {"contentType": "image/png", "width": 3, "height": 2}
+    header = {"contentType": "image/png", "width": 3, "height": 2, "warnings": ["Odd."]}
     assert replies == [Frame(header, expected)] * 3
 
 
@@ -69,7 +69,7 @@ def test_every_request_gets_a_result(source: Path) -> None:
 def test_an_error_reply_has_a_code_a_reason_and_a_traceback(
     source: Path, error: Exception, code: str, reason: str
 ) -> None:
-    def fail(content: bytes, operations: object, output: object) -> ResultImage:
+    def fail(content: bytes, recipe: object) -> ResultImage:
         raise error
 
     with serving(fail, lambda: None) as connection:

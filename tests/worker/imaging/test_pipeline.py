@@ -49,8 +49,10 @@ def result_of(
     *operations: dict[str, Any],
     output: dict[str, Any] | None = None,
     limits: ImagingLimits | None = None,
+    **members: Any,
 ) -> ResultImage:
-    return process(content, operations, output, limits or ImagingLimits())
+    recipe = {"operations": operations, "output": output, **members}
+    return process(content, recipe, limits or ImagingLimits())
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

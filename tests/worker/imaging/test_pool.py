@@ -83,7 +83,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 
 
 def grayscale(pool: ImagingPool, source: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> ResultImage:
-    return pool.process(source, GRAYSCALE, None, timeout_s=timeout_s)
+    return pool.process(source, {"operations": GRAYSCALE}, timeout_s=timeout_s)
 
 
 class SlowSource:
@@ -131,7 +131,8 @@ def test_a_photograph_becomes_gray(pool: ImagingPool) -> None:
 
 def test_operations_and_output_reach_the_child(pool: ImagingPool) -> None:
     resize = {"name": "resize", "width": 64}
-    result = pool.process(PHOTOGRAPH, [resize], {"format": "png"}, timeout_s=DEFAULT_TIMEOUT_S)
+    recipe = {"operations": [resize], "output": {"format": "png"}}
+    result = pool.process(PHOTOGRAPH, recipe, timeout_s=DEFAULT_TIMEOUT_S)
     assert (result.content_type, result.width, result.height) == ("image/png", 64, 43)
 
 

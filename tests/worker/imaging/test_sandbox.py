@@ -28,7 +28,7 @@ def outcome(pool: ImagingPool, attack: str, tmp_path: Path, *, timeout_s: float 
     """The attack's outcome: the name of an errno if the kernel denied it."""
     (tmp_path / "image").write_bytes(b"pixels")
     operation = {"name": attack, "parent": os.getpid(), "path": str(tmp_path / "image")}
-    result = pool.process(tmp_path / "image", [operation], None, timeout_s=timeout_s)
+    result = pool.process(tmp_path / "image", {"operations": [operation]}, timeout_s=timeout_s)
     return result.body.decode()
 
 
