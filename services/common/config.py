@@ -149,6 +149,8 @@ class WorkerConfig(ExecutionConfig):
     fetch_contact: Annotated[str, Field(pattern=r"^[!-'*-\[\]-~]+$")] = PROJECT_PAGE
     """Web page or e-mail address in the User-Agent header, for the operators of image servers. No
     spaces, parentheses or backslashes, because it is part of a comment (RFC 9110 §5.6.5)."""
+    fetch_denied_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Networks that are never reached, such as public addresses that the VPC or its peers use."""
 
     imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     imaging_memory_bytes: PositiveInt = 1024**3
@@ -157,7 +159,9 @@ class WorkerConfig(ExecutionConfig):
     imaging_max_pixels: PositiveInt = 50_000_000
 
     _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)
-    _split_networks = field_validator("fetch_allowed_networks", mode="before")(_split)
+    _split_networks = field_validator(
+        "fetch_allowed_networks", "fetch_denied_networks", mode="before"
+    )(_split)
 
     @model_validator(mode="after")
     def _lease_survives_a_missed_heartbeat(self) -> Self:

@@ -30,9 +30,14 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerConfig]:
 
 
 def test_lists_are_comma_separated(worker: Callable[..., WorkerConfig]) -> None:
-    config = worker(FETCH_ALLOWED_PORTS="80, 8443,", FETCH_ALLOWED_NETWORKS="127.0.0.0/8,::1/128")
+    config = worker(
+        FETCH_ALLOWED_PORTS="80, 8443,",
+        FETCH_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
+        FETCH_DENIED_NETWORKS="8.8.8.0/24,8.8.4.0/24",
+    )
     assert config.fetch_allowed_ports == (80, 8443)
     assert config.fetch_allowed_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    assert config.fetch_denied_networks == (ip_network("8.8.8.0/24"), ip_network("8.8.4.0/24"))
 
 
 def test_the_default_is_the_web_ports_and_no_private_network(

@@ -115,6 +115,7 @@ def _fetcher(config: WorkerConfig) -> GuardedFetcher:
         allowed_ports=config.fetch_allowed_ports,
         allowed_networks=config.fetch_allowed_networks,
         contact=config.fetch_contact,
+        denied_networks=config.fetch_denied_networks,
     )
     return GuardedFetcher(policy=policy)
 

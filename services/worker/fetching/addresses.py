@@ -6,6 +6,7 @@ address may end up at the IPv4 address inside it. This module blocks what ssrfgu
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from ssrfguard import DEFAULT_DENIED, AddressTable, Block, Reach
@@ -22,13 +23,11 @@ _OUR_BLOCKS = (
     Block(IPv4Network("168.63.129.16/32"), "Azure WireServer", "Microsoft", Reach.DENIED),
 )
 
-_TABLE = AddressTable(
-    (
-        # The registries' exceptions are services of the local network (PCP and TURN anycast) or
-        # identifiers (ORCHIDv2, DETs). They serve no images, so the surrounding block applies.
-        *(block for block in DEFAULT_DENIED.blocks if block.reach is not Reach.PERMITTED),
-        *_OUR_BLOCKS,
-    )
+_BLOCKS = (
+    # The registries' exceptions are services of the local network (PCP and TURN anycast) or
+    # identifiers (ORCHIDv2, DETs). They serve no images, so the surrounding block applies.
+    *(block for block in DEFAULT_DENIED.blocks if block.reach is not Reach.PERMITTED),
+    *_OUR_BLOCKS,
 )
 
 _ISATAP_INTERFACE = 0x0000_5EFE
@@ -40,20 +39,35 @@ _UNIVERSAL_BIT = 0x0200_0000
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Permits public addresses and ``allowed_networks``, which only local tools set."""
+    """Permits public addresses outside ``denied_networks``, and ``allowed_networks``.
+
+    Only local tools set ``allowed_networks``.
+    """
 
     allowed_networks: tuple[IPNetwork, ...] = ()
+    denied_networks: tuple[IPNetwork, ...] = ()
 
     def permits(self, address: IPAddress) -> bool:
         """Whether a fetch may connect to the address."""
-        return any(address in network for network in self.allowed_networks) or _is_public(address)
+        if any(address in network for network in self.allowed_networks):
+            return True
+        return self._is_public(address)
 
+    def _is_public(self, address: IPAddress) -> bool:
+        if self._table.classify(address).blocked:
+            return False
+        embedded = _isatap_ipv4(address)
+        return embedded is None or self._is_public(embedded)
 
-def _is_public(address: IPAddress) -> bool:
-    if _TABLE.classify(address).blocked:
-        return False
-    embedded = _isatap_ipv4(address)
-    return embedded is None or _is_public(embedded)
+    @cached_property
+    def _table(self) -> AddressTable:
+        """In the table, a denied network also covers IPv6 addresses that contain its addresses."""
+        denied = (
+            Block(network, "Denied by the deployment", "FETCH_DENIED_NETWORKS", Reach.DENIED)
+            for network in self.denied_networks
+        )
+        by_network = {block.network: block for block in (*_BLOCKS, *denied)}
+        return AddressTable(tuple(by_network.values()))
 
 
 def _isatap_ipv4(address: IPAddress) -> IPv4Address | None:

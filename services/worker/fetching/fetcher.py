@@ -63,6 +63,8 @@ class FetchPolicy:
     """Networks that are reachable although they are not public. Only local tools set them."""
     contact: str
     """How the operator of a server reaches us: a web page or an e-mail address."""
+    denied_networks: Sequence[IPNetwork] = ()
+    """Networks that are not reachable although they are public."""
 
 
 class GuardedFetcher:
@@ -86,7 +88,10 @@ class GuardedFetcher:
             **_HEADERS,
         }
         self._connector = GuardedConnector(
-            addresses=AddressPolicy(tuple(policy.allowed_networks)),
+            addresses=AddressPolicy(
+                allowed_networks=tuple(policy.allowed_networks),
+                denied_networks=tuple(policy.denied_networks),
+            ),
             ports=policy.allowed_ports,
             resolve=resolve,
             connect=connect,

@@ -81,3 +81,14 @@ def test_an_allowed_network_is_permitted_and_its_neighbors_are_not() -> None:
     assert not policy.permits(ip_address("127.0.0.2"))
     assert not policy.permits(ip_address("fd13::1"))
     assert not policy.permits(ip_address("169.254.170.2"))
+
+
+@pytest.mark.parametrize("embedding", ["IPv4-mapped", "NAT64", "6to4", "ISATAP, universal"])
+def test_a_denied_network_is_blocked_in_every_notation(embedding: str) -> None:
+    policy = AddressPolicy(denied_networks=(ip_network("8.8.8.0/24"), ip_network("10.0.0.0/8")))
+    denied, neighbor = ip_address("8.8.8.8"), ip_address("8.8.9.8")
+
+    assert not policy.permits(denied)
+    assert not policy.permits(IPv6Address(EMBEDDINGS[embedding](int(denied))))
+    assert policy.permits(neighbor)
+    assert policy.permits(IPv6Address(EMBEDDINGS[embedding](int(neighbor))))
