@@ -11,6 +11,7 @@ from pathlib import Path
 from local.ports import HOST
 from local.processes import Program
 from services.common.config import WorkerConfig
+from services.worker import probe
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 """`localhost` has an IPv4 and an IPv6 address, and all addresses of a name must be allowed."""
@@ -26,7 +27,7 @@ _DEFAULTS = {
     "STOP_TIMEOUT_S": "2",
 }
 
-HEALTH_CHECK = (sys.executable, "-m", "services.worker", "health")
+HEALTH_CHECK = (sys.executable, "-I", "-S", str(Path(probe.__file__)))
 """Run it with the environment of the worker."""
 
 

@@ -160,7 +160,7 @@ class ApiStack(Stack):
             stop_timeout_s=settings.api_stop_timeout_s,
             port=PORT,
             health_check=HealthCheck(
-                command=["CMD", "python", "-m", "services.api.health"],
+                command=["CMD", "python", "-I", "-S", "services/api/probe.py"],
                 interval=Duration.seconds(30),
                 timeout=Duration.seconds(10),
                 retries=3,

@@ -85,7 +85,7 @@ class WorkerStack(Stack):
             memory_mib=settings.worker_memory_mib,
             stop_timeout_s=settings.worker_stop_timeout_s,
             health_check=HealthCheck(
-                command=["CMD", "python", "-m", "services.worker", "health"],
+                command=["CMD", "python", "-I", "-S", "services/worker/probe.py"],
                 interval=Duration.seconds(60),
                 timeout=Duration.seconds(10),
                 retries=2,

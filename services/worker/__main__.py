@@ -1,4 +1,4 @@
-"""The commands of the worker image: ``python -m services.worker run | reconcile | health``."""
+"""The commands of the worker image: ``python -m services.worker run | reconcile``."""
 
 import argparse
 import sys
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from services.common.config import ReconcilerConfig, WorkerConfig
-from services.worker.commands.health import health
 from services.worker.commands.reconcile import reconcile
 from services.worker.commands.run import run
 
@@ -15,14 +14,12 @@ from services.worker.commands.run import run
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code, which is 2 if the command or the environment is invalid."""
     parser = argparse.ArgumentParser(prog="python -m services.worker")
-    parser.add_argument("command", choices=["run", "reconcile", "health"])
+    parser.add_argument("command", choices=["run", "reconcile"])
     command = parser.parse_args(arguments).command
     try:
         match command:
             case "reconcile":
                 return reconcile(ReconcilerConfig())
-            case "health":
-                return health(WorkerConfig())
             case _:
                 return run(WorkerConfig())
     except ValidationError as invalid:

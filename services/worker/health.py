@@ -1,8 +1,8 @@
 """The worker's health: whether its poll loop makes progress.
 
 The poll loop touches a file in each iteration, whether the worker is idle or busy. It stops when it
-hangs, and when a task runs longer than any task may. The health check reads the file's age, so it
-does not depend on AWS.
+hangs, and when a task runs longer than any task may. The health check, probe.py, reads the file's
+age, so it does not depend on AWS.
 """
 
 import time
@@ -16,10 +16,14 @@ log = structlog.get_logger()
 
 
 class HealthFile:
-    """Holds a time on the monotonic clock, which all processes of a machine share."""
+    """Holds a time on the monotonic clock, which all processes of a machine share.
 
-    def __init__(self, path: Path) -> None:
+    It also holds `max_age_s`, the age at which the worker is no longer healthy.
+    """
+
+    def __init__(self, path: Path, *, max_age_s: float) -> None:
         self._path = path
+        self._max_age_s = max_age_s
         self._next = path.with_name(f"{path.name}.next")
 
     def touch(self) -> None:
@@ -29,7 +33,7 @@ class HealthFile:
         stopped gracefully.
         """
         try:
-            self._next.write_text(str(time.monotonic()))
+            self._next.write_text(f"{time.monotonic()} {self._max_age_s}")
             self._next.replace(self._path)
         except OSError:
             log.exception("health file not written")
@@ -37,8 +41,8 @@ class HealthFile:
     def age_s(self) -> float | None:
         """Seconds since the last touch, or None before the first."""
         try:
-            return time.monotonic() - float(self._path.read_text())
-        except (FileNotFoundError, ValueError):
+            return time.monotonic() - float(self._path.read_text().split()[0])
+        except FileNotFoundError:
             return None
 
 

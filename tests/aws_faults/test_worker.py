@@ -163,7 +163,7 @@ def test_returning_a_deleted_message_raises(system: FaultySystem, message: Messa
 
 def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem, tmp_path: Path) -> None:
     processed: list[Message] = []
-    health = HealthFile(tmp_path / "health")
+    health = HealthFile(tmp_path / "health", max_age_s=60)
     consumer = Consumer(
         queue=system.faulty.queue,
         process=processed.append,

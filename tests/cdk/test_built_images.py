@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from urllib.request import urlopen
@@ -28,6 +28,13 @@ MB = 1_000_000
 MAX_ADDED_BYTES = {"api": 70 * MB, "worker": 85 * MB}
 LOCKED_DOWN = ("--read-only", "--cap-drop", "ALL", "--network", "host", "--tmpfs", "/tmp")  # noqa: S108
 WAIT_S = 20
+
+STARTED = {"api": "Booting worker", "worker": "worker started"}
+"""What a service logs when it has started."""
+ENTRY_MODULES = {"api": "services.api.wsgi", "worker": "services.worker.__main__"}
+HEALTH_CHECKS = {
+    service: ("python", "-I", "-S", f"services/{service}/probe.py") for service in ENTRY_MODULES
+}
 
 services = pytest.mark.parametrize("service", list(MAX_ADDED_BYTES))
 
@@ -170,8 +177,8 @@ def test_the_api_serves_and_stops_cleanly(
     built: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     with running(built["api"], environment) as container:
-        wait_for_log(container, "Booting worker")
-        docker("exec", container, "python", "-m", "services.api.health")
+        wait_for_log(container, STARTED["api"])
+        docker("exec", container, *HEALTH_CHECKS["api"])
         url = f"http://{LOOPBACK}:{environment['API_PORT']}/readyz"
         with urlopen(url, timeout=WAIT_S) as response:
             assert response.status == HTTPStatus.OK
@@ -184,11 +191,42 @@ def test_the_worker_starts_and_stops_cleanly(
     built: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     with running(built["worker"], environment) as container:
-        wait_for_log(container, "worker started")
-        docker("exec", container, "python", "-m", "services.worker", "health")
+        wait_for_log(container, STARTED["worker"])
+        docker("exec", container, *HEALTH_CHECKS["worker"])
 
         docker("stop", "--time=30", container)
         assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0"
+
+
+@services
+def test_the_health_check_needs_a_fraction_of_the_imports_of_its_service(
+    built: Mapping[str, str], environment: Mapping[str, str], service: str
+) -> None:
+    """A health check that imports the application times out on a busy fraction of a vCPU.
+
+    Prints the CPU time; show it with ``-s``.
+    """
+    with running(built[service], environment) as container:
+        wait_for_log(container, STARTED[service])
+        probe_s = cpu_s(container, HEALTH_CHECKS[service])
+        imports_s = cpu_s(container, ("python", "-c", f"import {ENTRY_MODULES[service]}"))
+
+    print(
+        f"{service}: health check {probe_s * 1e3:.0f} ms, imports {imports_s * 1e3:.0f} ms of CPU"
+    )
+    assert probe_s < imports_s / 5
+
+
+def cpu_s(container: str, command: Sequence[str]) -> float:
+    """CPU time of `command` in a container: the least of three runs."""
+    code = (
+        "import resource, subprocess\n"
+        f"subprocess.run({list(command)}, check=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime)"
+    )
+    runs = (docker("exec", container, "python", "-c", code) for _ in range(3))
+    return min(float(run.splitlines()[-1]) for run in runs)
 
 
 def test_the_reconciler_runs_from_the_workers_image(

@@ -41,8 +41,8 @@ def test_logs_expire_and_never_block_the_service(deployment: Templates, service:
 @pytest.mark.parametrize(
     ("service", "command"),
     [
-        ("api", ["CMD", "python", "-m", "services.api.health"]),
-        ("worker", ["CMD", "python", "-m", "services.worker", "health"]),
+        ("api", ["CMD", "python", "-I", "-S", "services/api/probe.py"]),
+        ("worker", ["CMD", "python", "-I", "-S", "services/worker/probe.py"]),
     ],
 )
 def test_a_container_has_a_health_check(

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,16 +10,11 @@ import pytest
 
 from local.embedded_aws import EmbeddedAws, isolated
 from services.common.clock import utc_now
-from services.common.config import WorkerConfig
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.__main__ import main
-from services.worker.commands.health import health
-from services.worker.health import HealthFile, max_healthy_age_s
 from tests.conftest import Cloud
 from tests.tasks import POLICY, new_task
-
-RECEIVE_WAIT_S = 20
 
 
 def reconcile(aws: EmbeddedAws, cloud: Cloud, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -73,33 +67,7 @@ def container(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> pytest.MonkeyPat
     return monkeypatch
 
 
-@pytest.fixture
-def health_file(container: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    path = tmp_path / "health"
-    container.setenv("HEALTH_FILE", str(path))
-    container.setenv("RECEIVE_WAIT_S", str(RECEIVE_WAIT_S))
-    return path
-
-
-def test_health_exits_with_0_after_a_recent_poll(health_file: Path) -> None:
-    HealthFile(health_file).touch()
-    assert main(["health"]) == 0
-
-
-def test_health_exits_with_1_before_the_first_poll(health_file: Path) -> None:
-    assert main(["health"]) == 1
-
-
-def test_health_exits_with_1_and_prints_the_limit_after_an_old_poll(
-    health_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    limit_s = max_healthy_age_s(RECEIVE_WAIT_S)
-    health_file.write_text(str(time.monotonic() - limit_s - 1))
-    assert health(WorkerConfig()) == 1
-    assert f"the limit is {limit_s} s" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("command", ["run", "reconcile", "health"])
+@pytest.mark.parametrize("command", ["run", "reconcile"])
 def test_an_invalid_environment_is_reported_and_exits_with_2(
     container: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -118,4 +86,4 @@ def test_an_unknown_command_prints_the_known_ones_and_exits_with_2(
         main(["walk"])
     assert exit_error.value.code == 2
     stderr = capsys.readouterr().err
-    assert all(command in stderr for command in ("run", "reconcile", "health"))
+    assert all(command in stderr for command in ("run", "reconcile"))

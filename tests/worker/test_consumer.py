@@ -44,7 +44,7 @@ def processor(queue: TaskQueue) -> Iterator[BlockingProcessor]:
 
 @pytest.fixture
 def health(tmp_path: Path) -> HealthFile:
-    return HealthFile(tmp_path / "health")
+    return HealthFile(tmp_path / "health", max_age_s=60)
 
 
 def make_consumer(

@@ -22,7 +22,7 @@ from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.consumer import Consumer
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
-from services.worker.health import HealthFile
+from services.worker.health import HealthFile, max_healthy_age_s
 from services.worker.imaging import ImagingLimits, ImagingPool
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
@@ -84,7 +84,9 @@ def run(config: WorkerConfig) -> int:
             concurrency=config.worker_concurrency,
             receive_wait_s=config.receive_wait_s,
             max_task_s=_max_task_s(config.processing_budget_s),
-            health=HealthFile(Path(config.health_file)),
+            health=HealthFile(
+                Path(config.health_file), max_age_s=max_healthy_age_s(config.receive_wait_s)
+            ),
             jitter=random.random,
         )
         imaging.start()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from local.embedded_aws import isolated
+from services.api import probe
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.api.conftest import ALICE, KEYS, URL
 from tests.api.server.conftest import ALL_KEYS, BODY, SETTINGS, ServerResources, head
@@ -43,18 +43,13 @@ def test_the_server_is_ready(server: Gunicorn) -> None:
 
 
 @pytest.fixture
-def health_check(deployment: ServerResources) -> Callable[[int], int]:
+def health_check() -> Callable[[int], int]:
     """Runs the container's health check against a port and returns its exit code."""
 
     def check(port: int) -> int:
-        environment = {
-            **isolated(os.environ, endpoint_url=deployment.endpoint_url),
-            **deployment.resources.environment(),
-            "API_PORT": str(port),
-        }
-        command = (sys.executable, "-m", "services.api.health")
+        command = (sys.executable, "-I", "-S", probe.__file__)
         return subprocess.run(
-            command, env=environment, check=False, timeout=DEFAULT_TIMEOUT_S
+            command, env={"API_PORT": str(port)}, check=False, timeout=DEFAULT_TIMEOUT_S
         ).returncode
 
     return check
