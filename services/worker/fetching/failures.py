@@ -35,7 +35,7 @@ def status_error(response: HTTPResponse, *, now: datetime) -> SourceError:
     status = response.status
     if status in _NOT_FOUND:
         return SourceNotFound(f"The image's server has no such image (status {status}).")
-    retry_after_s = parse_retry_after(response.headers.get("retry-after"), now=now)
+    retry_after_s = retry_after(response, now=now)
     if status == HTTPStatus.ACCEPTED and retry_after_s is not None:
         return SourceUnavailable(
             f"The image's server has not produced the image yet (status {status}).",
@@ -46,6 +46,11 @@ def status_error(response: HTTPResponse, *, now: datetime) -> SourceError:
             f"The image's server is unavailable (status {status}).", retry_after_s=retry_after_s
         )
     return SourceRefused(f"The image's server did not deliver the image (status {status}).")
+
+
+def retry_after(response: HTTPResponse, *, now: datetime) -> float | None:
+    """How many seconds the server asks us to wait, if it says so."""
+    return parse_retry_after(response.headers.get("retry-after"), now=now)
 
 
 @contextmanager

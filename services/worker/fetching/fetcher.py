@@ -3,7 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -25,14 +25,16 @@ from services.common.version import VERSION
 from services.worker.fetching.addresses import AddressPolicy, IPNetwork
 from services.worker.fetching.content_encoding import declared_encodings, decode
 from services.worker.fetching.deadline import Deadline
-from services.worker.fetching.failures import as_source_errors, status_error
+from services.worker.fetching.failures import as_source_errors, retry_after, status_error
 from services.worker.fetching.guarded_connection import (
     Connect,
     GuardedConnection,
     GuardedConnector,
     connect_tcp,
 )
+from services.worker.fetching.host_slots import HostSlots
 from services.worker.fetching.name_lookup import Resolve, resolve_name
+from services.worker.fetching.pacing import HostPacer
 
 _HEADERS = {
     "Accept": "*/*",
@@ -46,6 +48,7 @@ _FRAMING_BYTES = 1_000_000
 """Allowed in addition to ``max_bytes``: headers, interim responses (1xx), chunk sizes, trailers."""
 
 _IMAGE = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
+_REFUSALS = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -68,12 +71,17 @@ class FetchPolicy:
 
 
 class GuardedFetcher:
-    """Fetches under a policy. Stateless, so threads may share it."""
+    """Fetches under a policy. Thread-safe.
+
+    Without a `pacer` or `slots`, hosts that refuse requests or are slow are treated as others.
+    """
 
     def __init__(
         self,
         *,
         policy: FetchPolicy,
+        pacer: HostPacer | None = None,
+        slots: HostSlots | None = None,
         resolve: Resolve = resolve_name,
         connect: Connect = connect_tcp,
         tls: ssl.SSLContext | None = None,
@@ -81,6 +89,8 @@ class GuardedFetcher:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._policy = policy
+        self._pacer = pacer
+        self._slots = slots
         self._clock = clock
         self._now = now
         self._headers = {
@@ -101,9 +111,10 @@ class GuardedFetcher:
     def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
         """Write the body of ``url`` to a file and return the number of bytes.
 
-        ``timeout_s`` applies if it is shorter than the policy's timeout. Raises SourceError, whose
-        message is a sentence for the client that contains no part of the URL and no address, or any
-        error of ``into``. After an error, the file may contain a part of the body.
+        ``timeout_s`` applies if it is shorter than the policy's timeout. Raises SourceError or
+        SourceDeferred, whose message is a sentence for the client that contains no part of the URL
+        and no address, or any error of ``into``. After an error, the file may contain a part of the
+        body.
         """
         deadline = Deadline(min(timeout_s, self._policy.timeout_s), clock=self._clock)
         source = _parse(url)
@@ -119,6 +130,16 @@ class GuardedFetcher:
 
     @contextmanager
     def _get(self, url: SourceUrl, deadline: Deadline) -> Iterator[HTTPResponse]:
+        host = f"{url.host}:{url.port}"
+        with self._slots.hold(host) if self._slots else nullcontext():
+            asked_at = self._pacer.wait_for_turn(host) if self._pacer else 0.0
+            with self._exchange(url, deadline) as response:
+                if self._pacer:
+                    self._keep_pace(self._pacer, host, asked_at, response)
+                yield response
+
+    @contextmanager
+    def _exchange(self, url: SourceUrl, deadline: Deadline) -> Iterator[HTTPResponse]:
         with as_source_errors():
             connection = self._connector.open(
                 url,
@@ -130,6 +151,15 @@ class GuardedFetcher:
                 response = self._send_request(connection, url)
             with closing(response):
                 yield response
+
+    def _keep_pace(
+        self, pacer: HostPacer, host: str, asked_at: float, response: HTTPResponse
+    ) -> None:
+        if response.status in _REFUSALS:
+            retry_after_s = retry_after(response, now=self._now())
+            pacer.refused(host, asked_at=asked_at, retry_after_s=retry_after_s)
+        else:
+            pacer.answered(host)
 
     def _store(self, response: HTTPResponse, into: BinaryIO) -> int:
         if response.status not in _IMAGE:

@@ -13,7 +13,9 @@ import pytest
 from services.common.errors import SourceError
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 from services.worker.fetching.guarded_connection import Connect, connect_tcp
+from services.worker.fetching.host_slots import HostSlots
 from services.worker.fetching.name_lookup import Resolve, resolve_name
+from services.worker.fetching.pacing import HostPacer
 from tests.worker.fetching.loopback_source import LoopbackSource
 
 IMAGE = bytes(range(256)) * 400
@@ -34,6 +36,8 @@ def fetcher_for(
     connect: Connect = connect_tcp,
     tls: ssl.SSLContext | None = TLS,
     clock: Callable[[], float] = time.monotonic,
+    pacer: HostPacer | None = None,
+    slots: HostSlots | None = None,
 ) -> GuardedFetcher:
     policy = FetchPolicy(
         max_bytes=max_bytes,
@@ -43,7 +47,15 @@ def fetcher_for(
         allowed_networks=tuple(map(ip_network, networks)),
         contact=contact,
     )
-    return GuardedFetcher(policy=policy, resolve=resolve, connect=connect, tls=tls, clock=clock)
+    return GuardedFetcher(
+        policy=policy,
+        pacer=pacer,
+        slots=slots,
+        resolve=resolve,
+        connect=connect,
+        tls=tls,
+        clock=clock,
+    )
 
 
 def fetch(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> bytes:
