@@ -72,6 +72,11 @@ REFUSED: dict[str, tuple[tuple[bytes, ...], str, str]] = {
     ),
     "an endless redirect": ((redirect("image?again"),), "source_too_many_redirects", "3 times"),
     "202 for good": ((response_head(202, "Content-Length: 0"),), "source_refused", "status 202"),
+    "a redirect to a file": (
+        (redirect("file:///etc/passwd"),),
+        "source_url_invalid",
+        "not a valid http or https URL",
+    ),
     "another port": (
         (redirect("http://127.0.0.1:9/image"),),
         "source_address_blocked",
