@@ -8,7 +8,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from rehearsal.failure import RehearsalFailed
-from taskfleet.api_client import ApiClient, Response, Task, is_final
+from taskfleet.api_client import ApiClient, Response, TaskBody, is_final
 
 POLL_INTERVAL_S = 0.1
 TASK_TIMEOUT_S = 60
@@ -29,7 +29,7 @@ class TaskClient:
         response = await self._call("POST /tasks", lambda: self.api.submit(body), expected)
         return str(response.body["taskId"])
 
-    async def get(self, task_id: str) -> Task:
+    async def get(self, task_id: str) -> TaskBody:
         response = await self._call(f"GET /tasks/{task_id}", lambda: self.api.get_task(task_id))
         return response.body
 
@@ -39,7 +39,7 @@ class TaskClient:
     async def retry(self, task_id: str) -> None:
         await self._call(f"POST /tasks/{task_id}/retry", lambda: self.api.retry(task_id))
 
-    async def wait_until_final(self, task_id: str, *, expected: str) -> Task:
+    async def wait_until_final(self, task_id: str, *, expected: str) -> TaskBody:
         """Wait until the task is final and return it. Its status must be `expected`."""
         task = await self.get(task_id)
         try:
@@ -73,7 +73,7 @@ class TaskClient:
         return response
 
 
-def _describe(task: Task) -> str:
+def _describe(task: TaskBody) -> str:
     code, reason = task.get("failureCode"), task.get("failureReason")
     failure = f" ({code}: {reason})" if code else ""
     return f"Task {task['taskId']} is {task['status']}{failure} at attempt {task['attempt']}"

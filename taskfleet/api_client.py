@@ -12,11 +12,11 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 """The API answers within seconds; the load balancer gives up after 60 s."""
 
-Task = Mapping[str, Any]
+TaskBody = Mapping[str, Any]
 """A task as the API returns it."""
 
 
-def is_final(task: Task) -> bool:
+def is_final(task: TaskBody) -> bool:
     """Whether the task has ended and no further attempt follows."""
     if task["status"] == "FAILED":
         return not task["willRetry"]

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from services.common.task_queue import Backlog, TaskQueue
-from taskfleet.api_client import Response, Task, is_final
+from taskfleet.api_client import Response, TaskBody, is_final
 from testbed.endpoints import LoopbackClients
 from testbed.fleet import Fleet
 from testbed.waiting import wait_until
@@ -32,25 +32,25 @@ class DeployedSystem:
         task_id: str = response.body["taskId"]
         return task_id
 
-    def task(self, task_id: str) -> Task:
+    def task(self, task_id: str) -> TaskBody:
         response: Response = self.client.get_task(task_id)
         assert response.status == 200, response
-        task: Task = response.body
+        task: TaskBody = response.body
         return task
 
     def wait_for_task(
-        self, task_id: str, condition: Callable[[Task], bool], description: str
-    ) -> Task:
-        def matching_task() -> Task | None:
+        self, task_id: str, condition: Callable[[TaskBody], bool], description: str
+    ) -> TaskBody:
+        def matching_task() -> TaskBody | None:
             task = self.task(task_id)
             return task if condition(task) else None
 
         return wait_until(matching_task, f"{description}: {task_id}")
 
-    def wait_until_final(self, task_id: str) -> Task:
+    def wait_until_final(self, task_id: str) -> TaskBody:
         return self.wait_for_task(task_id, is_final, "the task is final")
 
-    def download_result(self, task: Task) -> bytes:
+    def download_result(self, task: TaskBody) -> bytes:
         """Download the result of a completed task and compare it with the task's description."""
         response = self.client.download(task["resultUrl"])
         assert response.status == 200, response.data
@@ -59,7 +59,7 @@ class DeployedSystem:
         assert hashlib.sha256(response.data).hexdigest() == task["result"]["sha256"]
         return response.data
 
-    def result_image(self, task: Task) -> Image.Image:
+    def result_image(self, task: TaskBody) -> Image.Image:
         image = Image.open(io.BytesIO(self.download_result(task)))
         image.load()
         return image

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskfleet.api_client import Task
+from taskfleet.api_client import TaskBody
 from testbed.waiting import wait_until
 from tests.flow.deployments import LoopbackAws
 from tests.flow.held_call import (
@@ -150,6 +150,6 @@ def is_made_from(image: bytes, system: DeployedSystem, task_id: str) -> bool:
     return result.getpixel((0, 0)) == {FIRST_IMAGE: 250, SECOND_IMAGE: 5}[image]
 
 
-def without_url(task: Task) -> Task:
+def without_url(task: TaskBody) -> TaskBody:
     """The task without `resultUrl`, which differs in every response."""
     return {name: value for name, value in task.items() if name != "resultUrl"}

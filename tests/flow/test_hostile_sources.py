@@ -6,7 +6,7 @@ Every failed task is followed by one that completes.
 import pytest
 
 from services.common.task_record import from_rfc3339
-from taskfleet.api_client import Task
+from taskfleet.api_client import TaskBody
 from tests.flow.source import (
     UNAVAILABLE,
     FlowSource,
@@ -87,5 +87,5 @@ def test_a_task_is_retried_until_its_source_recovers(
     api_only.wait_until_queue_is_empty()
 
 
-def will_retry(task: Task) -> bool:
+def will_retry(task: TaskBody) -> bool:
     return task["status"] == "FAILED" and task["willRetry"] is True

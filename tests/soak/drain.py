@@ -25,7 +25,7 @@ from typing import Final
 
 from local.ports import HOST
 from services.common.task_queue import TaskQueue
-from taskfleet.api_client import ApiClient, Task, is_final
+from taskfleet.api_client import ApiClient, TaskBody, is_final
 from testbed.endpoints import LoopbackClients
 from testbed.engines.engines import Engines, EnginesNotInstalled
 from testbed.fleet import Fleet, WorkerProcess, provision
@@ -198,9 +198,9 @@ class _DrainedDeployment:
         self._figures.completed = sum(task["status"] == "COMPLETED" for task in tasks)
 
 
-def _final_task(client: ApiClient, task_id: str) -> Task:
-    def final_task() -> Task | None:
-        task: Task = client.get_task(task_id).body
+def _final_task(client: ApiClient, task_id: str) -> TaskBody:
+    def final_task() -> TaskBody | None:
+        task: TaskBody = client.get_task(task_id).body
         return task if is_final(task) else None
 
     return wait_until(final_task, f"the task is final: {task_id}")

@@ -13,7 +13,7 @@ import urllib3
 
 from services.common.clock import utc_now
 from services.common.task_record import from_rfc3339
-from taskfleet.api_client import ApiClient, Response, Task, is_final
+from taskfleet.api_client import ApiClient, Response, TaskBody, is_final
 from tests.soak.source import SoakSource
 
 CANCELED = 0.02
@@ -40,7 +40,7 @@ class AcknowledgedTask:
 
     task_id: str
     url: str
-    final: Task | None = None
+    final: TaskBody | None = None
 
 
 @dataclass(slots=True)

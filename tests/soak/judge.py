@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib3 import BaseHTTPResponse
 
 from services.common.task_record import from_rfc3339
-from taskfleet.api_client import Response, Task, is_final
+from taskfleet.api_client import Response, TaskBody, is_final
 from tests.soak import serial_image
 from tests.soak.driver import GRACE, AcknowledgedTask
 
@@ -74,7 +74,7 @@ class SoakJudge:
                     self._judge(acknowledged_task, response.body, verdict)
         return verdict
 
-    def _judge(self, acknowledged: AcknowledgedTask, task: Task, verdict: SoakVerdict) -> None:
+    def _judge(self, acknowledged: AcknowledgedTask, task: TaskBody, verdict: SoakVerdict) -> None:
         if not is_final(task) or _is_late(task):
             verdict.stuck += 1
             verdict.findings.append(f"stuck: {task}")
@@ -94,7 +94,7 @@ class SoakJudge:
                 f"conflicting: {', '.join(conflicts)}: {task}, first seen as {acknowledged.final}"
             )
 
-    def _conflicts(self, acknowledged: AcknowledgedTask, task: Task) -> Sequence[str]:
+    def _conflicts(self, acknowledged: AcknowledgedTask, task: TaskBody) -> Sequence[str]:
         conflicts = []
         final = acknowledged.final
         if final is not None and _without_url(final) != _without_url(task):
@@ -105,7 +105,7 @@ class SoakJudge:
             conflicts.append("a result although the task is not completed")
         return conflicts
 
-    def _result_conflicts(self, acknowledged: AcknowledgedTask, task: Task) -> Sequence[str]:
+    def _result_conflicts(self, acknowledged: AcknowledgedTask, task: TaskBody) -> Sequence[str]:
         response = self._client.download(task["resultUrl"])
         if response.status != HTTPStatus.OK:
             return [f"the result cannot be downloaded ({response.status})"]
@@ -132,10 +132,10 @@ def duplicate_executions(s3: "S3Client", *, bucket: str) -> int:
     return results.total() - len(results)
 
 
-def _is_late(task: Task) -> bool:
+def _is_late(task: TaskBody) -> bool:
     return from_rfc3339(task["finishedAt"]) > from_rfc3339(task["deadlineAt"]) + GRACE
 
 
-def _without_url(task: Task) -> Task:
+def _without_url(task: TaskBody) -> TaskBody:
     """The task without `resultUrl`, which differs in every response."""
     return {name: value for name, value in task.items() if name != "resultUrl"}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from urllib3 import HTTPResponse
 
-from taskfleet.api_client import Response, Task
+from taskfleet.api_client import Response, TaskBody
 from tests.soak import serial_image
 from tests.soak.driver import AcknowledgedTask
 from tests.soak.judge import SoakJudge
@@ -25,7 +25,7 @@ def gray_version(serial: int) -> bytes:
 
 
 STORED = gray_version(258)
-COMPLETED: Task = {
+COMPLETED: TaskBody = {
     "taskId": TASK_ID,
     "status": "COMPLETED",
     "willRetry": False,
@@ -41,7 +41,7 @@ COMPLETED: Task = {
 class FakeSystem:
     """The API's response, the stored result, and the serial numbers that the source served."""
 
-    task: Task = field(default_factory=lambda: COMPLETED)
+    task: TaskBody = field(default_factory=lambda: COMPLETED)
     status: int = 200
     stored: bytes = STORED
     serials: frozenset[int] = frozenset({257, 258})
@@ -55,14 +55,14 @@ class FakeSystem:
     def served(self, url: str) -> frozenset[int]:
         return self.serials
 
-    def judge(self, final: Task | None = None) -> tuple[int, int, int]:
+    def judge(self, final: TaskBody | None = None) -> tuple[int, int, int]:
         """The numbers of lost, stuck and conflicting tasks."""
         acknowledged = AcknowledgedTask(TASK_ID, URL, final or self.task)
         verdict = SoakJudge(self, self).verdict([acknowledged])
         return verdict.lost, verdict.stuck, verdict.conflicting
 
 
-def task_with(**changes: Any) -> Task:
+def task_with(**changes: Any) -> TaskBody:
     return {**COMPLETED, **changes}
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_task_is_lost() -> None:
     ],
     ids=["running", "waiting for a retry", "finished long after its deadline"],
 )
-def test_a_task_that_is_not_final_in_time_is_stuck(task: Task) -> None:
+def test_a_task_that_is_not_final_in_time_is_stuck(task: TaskBody) -> None:
     assert FakeSystem(task).judge() == (0, 1, 0)
 
 
