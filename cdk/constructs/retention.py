@@ -22,8 +22,14 @@ LOG_RETENTION: Mapping[int, RetentionDays] = {
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
-    """Whether data is deleted with its stack."""
-    return RemovalPolicy.DESTROY if settings.disposable else RemovalPolicy.RETAIN
+    """Whether data is deleted with its stack.
+
+    Retained data is deleted all the same if its creation is rolled back: it is empty then, and its
+    name would make the next deployment fail.
+    """
+    return (
+        RemovalPolicy.DESTROY if settings.disposable else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+    )
 
 
 def log_group(

@@ -56,7 +56,7 @@ class DeliveryStack(Stack):
             url=f"https://{ISSUER}",
             client_ids=["sts.amazonaws.com"],
             # Other deployments in the account may use it.
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         ).oidc_provider_arn
 
     def _role(

@@ -97,9 +97,18 @@ RETAINED = ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
 def test_data_outlives_its_stack_outside_dev(deployments: dict[str, Templates], kind: str) -> None:
     for profile, deployment in deployments.items():
         for resource in deployment.all(kind):
-            policy = "Delete" if profile == "dev" else "Retain"
-            assert resource.body["DeletionPolicy"] == policy
-            assert resource.body["UpdateReplacePolicy"] == policy
+            on_deletion, on_replacement = (
+                ("Delete", "Delete") if profile == "dev" else ("RetainExceptOnCreate", "Retain")
+            )
+            assert resource.body["DeletionPolicy"] == on_deletion
+            assert resource.body["UpdateReplacePolicy"] == on_replacement
+
+
+def test_nothing_survives_a_first_deployment_that_is_rolled_back(deployment: Templates) -> None:
+    """A resource that is left over has the name that the next try needs."""
+    policies = {resource.body.get("DeletionPolicy", "Delete") for resource in deployment.resources}
+
+    assert policies <= {"Delete", "RetainExceptOnCreate"}
 
 
 def test_the_table_has_deletion_protection_outside_dev(deployments: dict[str, Templates]) -> None:
