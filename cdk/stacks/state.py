@@ -1,5 +1,6 @@
 """The data: table, queues, buckets and API keys."""
 
+import json
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, SecretValue, Stack
@@ -29,6 +30,7 @@ from aws_cdk.aws_sqs import (
 )
 from constructs import Construct
 
+from cdk.changes import fixed_settings
 from cdk.constructs.findings import acknowledge
 from cdk.constructs.retention import removal_policy
 from cdk.settings import Settings
@@ -54,6 +56,8 @@ class StateStack(Stack):
         self.api_keys = self._api_keys()
 
         CfnOutput(self, "Disposable", value=str(settings.disposable).lower())
+        CfnOutput(self, "DeletionProtection", value=str(settings.is_protected).lower())
+        CfnOutput(self, "FixedSettings", value=json.dumps(fixed_settings(settings)))
         CfnOutput(self, "TaskTable", value=self.table.table_name)
         CfnOutput(self, "TaskQueueUrl", value=self.queue.queue_url)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letter_queue.queue_url)
@@ -75,7 +79,7 @@ class StateStack(Stack):
             point_in_time_recovery_specification=PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
-            deletion_protection=not self._settings.disposable,
+            deletion_protection=self._settings.is_protected,
             removal_policy=removal_policy(self._settings),
         )
         table.add_global_secondary_index(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk.aws_ec2 import Port, SecurityGroup
 from aws_cdk.aws_ecs import (
     CapacityProviderStrategy,
@@ -72,6 +72,8 @@ class WorkerStack(Stack):
         self.schedule_group = ScheduleGroup(
             self, "Schedules", schedule_group_name=f"taskfleet-{settings.environment}"
         )
+        # The CDK keeps it by default, and its name would make the next deployment fail.
+        self.schedule_group.apply_removal_policy(RemovalPolicy.DESTROY)
         self._schedule_reconciler()
 
     def _worker_task(self) -> HardenedTask:
@@ -94,6 +96,7 @@ class WorkerStack(Stack):
             environment={
                 **self._common_environment,
                 "RESULT_BUCKET": state.result_bucket.bucket_name,
+                "FETCH_DENIED_NETWORKS": ",".join(settings.networks_denied_to_workers),
                 "HEARTBEAT_INTERVAL_S": str(settings.heartbeat_interval_s),
                 "PROCESSING_BUDGET_S": str(settings.processing_budget_s),
                 "STOP_TIMEOUT_S": str(settings.worker_stop_timeout_s),

@@ -14,6 +14,7 @@ from docs.generator.sections import fill_sections
 from docs.generator.tables import alarms_table, cost_table, profiles_table, settings_table
 
 ARCHITECTURE = Path("docs/architecture.md")
+DEPLOY = Path("docs/deploy.md")
 CODE = Path("docs/code.md")
 
 
@@ -25,10 +26,11 @@ def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
         "profiles": profiles_table(deployments),
         "alarms": alarms_table(deployments["standard"]),
         "cost": cost_table(deployments, Prices.read()),
-        "settings": settings_table({name: each.settings for name, each in deployments.items()}),
     }
+    settings = settings_table({name: each.settings for name, each in deployments.items()})
     imports = {"imports": import_drawing(read_imports())}
     return {
+        DEPLOY: fill_sections((ROOT / DEPLOY).read_text(), {"settings": settings}),
         ARCHITECTURE: fill_sections((ROOT / ARCHITECTURE).read_text(), sections),
         CODE: fill_sections((ROOT / CODE).read_text(), imports),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from cdk.changes import RULES
 from cdk.constructs.alarm import LATEST_METRIC_MIN
 from cdk.settings import Settings
 from cdk.template.templates import Resource, Templates
@@ -10,16 +11,17 @@ from docs.generator.prices import Prices
 
 
 def settings_table(settings: Mapping[str, Settings]) -> str:
-    """Every setting with its description and its value in each profile."""
+    """Every setting: its description, whether it can change, and its value in each profile."""
     rows = [
         [
             f"`{name}`",
             " ".join((field.description or "").split()),
+            RULES[name].summary if name in RULES else "yes",
             *(_shown(getattr(each, name)) for each in settings.values()),
         ]
         for name, field in Settings.model_fields.items()
     ]
-    return _table(["setting", "description", *settings], rows)
+    return _table(["setting", "description", "can change", *settings], rows)
 
 
 def _shown(value: object) -> str:

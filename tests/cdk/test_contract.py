@@ -107,6 +107,12 @@ def test_workers_name_the_contact_of_the_setting_or_the_project_page(
     assert config(deployment, "worker").fetch_contact == contact
 
 
+def test_workers_know_the_address_range_of_their_vpc(deployment: Templates) -> None:
+    (network,) = config(deployment, "worker").fetch_denied_networks
+
+    assert str(network) == deployment.one("EC2::VPC")["CidrBlock"]
+
+
 def test_the_submission_limit_matches_the_setting(deployment: Templates) -> None:
     assert environment(deployment, "api")["SUBMISSIONS_PER_MINUTE"] == str(
         deployment.settings.submissions_per_minute

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from app import PROFILES
 from cdk.settings import Egress, Settings, SettingsError, load_settings
+from tests.cdk.changes import EXISTING_VPC
 from tests.cdk.conftest import CERTIFICATE
 
 
@@ -194,7 +195,43 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
         ),
         pytest.param({"vpc_cidr": "10.0.0/16"}, ["vpc_cidr", "'10.0.0/16'"], id="invalid network"),
         pytest.param({"vpc_cidr": "10.0.0.1/16"}, ["vpc_cidr", "'10.0.0.1/16'"], id="host address"),
-        pytest.param({"vpc_cidr": "10.0.0.0/8"}, ["vpc_cidr", "/16 to /28"], id="VPC too large"),
+        pytest.param({"vpc_cidr": "10.0.0.0/15"}, ["vpc_cidr", "/16 to /23"], id="VPC too large"),
+        pytest.param({"vpc_cidr": "10.0.0.0/24"}, ["vpc_cidr", "/16 to /23"], id="VPC too small"),
+        pytest.param(
+            {"vpc_cidr": "8.8.0.0/16"},
+            ["vpc_cidr", "private", "172.16.0.0/12"],
+            id="public addresses in the VPC",
+        ),
+        pytest.param(
+            {"vpc_cidr": "10.0.0.0/23"},
+            ["vpc_cidr (10.0.0.0/23)", "api_max_tasks (10)", "worker_max_tasks (20)"],
+            id="subnets too small for a rolling deployment",
+        ),
+        pytest.param(
+            {"zone_names": "eu-west-1a,eu-west-1b,eu-west-1c"},
+            ["zone_names", "availability_zones (2)"],
+            id="more zone names than zones",
+        ),
+        pytest.param(
+            {"worker_subnet_ids": "subnet-00000001,subnet-00000002"},
+            ["worker_subnet_ids", "vpc_id"],
+            id="subnets without their VPC",
+        ),
+        pytest.param(
+            {**EXISTING_VPC, "worker_subnet_ids": ""},
+            ["worker_subnet_ids", "at least two subnets"],
+            id="existing VPC without subnets for workers",
+        ),
+        pytest.param(
+            {**EXISTING_VPC, "load_balancer_subnet_ids": "subnet-00000001"},
+            ["load_balancer_subnet_ids", "at least two subnets"],
+            id="load balancer in one subnet",
+        ),
+        pytest.param(
+            {**EXISTING_VPC, "denied_networks": ""},
+            ["denied_networks", "vpc-0123456789abcdef0"],
+            id="workers do not know the existing VPC's addresses",
+        ),
         pytest.param(
             {"client_networks": "192.0.2.0/24,198.51.100.0/33"},
             ["client_networks", "'198.51.100.0/33'"],

@@ -6,7 +6,7 @@ import pytest
 
 from cdk.settings import Settings
 from cdk.template.templates import Templates
-from docs.generator.__main__ import ARCHITECTURE, generated
+from docs.generator.__main__ import DEPLOY, generated
 from docs.generator.examples import examples
 from docs.generator.sections import fill_sections
 from tests.cdk.synthesized import ROOT
@@ -29,8 +29,8 @@ def test_drawings_and_tables_are_up_to_date(
     assert outdated == [], "run `make docs`"
 
 
-def test_the_architecture_page_lists_every_setting() -> None:
-    page = (ROOT / ARCHITECTURE).read_text()
+def test_the_page_on_deployments_lists_every_setting() -> None:
+    page = (ROOT / DEPLOY).read_text()
 
     assert [name for name in Settings.model_fields if f"| `{name}` |" not in page] == []
 
