@@ -10,6 +10,7 @@ from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
 from services.api import access_log, error_responses, request_id, security_headers
+from services.api.admission import Admission
 from services.api.auth import Authenticator
 from services.api.error_responses import Problem, invalid_request
 from services.api.json_request import JsonRequest
@@ -21,11 +22,17 @@ from services.api.routes.operations import operation_routes
 from services.api.routes.tasks import task_routes
 from services.api.submission_limiter import SubmissionLimiter
 from services.api.task_service import TaskService
+from services.common.circuit_breaker import CircuitBreaker
 from services.common.config import ApiConfig
 from services.common.result_bucket import ResultBucket
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.common.version import VERSION
+
+SEND_FAILURES = 5
+SEND_PAUSE_S = 5.0
+"""After five failed sends in a row, a process records tasks without sending them, and tries one
+send every five seconds."""
 
 
 def create_app(
@@ -71,7 +78,9 @@ def create_app(
         table=table,
         queue=queue,
         bucket=bucket,
-        limiter=limiter,
+        send_breaker=CircuitBreaker(
+            "queue", failures=SEND_FAILURES, pause_s=SEND_PAUSE_S, monotonic=monotonic
+        ),
         policy=config.submission_policy(),
         unsent_check=timedelta(seconds=config.unsent_check_s),
         clock=clock,
@@ -84,6 +93,7 @@ def create_app(
     app.register_api(health_routes(readiness))
     app.register_blueprint(documentation_routes(lambda: app.api_doc))
     Authenticator(keys).install(app)
+    Admission(threads=config.submission_threads(), limiter=limiter).install(app)
     return app
 
 

@@ -19,6 +19,7 @@ from services.api.http_errors import (
     InvalidRequest,
     MalformedJson,
     NotReady,
+    SubmissionsBusy,
     SubmissionsLimited,
     TaskStateConflict,
     Unauthorized,
@@ -32,6 +33,9 @@ MEDIA_TYPE = "application/problem+json"
 
 AWS_RETRY_AFTER_S = 5
 """boto3 has already retried, so an immediate retry by the client would not help."""
+
+BUSY_RETRY_AFTER_S = 5
+"""A dependency that hangs holds a thread for about this long."""
 
 MAX_FIELD_ERRORS = 20
 MAX_TEXT_LENGTH = 300
@@ -126,6 +130,8 @@ def _handle_api_error(error: ApiError) -> Response:
             headers["WWW-Authenticate"] = 'Bearer realm="taskfleet"'
         case NotReady():
             more["failing"] = list(error.failing)
+        case SubmissionsBusy():
+            headers["Retry-After"] = str(BUSY_RETRY_AFTER_S)
         case SubmissionsLimited():
             headers["Retry-After"] = str(error.retry_after_s)
     detail = "Some fields are not valid." if isinstance(error, InvalidRequest) else str(error)

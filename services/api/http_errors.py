@@ -10,6 +10,7 @@ ApiError
 ├── ResultExpired         410
 ├── IdempotencyKeyReused  422
 ├── SubmissionsLimited    429
+├── SubmissionsBusy       503  the threads for submissions are in use
 └── NotReady              503
 """
 
@@ -89,8 +90,20 @@ class SubmissionsLimited(ApiError):
     http_status = 429
 
     def __init__(self, *, limit: int, retry_after_s: int) -> None:
-        super().__init__(f"The client may submit {limit} tasks per minute.")
+        super().__init__(
+            f"The client may submit {limit} tasks per minute. A large body counts as several."
+        )
         self.retry_after_s = retry_after_s
+
+
+class SubmissionsBusy(ApiError):
+    """The threads of this process for submissions are in use."""
+
+    code = "submissions_busy"
+    http_status = 503
+
+    def __init__(self) -> None:
+        super().__init__("Too many submissions are in progress. Try again later.")
 
 
 class NotReady(ApiError):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+FIRST_READ_S = 5.0
+
 
 class ApiKeysSecret:
     """The secret that ``taskctl`` writes."""
@@ -104,18 +106,24 @@ class KeyRefresher:
         self._ring = ring
         self._interval_s = interval_s
         self._stopped = threading.Event()
+        self._first_read = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
 
     def start(self) -> None:
-        """Read the keys once, then refresh them in the background."""
-        self._refresh()
+        """Refresh the keys in the background, and wait up to `FIRST_READ_S` for the first time.
+
+        A server must start and pass its health checks while Secrets Manager hangs.
+        """
         self._thread.start()
+        self._first_read.wait(FIRST_READ_S)
 
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
+        self._refresh()
+        self._first_read.set()
         while not self._stopped.wait(self._interval_s):
             self._refresh()
 

@@ -21,6 +21,11 @@ def new_request_id() -> str:
     return secrets.token_hex(16)
 
 
+def accept(sent: str) -> str:
+    """The client's own id if it is valid, else a new one."""
+    return sent if _VALID.fullmatch(sent) else new_request_id()
+
+
 def install(app: Flask) -> None:
     """Assign an id to every request, the client's own if valid, and return it in every response."""
     app.before_request(_assign)
@@ -28,8 +33,7 @@ def install(app: Flask) -> None:
 
 
 def _assign() -> None:
-    sent = request.headers.get(HEADER, "")
-    g.request_id = sent if _VALID.fullmatch(sent) else new_request_id()
+    g.request_id = accept(request.headers.get(HEADER, ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

@@ -9,7 +9,8 @@ limit. It may be limited slightly below it, because a process cannot use what an
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ WINDOW = timedelta(minutes=1)
 RESERVATION_DIVISOR = 16
 """A process reserves the remaining submissions divided by this. A larger value costs more calls and
 leaves fewer reservations unused."""
+LOCK_TIMEOUT_S = 5
+"""How long a submission waits while another thread reserves for the same client. Without a limit,
+submissions would wait for one hanging call after the other."""
 COUNT_RETENTION = timedelta(hours=1)
 """How long the table keeps a count, by TTL."""
 
@@ -67,50 +71,71 @@ class _Reservation:
     """What this process has reserved of one client's minute."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self.window: datetime | None = None
         self.remaining = 0
         self.total_reserved = 0
+
+    @contextmanager
+    def locked(self, *, timeout_s: float) -> Iterator[None]:
+        """Raises ``TableUnavailable`` if another thread's call to the table takes too long."""
+        if not self._lock.acquire(timeout=timeout_s):
+            raise TableUnavailable("The client's count is locked by a slow call.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 class SubmissionLimiter:
     """Thread-safe. `limit` is the number of submissions per client and minute; 0 means no limit."""
 
     def __init__(
-        self, *, counter: SubmissionCounter, limit: int, clock: Callable[[], datetime]
+        self,
+        *,
+        counter: SubmissionCounter,
+        limit: int,
+        clock: Callable[[], datetime],
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self._counter = counter
         self._limit = limit
         self._clock = clock
+        self._lock_timeout_s = lock_timeout_s
         self._reservations: defaultdict[str, _Reservation] = defaultdict(_Reservation)
 
-    def take(self, owner: str) -> None:
-        """Count one submission. Raises ``SubmissionsLimited`` if the limit is reached."""
+    def take(self, owner: str, *, amount: int = 1) -> None:
+        """Count `amount` submissions.
+
+        Raises ``SubmissionsLimited`` if the limit is reached, or ``TableUnavailable``.
+        """
         if self._limit == 0:
             return
         now = self._clock()
         window = now.replace(second=0, microsecond=0)
         reservation = self._reservations[owner]
-        with reservation.lock:
+        with reservation.locked(timeout_s=self._lock_timeout_s):
             if reservation.window != window:
                 reservation.window = window
                 reservation.remaining = reservation.total_reserved = 0
-            if reservation.remaining == 0:
-                self._reserve(owner, window, reservation)
-            if reservation.remaining == 0:
+            if reservation.remaining < amount:
+                self._reserve(owner, window, reservation, needed=amount - reservation.remaining)
+            if reservation.remaining < amount:
                 until_next = window + WINDOW - now
                 raise SubmissionsLimited(
                     limit=self._limit, retry_after_s=math.ceil(until_next.total_seconds())
                 )
-            reservation.remaining -= 1
+            reservation.remaining -= amount
 
-    def _reserve(self, owner: str, window: datetime, reservation: _Reservation) -> None:
-        while reservation.total_reserved < self._limit:
-            unreserved = self._limit - reservation.total_reserved
-            amount = max(1, unreserved // RESERVATION_DIVISOR)
+    def _reserve(
+        self, owner: str, window: datetime, reservation: _Reservation, *, needed: int
+    ) -> None:
+        while (unreserved := self._limit - reservation.total_reserved) >= needed:
+            amount = max(needed, unreserved // RESERVATION_DIVISOR)
             total = self._counter.reserve(owner, window, amount=amount, limit=self._limit)
             if total is not None:
-                reservation.remaining, reservation.total_reserved = amount, total
+                reservation.remaining += amount
+                reservation.total_reserved = total
                 return
             # Other processes have reserved more since. Less than `amount` is left.
             reservation.total_reserved = self._limit - amount + 1

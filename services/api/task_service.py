@@ -14,7 +14,7 @@ from services.api.http_errors import (
     TaskStateConflict,
 )
 from services.api.schemas import Submission
-from services.api.submission_limiter import SubmissionLimiter
+from services.common.circuit_breaker import CircuitBreaker
 from services.common.errors import QueueUnavailable, TableUnavailable
 from services.common.result_bucket import ResultBucket
 from services.common.task import (
@@ -48,7 +48,7 @@ class SubmitOutcome:
 
 
 class TaskService:
-    """Thread-safe. `new_id` returns a unique task id.
+    """Thread-safe. `new_id` returns a unique task id. `send_breaker` is the one of the queue.
 
     `monotonic` is a clock in seconds, and `sleep` takes seconds.
     """
@@ -59,7 +59,7 @@ class TaskService:
         table: TaskTable,
         queue: TaskQueue,
         bucket: ResultBucket,
-        limiter: SubmissionLimiter,
+        send_breaker: CircuitBreaker,
         policy: SubmissionPolicy,
         unsent_check: timedelta,
         clock: Callable[[], datetime],
@@ -70,7 +70,7 @@ class TaskService:
         self._table = table
         self._queue = queue
         self._bucket = bucket
-        self._limiter = limiter
+        self._send_breaker = send_breaker
         self._policy = policy
         self._unsent_check = unsent_check
         self._clock = clock
@@ -86,7 +86,6 @@ class TaskService:
         If `idempotency_key` was used before, the same submission returns the earlier task, and any
         other submission raises ``IdempotencyKeyReused``.
         """
-        self._limiter.take(owner)
         stored = submission.model_dump(mode="json", exclude_none=True)
         task = pending_task(
             task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
@@ -149,7 +148,6 @@ class TaskService:
 
     def retry(self, owner: str, task_id: str, *, request_id: str) -> SubmitOutcome:
         self.get(owner, task_id)
-        self._limiter.take(owner)
         try:
             task = self._table.retry(task_id, policy=self._policy, now=self._clock())
         except TransitionRefused as refused:
@@ -158,12 +156,15 @@ class TaskService:
 
     def _send(self, task: Task, *, request_id: str) -> bool:
         """Queue the task. If that fails, return False and leave it to the reconciler."""
-        try:
-            self._queue.send(task.task_id, request_id=request_id)
-        except QueueUnavailable as failed:
-            log.warning("task not queued", task_id=task.task_id, reason=str(failed))
-        else:
-            return True
+        if self._send_breaker.allows_call():
+            try:
+                self._queue.send(task.task_id, request_id=request_id)
+            except QueueUnavailable as failed:
+                self._send_breaker.failed()
+                log.warning("task not queued", task_id=task.task_id, reason=str(failed))
+            else:
+                self._send_breaker.succeeded()
+                return True
         self._check_soon(task)
         return False
 

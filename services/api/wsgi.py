@@ -11,17 +11,21 @@ from services.api.readiness import Readiness
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.api.task_service import NIL_TASK_ID
 from services.common.aws import Aws
+from services.common.call_limits import CallLimits
 from services.common.clock import utc_now
 from services.common.config import ApiConfig
 from services.common.result_bucket import ResultBucket
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 
+CALL_LIMITS = CallLimits(connect_timeout_s=1, read_timeout_s=2, max_attempts=2)
+"""Shorter than a worker's, because a client waits, and several calls must fit into its request."""
+
 
 def create_wsgi_app() -> OpenAPI:
     """Called in each process after the fork, which boto3 clients and threads do not survive."""
     config = ApiConfig()
-    aws = Aws(region=config.aws_region, connections=config.api_threads)
+    aws = Aws(region=config.aws_region, connections=config.api_threads, limits=CALL_LIMITS)
     dynamodb = aws.dynamodb()
     table = TaskTable(
         dynamodb,

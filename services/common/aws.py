@@ -6,32 +6,44 @@ container's role).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from services.common.call_deadline import remaining_s
 from services.common.call_limits import DEFAULT_LIMITS, CallLimits
 from services.common.config import S3EndpointConfig
 from services.common.errors import AwsError
 from services.common.version import VERSION
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_s3 import S3Client
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
 
 
+Client = TypeVar("Client", bound="BaseClient")
+
 USER_AGENT = f"Taskfleet/{VERSION} Boto3/{boto3.__version__}"
 """Identifies us in CloudTrail and in S3's access logs. botocore's default, 170 characters about the
 machine, is built for every call and takes 0.09 ms of the call's 0.9 ms."""
 
 
+class CallDeadlinePassed(BotoCoreError):
+    """The request that makes this call has no time left for another try."""
+
+    fmt = "The time of the request is used up"
+
+
 class Aws:
     """Creates the clients of one process. Each is thread-safe; create it once.
+
+    A call within ``call_deadline.calls_end_by`` starts no try that could end after the deadline.
 
     `connections` is the number of threads that share a client. `region` is the deployment's. Pass a
     `session` to use other credentials or another endpoint.
@@ -51,7 +63,7 @@ class Aws:
         self._limits = limits
 
     def dynamodb(self) -> "DynamoDBClient":
-        return self._session.client("dynamodb", self._region, config=self._config())
+        return self._bounded(self._session.client("dynamodb", self._region, config=self._config()))
 
     def sqs(self, *, receive_wait_s: float = 0) -> "SQSClient":
         """A client whose read timeout allows for a long poll of `receive_wait_s`.
@@ -59,7 +71,8 @@ class Aws:
         The timeout applies to all of its calls. Use a client of its own for calls that must be
         fast.
         """
-        return self._session.client("sqs", self._region, config=self._config(wait_s=receive_wait_s))
+        config = self._config(wait_s=receive_wait_s)
+        return self._bounded(self._session.client("sqs", self._region, config=config))
 
     def s3(self) -> "S3Client":
         """A client whose presigned URLs name the bucket's own region.
@@ -86,6 +99,15 @@ class Aws:
 
     def secretsmanager(self) -> "SecretsManagerClient":
         return self._session.client("secretsmanager", self._region, config=self._config())
+
+    def _bounded(self, client: Client) -> Client:
+        client.meta.events.register("before-send", self._check_deadline)
+        return client
+
+    def _check_deadline(self, **_: object) -> None:
+        """Called before every try. botocore does not retry this error."""
+        if remaining_s() < self._limits.max_try_s():
+            raise CallDeadlinePassed
 
     def _config(self, *, wait_s: float = 0) -> Config:
         return Config(

@@ -36,6 +36,11 @@ class CallLimits:
         """The longest that a call to S3 takes when no data is transferred."""
         return self._max_s(self.transfer_timeout_s)
 
+    def max_try_s(self) -> float:
+        """The longest that one try takes, with the pause after it."""
+        longest_backoff_s = 2.0 ** max(0, self.max_attempts - 2)
+        return self.connect_timeout_s + self.read_timeout_s + longest_backoff_s + MAX_RETRY_AFTER_S
+
     def _max_s(self, timeout_s: float) -> float:
         pauses_s: float = sum(
             2.0**retry + MAX_RETRY_AFTER_S for retry in range(self.max_attempts - 1)

@@ -105,7 +105,7 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     """How often the API keys are refreshed. A revocation takes effect within a minute."""
     api_keys_max_age_s: PositiveInt = 900
     """How long the API keys stay valid while Secrets Manager is unavailable."""
-    max_body_bytes: PositiveInt = 1_000_000
+    max_body_bytes: PositiveInt = 65_536
     submissions_per_minute: NonNegativeInt = 6_000
     """Limit for each client, over all processes. 0 means no limit."""
 
@@ -116,10 +116,19 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     """Concurrent requests in each process. Most of them wait for AWS or for their client."""
     api_transfer_timeout_s: PositiveFloat = 10
     """Timeout for reading a whole request, from its first byte, and again for writing its response.
-    10 s allow 1 MB at 0.8 Mbit/s."""
+    10 s allow 64 KB at 52 kbit/s."""
+    api_request_timeout_s: PositiveFloat = 25
+    """Time for a whole request: waiting for a thread, reading, calls to AWS, writing."""
     api_stop_timeout_s: PositiveInt = 25
     """How long requests in flight may still take after SIGTERM. No request may take longer than
     this. It must be below the 30 s after which ECS sends SIGKILL."""
+
+    def submission_threads(self) -> int:
+        """How many threads of a process may serve submissions at once: half of them.
+
+        The other half serves the remaining routes while the queue or the table hangs.
+        """
+        return max(1, self.api_threads // 2)
 
 
 class WorkerConfig(ExecutionConfig):

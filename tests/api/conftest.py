@@ -1,7 +1,7 @@
 """The application on moto's table, queue and bucket, and the keys of two clients."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -25,6 +25,7 @@ from tests.conftest import Clock, Cloud
 from tests.tasks import POLICY
 
 URL = "https://example.com/photo.jpg"
+NO_SETTINGS: Mapping[str, Any] = {}
 
 
 def key_entry(client: str, *, secret: str, scopes: set[Scope]) -> dict[str, Any]:
@@ -82,7 +83,14 @@ class Api:
 MakeApi = Callable[..., Api]
 
 
-def build_api(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **parts: Any) -> Api:
+def build_api(
+    cloud: Cloud,
+    clock: Clock,
+    *,
+    submissions_per_minute: int = 0,
+    settings: Mapping[str, Any] = NO_SETTINGS,
+    **parts: Any,
+) -> Api:
     """An application on these resources. `parts` replace its dependencies."""
     resources = cloud.resources
     config = ApiConfig(
@@ -91,6 +99,7 @@ def build_api(cloud: Cloud, clock: Clock, *, submissions_per_minute: int = 0, **
         task_queue_url=resources.task_queue_url,
         result_bucket=resources.result_bucket,
         api_keys_secret_id=resources.api_keys_secret_id,
+        **settings,
     )
     keys = KeyRing(read=lambda: json.dumps(KEYS), max_age_s=900)
     keys.refresh()

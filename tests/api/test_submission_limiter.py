@@ -1,15 +1,19 @@
 """The limit on submissions per client and minute."""
 
+import json
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any, NoReturn
 
 import pytest
 
 from services.api.http_errors import SubmissionsLimited
 from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
+from services.common.errors import TableUnavailable
 from services.common.task import Phase
-from tests.api.conftest import BOB, MakeApi
+from tests.api.conftest import BOB, URL, MakeApi
 from tests.api.rows import put_task
 from tests.conftest import Clock, Cloud
 
@@ -32,9 +36,9 @@ def limiter(counter: SubmissionCounter, clock: Clock, *, limit: int) -> Submissi
     return SubmissionLimiter(counter=counter, limit=limit, clock=clock)
 
 
-def try_take(process: SubmissionLimiter, owner: str = "alice") -> bool:
+def try_take(process: SubmissionLimiter, owner: str = "alice", *, amount: int = 1) -> bool:
     try:
-        process.take(owner)
+        process.take(owner, amount=amount)
     except SubmissionsLimited:
         return False
     return True
@@ -141,8 +145,76 @@ def test_a_retry_counts_as_a_submission(make_api: MakeApi, cloud: Cloud) -> None
     assert api.post(f"/tasks/{task.task_id}/retry").status_code == 429
 
 
-def test_an_invalid_submission_does_not_count(make_api: MakeApi) -> None:
+@pytest.mark.parametrize("body", [b"{}", b"not JSON", b""])
+def test_an_invalid_submission_counts_and_is_not_even_parsed_beyond_the_limit(
+    make_api: MakeApi, body: bytes
+) -> None:
     api = make_api(submissions_per_minute=1)
-    api.submit({})
+
+    statuses = [
+        api.post("/tasks", data=body, content_type="application/json").status_code for _ in range(2)
+    ]
+    assert statuses == [400, 429]
+
+
+def test_a_large_body_counts_as_several_submissions(make_api: MakeApi) -> None:
+    api = make_api(submissions_per_minute=1 + 10_000 // 4_096)
+    padded = json.dumps({"inputImageUrl": URL}) + " " * 10_000
+
+    statuses = [
+        api.post("/tasks", data=padded, content_type="application/json").status_code
+        for _ in range(2)
+    ]
+    assert statuses == [201, 429]
+
+
+def test_a_rejected_key_does_not_count(make_api: MakeApi) -> None:
+    api = make_api(submissions_per_minute=1)
+    api.submit(key="alice-1.wrong")
+    api.submit(key="read-only.alices-secret")
 
     assert api.submit().status_code == 201
+
+
+@pytest.mark.parametrize("amount", [2, 7, 16])
+def test_charges_of_several_never_exceed_the_limit(
+    counter: CountingCounter, clock: Clock, amount: int
+) -> None:
+    processes = [limiter(counter, clock, limit=100) for _ in range(3)]
+    accepted = sum(try_take(processes[number % 3], amount=amount) for number in range(100))
+
+    assert 100 - 3 * amount < accepted * amount <= 100
+
+
+def test_what_is_too_little_for_a_large_charge_is_left_for_small_ones(
+    counter: CountingCounter, clock: Clock
+) -> None:
+    process = limiter(counter, clock, limit=10)
+    assert try_take(process, amount=8)
+    assert not try_take(process, amount=8)
+
+    assert count_accepted(process, submissions=5) == 2
+
+
+def test_submissions_do_not_wait_for_one_hanging_call_after_the_other(
+    cloud: Cloud, clock: Clock
+) -> None:
+    class HangingCounter(SubmissionCounter):
+        called, answer = threading.Event(), threading.Event()
+
+        def reserve(self, *_: Any, **__: Any) -> NoReturn:
+            self.called.set()
+            self.answer.wait()
+            raise TableUnavailable("UpdateItem: Timeout")
+
+    hanging = HangingCounter(cloud.dynamodb, table=cloud.resources.task_table)
+    process = SubmissionLimiter(counter=hanging, limit=10, clock=clock, lock_timeout_s=0.01)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(process.take, "alice")
+        hanging.called.wait()
+        try:
+            with pytest.raises(TableUnavailable):
+                process.take("alice")
+            assert not first.done()
+        finally:
+            hanging.answer.set()

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from services.api.http_errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
-from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.api.task_service import SubmitOutcome, TaskService
 from services.common.errors import (
     AttemptError,
@@ -19,6 +18,7 @@ from services.common.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
+from services.common.circuit_breaker import CircuitBreaker
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff
 from services.common.task_queue import TaskQueue
@@ -198,11 +198,7 @@ class World:
             table=self.table(gate),
             queue=self.queue(gate),
             bucket=self.bucket(gate),
-            limiter=SubmissionLimiter(
-                counter=SubmissionCounter(gate.wrap(self.dynamodb), table=TABLE),
-                limit=0,
-                clock=self.clock,
-            ),
+            send_breaker=CircuitBreaker("queue", failures=5, pause_s=5, monotonic=lambda: 0.0),
             policy=POLICY,
             unsent_check=UNSENT_CHECK,
             clock=self.clock,

@@ -16,7 +16,8 @@ DESCRIPTIONS = {
     422: "The Idempotency-Key belongs to another submission",
     429: "Too many submissions in this minute; `Retry-After` says when to retry",
     500: "Internal error; `requestId` identifies it in the logs",
-    503: "A dependency does not respond; `failing` names it",
+    503: "A dependency does not respond, then `failing` names it, or the server is overloaded; "
+    "`Retry-After` says when to retry",
 }
 
 EVERYWHERE = (500,)

@@ -11,6 +11,7 @@ from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from services.api.admission import submits
 from services.api.auth import current_caller, requires
 from services.api.http_errors import FieldError, InvalidRequest
 from services.api.request_id import current_request_id
@@ -61,6 +62,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         openapi_extensions={"parameters": [_IDEMPOTENCY_KEY_PARAMETER]},
     )
     @requires(Scope.SUBMIT)
+    @submits
     def submit(body: Submission) -> Response:
         """Submit an image"""
         outcome = service.submit(
@@ -115,6 +117,7 @@ def task_routes(service: TaskService, *, clock: Callable[[], datetime]) -> APIBl
         responses={200: TaskView, 202: TaskView, **errors(*AUTHENTICATED, 404, 409, 429)},
     )
     @requires(Scope.OPERATE)
+    @submits
     def retry(path: TaskPath) -> Response:
         """Retry a failed or canceled task"""
         outcome = service.retry(

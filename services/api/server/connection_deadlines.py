@@ -14,8 +14,8 @@ log = structlog.get_logger()
 class ConnectionDeadlines:
     """Connections with a transfer in progress, each with the time by which it must finish.
 
-    Thread-safe. `on_expiry` is called with every connection whose deadline has passed. `monotonic`
-    is a clock in seconds.
+    Thread-safe. A transfer may take `timeout_s`. `on_expiry` is called with every connection whose
+    deadline has passed. `monotonic` is a clock in seconds.
     """
 
     def __init__(
@@ -31,9 +31,10 @@ class ConnectionDeadlines:
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
 
-    def start(self, connection: socket.socket) -> None:
+    def start(self, connection: socket.socket, *, ends_at: float) -> None:
+        """A transfer starts. It must also finish before `ends_at`, on the same clock."""
         with self._lock:
-            self._deadlines[connection] = self._monotonic() + self._timeout_s
+            self._deadlines[connection] = min(self._monotonic() + self._timeout_s, ends_at)
 
     def clear(self, connection: socket.socket) -> None:
         with self._lock:
@@ -42,12 +43,7 @@ class ConnectionDeadlines:
     def expire(self) -> None:
         now = self._monotonic()
         with self._lock:
-            # All have the same timeout, so insertion order is the order of the deadlines.
-            expired = []
-            for connection, deadline in self._deadlines.items():
-                if deadline > now:
-                    break
-                expired.append(connection)
+            expired = [each for each, deadline in self._deadlines.items() if deadline <= now]
             for connection in expired:
                 del self._deadlines[connection]
         for connection in expired:

@@ -9,7 +9,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from services.api.server import cpu_affinity
-from services.api.server.gunicorn_worker import ApiWorker
+from services.api.server.gunicorn_worker import WAITING_PER_THREAD, ApiWorker
 from services.common import telemetry
 from services.common.config import ApiConfig
 
@@ -32,6 +32,7 @@ class StructuredLogger(Logger):
 
 class ConfiguredWorker(ApiWorker):
     transfer_timeout_s = _config.api_transfer_timeout_s
+    request_timeout_s = _config.api_request_timeout_s
     core: int | None = None
 
 
@@ -49,6 +50,9 @@ bind = f"{_config.api_host}:{_config.api_port}"
 worker_class = ConfiguredWorker
 workers = _config.api_processes
 threads = _config.api_threads
+worker_connections = 1_000 + (1 + WAITING_PER_THREAD) * threads
+"""Connections of a process: 1,000 idle ones, and all that have or await a thread. At this number
+it accepts no more, not even health checks."""
 logger_class = StructuredLogger
 
 keepalive = 75

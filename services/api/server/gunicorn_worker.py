@@ -4,6 +4,9 @@ A connection gets a thread once it has sent data. It loses the thread if the who
 read, or the whole response not written, within `transfer_timeout_s`. The number of threads and this
 timeout bound what slow clients can occupy. The load balancer has limits of its own.
 
+The main loop itself answers health checks, so these never wait behind requests, and rejects
+requests while too many wait for a thread.
+
 tests/api/server/test_gunicorn_internals.py lists the internals of gunicorn that this module uses.
 """
 
@@ -15,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from gunicorn import util
@@ -27,13 +30,17 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from services.api import error_responses, security_headers
-from services.api.request_id import HEADER, new_request_id
-from services.api.server import connection_deadlines
+from services.api import request_id
+from services.api.server import connection_deadlines, raw_response
 from services.api.server.connection_deadlines import ConnectionDeadlines
+from services.api.server.health_request import MAX_BYTES
+from services.api.server.immediate_responses import STALL_S, ImmediateResponses
 from services.api.server.request_body import RequestBody
+from services.api.server.request_progress import RequestProgress
+from services.common.call_deadline import call_deadline, calls_end_by
 
 if TYPE_CHECKING:
     from gunicorn._types import _EnvironType, _StartResponseType, _WSGIAppType
@@ -45,6 +52,9 @@ LINGER_BYTES = 16_000_000
 """How long, and for how many bytes, the server keeps reading before it closes a connection. A
 client that is still sending a rejected request then reads the response instead of a connection
 reset (RFC 9112 §9.6)."""
+
+WAITING_PER_THREAD = 8
+"""How many requests may wait for each thread. The rest get 503 at once."""
 
 DRAIN_MAX_BYTES = 64 * 1024
 """gunicorn discards up to this much of an unread request body before it reuses a connection
@@ -60,6 +70,9 @@ ERRORS: dict[type[Exception], tuple[HTTPStatus, str]] = {
 
 
 class ApiConnection(TConn):
+    ends_at: float
+    """When the current request must be complete, on the monotonic clock."""
+
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - gunicorn's
         """Close at once: gunicorn's main loop calls this and must not wait for a client."""
         super().close(graceful=False)
@@ -67,9 +80,14 @@ class ApiConnection(TConn):
 
 class ApiWorker(ThreadWorker):
     transfer_timeout_s: float
+    request_timeout_s: float
     """Set by a subclass: gunicorn creates the workers and passes them only its own settings."""
 
     def init_process(self) -> None:
+        self._progress = RequestProgress(stall_s=STALL_S)
+        self._immediate_responses = ImmediateResponses(
+            self._progress, max_waiting=WAITING_PER_THREAD * self.cfg.threads
+        )
         self._request_deadlines = ConnectionDeadlines(
             timeout_s=self.transfer_timeout_s, on_expiry=connection_deadlines.stop_reading
         )
@@ -102,16 +120,33 @@ class ApiWorker(ThreadWorker):
             accepted, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
         )
 
+    def enqueue_req(self, conn: TConn) -> None:
+        """Assign a thread to a connection that has sent data, unless the main loop can answer."""
+        response = self._immediate_responses.response_to(_peek(conn))
+        if response is None:
+            _api(conn).ends_at = time.monotonic() + self.request_timeout_s
+            self._progress.queued()
+            super().enqueue_req(conn)
+            return
+        with suppress(OSError):  # the client is gone
+            # Closing a connection with unread data would reset it.
+            conn.sock.recv(DRAIN_MAX_BYTES, socket.MSG_DONTWAIT)
+            conn.sock.send(response, socket.MSG_DONTWAIT)
+        self.nr_conns -= 1
+        conn.close()
+
     def handle(self, conn: TConn) -> bool:
         """Serve one request in a thread. Returns False if the connection must be closed."""
+        self._progress.started()
         # The thread may have served another client before.
         structlog.contextvars.clear_contextvars()
-        self._request_deadlines.start(conn.sock)
+        self._request_deadlines.start(conn.sock, ends_at=_api(conn).ends_at)
         try:
             keep_alive = super().handle(conn)
         finally:
             self._request_deadlines.clear(conn.sock)
             self._response_deadlines.clear(conn.sock)
+            self._progress.finished()
         if not keep_alive:
             util.close_graceful(conn.sock, timeout=LINGER_S, max_drain=LINGER_BYTES)
         return keep_alive
@@ -125,7 +160,8 @@ class ApiWorker(ThreadWorker):
         """
         if _body_length(req) > DRAIN_MAX_BYTES:
             req.force_close()
-        return super().handle_request(req, conn)
+        with calls_end_by(_api(conn).ends_at):
+            return super().handle_request(req, conn)
 
     def handle_error(
         self,
@@ -139,26 +175,14 @@ class ApiWorker(ThreadWorker):
         Neither the response nor the log repeats any of the request.
         """
         status, code = _error_of(exc)
-        request_id = new_request_id()
+        error_id = request_id.new_request_id()
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("request failed", request_id=request_id, exc_info=exc)
+            log.error("request failed", request_id=error_id, exc_info=exc)
         else:
-            log.warning("request rejected", code=code, request_id=request_id)
-        body = error_responses.problem(
-            status, code, f"{status.phrase}.", request_id=request_id
-        ).encode()
-        headers = [
-            ("Content-Type", error_responses.MEDIA_TYPE),
-            ("Content-Length", len(body)),
-            ("Connection", "close"),
-            (HEADER, request_id),
-            *security_headers.HEADERS,
-        ]
-        status_line = f"HTTP/1.1 {status} {status.phrase}"
-        lines = [status_line, *(f"{name}: {value}" for name, value in headers)]
-        head = "\r\n".join([*lines, "", ""]).encode()
+            log.warning("request rejected", code=code, request_id=error_id)
+        response = raw_response.problem(status, code, f"{status.phrase}.", request_id=error_id)
         with suppress(OSError):  # the client is gone
-            util.write_nonblock(client, head + body)
+            util.write_nonblock(client, response)
 
     def _with_deadlines(self, app: "_WSGIAppType") -> "_WSGIAppType":
         def wrapped(
@@ -174,10 +198,25 @@ class ApiWorker(ThreadWorker):
             else:
                 environ["wsgi.input"] = RequestBody(environ, on_complete=request_complete)
             response = app(environ, start_response)
-            self._response_deadlines.start(connection)
+            self._response_deadlines.start(connection, ends_at=call_deadline())
             return response
 
         return wrapped
+
+
+def _api(conn: TConn) -> ApiConnection:
+    """`accept` creates every connection."""
+    return cast("ApiConnection", conn)
+
+
+def _peek(conn: TConn) -> bytes:
+    """What the client has sent, without reading it. Empty if the thread must look for itself."""
+    if isinstance(conn.parser, RequestParser) and conn.parser.unreader.buf.getvalue():
+        return b""  # a part of the request has been read already
+    try:
+        return conn.sock.recv(MAX_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
 
 
 def _error_of(error: BaseException) -> tuple[HTTPStatus, str]:

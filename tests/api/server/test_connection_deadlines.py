@@ -1,3 +1,4 @@
+import math
 import socket
 from collections.abc import Iterator
 
@@ -44,7 +45,7 @@ def test_a_connection_is_shut_down_after_its_deadline(
     pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
 ) -> None:
     server, _ = pair
-    reading.start(server)
+    reading.start(server, ends_at=math.inf)
     clock.advance(TIMEOUT_S - 0.1)
     reading.expire()
     assert not is_at_end(server)
@@ -58,7 +59,7 @@ def test_a_finished_transfer_has_no_deadline(
     pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
 ) -> None:
     server, _ = pair
-    reading.start(server)
+    reading.start(server, ends_at=math.inf)
     reading.clear(server)
     clock.advance(10 * TIMEOUT_S)
     reading.expire()
@@ -70,7 +71,7 @@ def test_a_client_whose_request_timed_out_can_still_read_the_response(
     pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
 ) -> None:
     server, client = pair
-    reading.start(server)
+    reading.start(server, ends_at=math.inf)
     clock.advance(TIMEOUT_S)
     reading.expire()
     server.sendall(b"400")
@@ -83,7 +84,7 @@ def test_writing_a_response_fails_after_its_deadline(pair: Pair, clock: Monotoni
     writing = ConnectionDeadlines(
         timeout_s=TIMEOUT_S, on_expiry=connection_deadlines.close, monotonic=clock
     )
-    writing.start(server)
+    writing.start(server, ends_at=math.inf)
     clock.advance(TIMEOUT_S)
     writing.expire()
 
@@ -95,7 +96,30 @@ def test_expiring_a_closed_connection_is_not_an_error(
     pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
 ) -> None:
     server, _ = pair
-    reading.start(server)
+    reading.start(server, ends_at=math.inf)
     server.close()
     clock.advance(TIMEOUT_S)
     reading.expire()
+
+
+def test_a_transfer_ends_with_its_request_even_if_its_own_time_is_longer(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    server, _ = pair
+    reading.start(server, ends_at=clock() + 1)
+    clock.advance(1)
+    reading.expire()
+
+    assert is_at_end(server)
+
+
+def test_deadlines_expire_in_any_order(
+    pair: Pair, reading: ConnectionDeadlines, clock: MonotonicClock
+) -> None:
+    late, soon = pair
+    reading.start(late, ends_at=math.inf)
+    reading.start(soon, ends_at=clock() + 1)
+    clock.advance(1)
+    reading.expire()
+
+    assert is_at_end(soon)

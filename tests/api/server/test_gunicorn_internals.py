@@ -30,6 +30,7 @@ OVERRIDDEN: dict[type, dict[str, str]] = {
         "load_wsgi": "(self)",
         "notify": "(self)",
         "accept": "(self, listener)",
+        "enqueue_req": "(self, conn)",
         "handle": "(self, conn)",
         "handle_request": "(self, req, conn)",
         "handle_error": "(self, req, client, addr, exc)",
@@ -106,6 +107,12 @@ def connection() -> Iterator[TConn]:
 def test_a_connection_has_a_socket_and_a_timeout(connection: TConn) -> None:
     assert isinstance(connection.sock, socket.socket)
     assert connection.timeout is None
+
+
+def test_a_connection_has_a_parser_with_the_data_it_has_read_ahead(connection: TConn) -> None:
+    connection.init()
+    assert isinstance(connection.parser, RequestParser)
+    assert connection.parser.unreader.buf.getvalue() == b""
 
 
 def test_a_request_has_upper_case_header_names_and_can_announce_a_close() -> None:

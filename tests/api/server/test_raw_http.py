@@ -105,10 +105,37 @@ def test_malformed_http_is_rejected_with_a_problem_document(server: Gunicorn, ca
 
 
 def test_a_connection_is_reused_for_the_next_request(server: Gunicorn) -> None:
-    with server.sending(head(line="GET /healthz HTTP/1.1")) as connection:
+    request = head(line="GET /operations HTTP/1.1")
+    with server.sending(request) as connection:
+        assert read_response(connection)[0] == 200
+        connection.sendall(request)
+        assert read_response(connection)[0] == 200
+
+
+def test_a_health_check_ends_a_connection_that_other_requests_have_used(server: Gunicorn) -> None:
+    with server.sending(head(line="GET /operations HTTP/1.1")) as connection:
         assert read_response(connection)[0] == 200
         connection.sendall(head(line="GET /healthz HTTP/1.1"))
-        assert read_response(connection)[0] == 200
+        status, headers, body = read_response(connection)
+        assert (status, body, headers["Connection"]) == (200, {"status": "ok"}, "close")
+        assert connection.recv(1) == b""
+
+
+def test_a_health_check_in_an_unusual_form_gets_the_same_response(server: Gunicorn) -> None:
+    usual = server.raw(head(line="GET /healthz HTTP/1.1"))
+    unusual = server.raw(head("Content-Length: 0", line="GET /healthz?source=me HTTP/1.1"))
+
+    assert (usual[0], usual[2]) == (unusual[0], unusual[2])
+    assert usual[1].keys() - {"Date", "Server"} == unusual[1].keys() - {"Date", "Server"}
+
+
+def test_requests_that_arrive_together_are_answered_in_order(server: Gunicorn) -> None:
+    check = head(line="GET /healthz HTTP/1.1")
+    with server.sending(head(line="GET /openapi.json HTTP/1.1") + check + check) as connection:
+        received = b""
+        while received.count(b'{"status":"ok"}') < 2:
+            received += connection.recv(65_536)
+    assert received.index(b'"openapi"') < received.index(b'{"status":"ok"}')
 
 
 def test_a_response_announces_that_the_connection_closes(server: Gunicorn) -> None:
