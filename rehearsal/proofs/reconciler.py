@@ -10,7 +10,7 @@ from rehearsal.task_client import TaskClient
 
 SEND = "sqs:SendMessage"
 MAX_RUNS = 10
-"""Several runs may be needed: a task is due only seconds after its submission (UNSENT_CHECK_S)."""
+"""Several runs may be needed, because the index of open tasks is eventually consistent."""
 
 
 async def submit_unsent(context: ProofContext, tasks: TaskClient) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NoReturn
 
 from flask_openapi3.models.info import Info
@@ -82,7 +82,6 @@ def create_app(
             "queue", failures=SEND_FAILURES, pause_s=SEND_PAUSE_S, monotonic=monotonic
         ),
         policy=config.submission_policy(),
-        unsent_check=timedelta(seconds=config.unsent_check_s),
         clock=clock,
         new_id=new_id,
         monotonic=monotonic,

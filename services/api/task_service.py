@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -61,7 +61,6 @@ class TaskService:
         bucket: ResultBucket,
         send_breaker: CircuitBreaker,
         policy: SubmissionPolicy,
-        unsent_check: timedelta,
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         monotonic: Callable[[], float],
@@ -72,7 +71,6 @@ class TaskService:
         self._bucket = bucket
         self._send_breaker = send_breaker
         self._policy = policy
-        self._unsent_check = unsent_check
         self._clock = clock
         self._new_id = new_id
         self._monotonic = monotonic
@@ -87,6 +85,7 @@ class TaskService:
         other submission raises ``IdempotencyKeyReused``.
         """
         stored = submission.model_dump(mode="json", exclude_none=True)
+        may_send = self._send_breaker.allows_call()
         task = pending_task(
             task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
             owner=owner,
@@ -99,18 +98,19 @@ class TaskService:
             damaged=submission.damaged,
             policy=self._policy,
             now=self._clock(),
+            unsent=not may_send,
         )
         row = self._table.create(task)
         if not _is_own_write(row, task):
             if row.request_hash != task.request_hash:
                 raise IdempotencyKeyReused("The Idempotency-Key belongs to another submission.")
-            if row.status is Status.PENDING:
+            if row.status is Status.PENDING and not row.unsent:
                 # The client may repeat the submission because the first one failed after it wrote
                 # the row and before it sent the message.
-                self._check_soon(row)
+                self._record_unsent(row)
             return SubmitOutcome(row, replayed=True)
         log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
-        return SubmitOutcome(row, queued=self._send(row, request_id=request_id))
+        return SubmitOutcome(row, queued=may_send and self._send(row, request_id=request_id))
 
     def get(self, owner: str, task_id: str) -> Task:
         """The task. Raises ``TaskNotFound`` for an invalid or unknown id and for another owner."""
@@ -148,37 +148,34 @@ class TaskService:
 
     def retry(self, owner: str, task_id: str, *, request_id: str) -> SubmitOutcome:
         self.get(owner, task_id)
+        may_send = self._send_breaker.allows_call()
         try:
-            task = self._table.retry(task_id, policy=self._policy, now=self._clock())
+            task = self._table.retry(
+                task_id, policy=self._policy, now=self._clock(), unsent=not may_send
+            )
         except TransitionRefused as refused:
             raise _conflict(refused) from refused
-        return SubmitOutcome(task, queued=self._send(task, request_id=request_id))
+        queued = may_send and self._send(task, request_id=request_id)
+        return SubmitOutcome(task, queued=queued)
 
     def _send(self, task: Task, *, request_id: str) -> bool:
         """Queue the task. If that fails, return False and leave it to the reconciler."""
-        if self._send_breaker.allows_call():
-            try:
-                self._queue.send(task.task_id, request_id=request_id)
-            except QueueUnavailable as failed:
-                self._send_breaker.failed()
-                log.warning("task not queued", task_id=task.task_id, reason=str(failed))
-            else:
-                self._send_breaker.succeeded()
-                return True
-        self._check_soon(task)
-        return False
-
-    def _check_soon(self, task: Task) -> None:
-        """Have the reconciler check at its next run if the task must be sent."""
-        check_at = self._clock() + self._unsent_check
-        if task.check_at is None or task.check_at <= check_at:
-            return
         try:
-            self._table.schedule_check(
-                task, check_at=check_at, gap=self._unsent_check, checked_by=self._new_id()
-            )
+            self._queue.send(task.task_id, request_id=request_id)
+        except QueueUnavailable as failed:
+            self._send_breaker.failed()
+            log.warning("task not queued", task_id=task.task_id, reason=str(failed))
+            self._record_unsent(task)
+            return False
+        self._send_breaker.succeeded()
+        return True
+
+    def _record_unsent(self, task: Task) -> None:
+        """Have the reconciler send the task. If this fails, its first check of the task will."""
+        try:
+            self._table.record_unsent(task, now=self._clock())
         except TableUnavailable as failed:
-            log.warning("check not scheduled", task_id=task.task_id, reason=str(failed))
+            log.warning("task not recorded as unsent", task_id=task.task_id, reason=str(failed))
 
 
 def _is_own_write(row: Task, task: Task) -> bool:

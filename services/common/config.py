@@ -99,8 +99,6 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     result_bucket: str
     api_keys_secret_id: str
 
-    unsent_check_s: PositiveInt = 10
-    """How long after a failed send the reconciler checks the task."""
     api_keys_refresh_s: PositiveInt = 30
     """How often the API keys are refreshed. A revocation takes effect within a minute."""
     api_keys_max_age_s: PositiveInt = 900

@@ -5,13 +5,16 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from services.common.errors import TableUnavailable
-from services.common.task import Status, Task, task_id_for
+from services.api.app import SEND_FAILURES, SEND_PAUSE_S
+from services.common.errors import QueueUnavailable, TableUnavailable
+from services.common.task import Phase, Status, Task, task_id_for
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
 from tests.api.conftest import ALICE, BOB, URL, Api, MakeApi
+from tests.api.rows import put_task
 from tests.broken_aws import BrokenQueue, BrokenTable
+from tests.clocks import MonotonicClock
 from tests.conftest import Clock, Cloud
 
 RECIPE = {
@@ -91,25 +94,84 @@ def test_a_submission_is_counted_in_a_metric(api: Api) -> None:
     assert counted["task_id"] == task_id
 
 
-def test_a_task_that_cannot_be_queued_is_recorded_and_checked_soon(
+def is_left_to_the_reconciler(row: Task | None, clock: Clock) -> bool:
+    """Whether the reconciler's next run sends the task."""
+    assert row is not None
+    return (row.status, row.unsent, row.check_at) == (Status.PENDING, True, clock.now)
+
+
+def test_a_task_that_cannot_be_queued_is_recorded_as_unsent(
     make_api: MakeApi, table: TaskTable, clock: Clock
 ) -> None:
     response = make_api(queue=BrokenQueue()).submit()
 
     assert response.status_code == 202
     assert response.headers["Location"] == f"/tasks/{response.body['taskId']}"
-    row = table.get(response.body["taskId"])
-    assert row is not None
-    assert row.status is Status.PENDING
-    assert row.check_at == clock.now + timedelta(seconds=10)
-    assert row.check_gap == timedelta(seconds=10)
+    assert is_left_to_the_reconciler(table.get(response.body["taskId"]), clock)
 
 
-def test_a_task_is_acknowledged_even_if_its_check_cannot_be_scheduled(
+class FlakyQueue(TaskQueue):
+    """Counts the sends. They fail while `is_down`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud.sqs, url=cloud.resources.task_queue_url)
+        self.is_down = True
+        self.sends = 0
+
+    def send(self, task_id: str, *, request_id: str) -> None:
+        self.sends += 1
+        if self.is_down:
+            raise QueueUnavailable("SendMessage: Timeout")
+        super().send(task_id, request_id=request_id)
+
+
+def test_while_the_queue_keeps_failing_tasks_are_recorded_without_a_send(
+    make_api: MakeApi, cloud: Cloud, table: TaskTable, clock: Clock
+) -> None:
+    queue, monotonic = FlakyQueue(cloud), MonotonicClock()
+    api = make_api(queue=queue, monotonic=monotonic)
+    outcomes = [api.submit() for _ in range(20)]
+
+    assert {outcome.status_code for outcome in outcomes} == {202}
+    assert queue.sends == SEND_FAILURES
+    assert all(
+        is_left_to_the_reconciler(table.get(outcome.body["taskId"]), clock) for outcome in outcomes
+    )
+
+
+def test_sending_goes_on_after_a_probe_finds_the_queue_back(
+    make_api: MakeApi, cloud: Cloud
+) -> None:
+    queue, monotonic = FlakyQueue(cloud), MonotonicClock()
+    api = make_api(queue=queue, monotonic=monotonic)
+    for _ in range(SEND_FAILURES):
+        api.submit()
+    queue.is_down = False
+
+    assert api.submit().status_code == 202, "before the next probe"
+    monotonic.advance(SEND_PAUSE_S)
+    assert [api.submit().status_code for _ in range(3)] == [201, 201, 201]
+
+
+def test_a_retry_while_the_queue_keeps_failing_is_recorded_without_a_send(
+    make_api: MakeApi, cloud: Cloud, table: TaskTable, clock: Clock
+) -> None:
+    queue, monotonic = FlakyQueue(cloud), MonotonicClock()
+    api = make_api(queue=queue, monotonic=monotonic)
+    for _ in range(SEND_FAILURES):
+        api.submit()
+    task = put_task(cloud, Phase.FAILED)
+
+    assert api.post(f"/tasks/{task.task_id}/retry").status_code == 202
+    assert queue.sends == SEND_FAILURES
+    assert is_left_to_the_reconciler(table.get(task.task_id), clock)
+
+
+def test_a_task_is_acknowledged_even_if_it_cannot_be_recorded_as_unsent(
     make_api: MakeApi, cloud: Cloud, table: TaskTable
 ) -> None:
     class FailsAfterCreate(TaskTable):
-        def schedule_check(self, *_: object, **__: object) -> bool:
+        def record_unsent(self, *_: object, **__: object) -> bool:
             raise TableUnavailable("UpdateItem: Timeout")
 
     failing = FailsAfterCreate(
@@ -164,15 +226,14 @@ def test_a_repeat_with_the_same_key_returns_the_same_task(
     assert cloud.messages()["queue"] == 1
 
 
-def test_a_repeat_schedules_a_check_in_case_the_first_was_never_queued(
+def test_a_repeat_is_recorded_as_unsent_in_case_the_first_was_never_queued(
     api: Api, table: TaskTable, clock: Clock
 ) -> None:
     task_id = api.submit(headers={"Idempotency-Key": "k"}).body["taskId"]
+    clock.advance(timedelta(seconds=1))
     api.submit(headers={"Idempotency-Key": "k"})
 
-    row = table.get(task_id)
-    assert row is not None
-    assert row.check_at == clock.now + timedelta(seconds=10)
+    assert is_left_to_the_reconciler(table.get(task_id), clock)
 
 
 def test_a_repeat_may_spell_out_the_defaults(api: Api) -> None:

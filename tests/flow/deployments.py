@@ -21,7 +21,6 @@ SETTINGS = {
     "RETRY_BACKOFF_CAP_S": "1",
     "IMAGING_PROCESSES": "1",
     "FIRST_CHECK_S": str(FIRST_CHECK.seconds),
-    "UNSENT_CHECK_S": str(FIRST_CHECK.seconds),
 }
 """Shorter times than in production. Everything else has its default."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from services.api.http_errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
 from services.api.schemas import Submission
 from services.api.task_service import SubmitOutcome, TaskService
+from services.common.circuit_breaker import CircuitBreaker
 from services.common.errors import (
     AttemptError,
     AwsError,
@@ -18,7 +19,6 @@ from services.common.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from services.common.circuit_breaker import CircuitBreaker
 from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff
 from services.common.task_queue import TaskQueue
@@ -38,7 +38,6 @@ from tests.tasks import LEASE, POLICY
 BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
 MAX_RECEIVES = 15
 MAX_BACKLOG = 50
-UNSENT_CHECK = timedelta(seconds=10)
 RECONCILE_INTERVAL = timedelta(minutes=5)
 DEADLINE_SLACK = RECONCILE_INTERVAL + LEASE
 """How long a task may stay open after its deadline without any faults: until its lease expires and
@@ -200,7 +199,6 @@ class World:
             bucket=self.bucket(gate),
             send_breaker=CircuitBreaker("queue", failures=5, pause_s=5, monotonic=lambda: 0.0),
             policy=POLICY,
-            unsent_check=UNSENT_CHECK,
             clock=self.clock,
             new_id=lambda: str(UUID(int=next(self.ids), version=4)),
             monotonic=lambda: 0.0,

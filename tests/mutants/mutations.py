@@ -142,10 +142,24 @@ MUTATIONS: Sequence[Mutation] = (
         (ON_RECONCILE,),
     ),
     Mutation(
-        "do not check an unsent task soon",
+        "do not record that a send failed",
         SERVICE,
-        "        self._check_soon(task)\n        return False",
-        "        return False",
+        "            self._record_unsent(task)\n            return False",
+        "            return False",
+        (ON_SUBMIT,),
+    ),
+    Mutation(
+        "do not record that a task was not sent while the circuit is open",
+        SERVICE,
+        "            unsent=not may_send,\n",
+        "",
+        (ON_SUBMIT,),
+    ),
+    Mutation(
+        "keep sending while the queue fails",
+        SERVICE,
+        "            self._send_breaker.failed()\n",
+        "",
         (ON_SUBMIT,),
     ),
     # ── Heartbeats and the poll loop ──────────────────────────────────────────────────────────

@@ -47,7 +47,6 @@ SETTINGS = {
     "IMAGING_PROCESSES": "1",
     "DEADLINE_S": "180",
     "FIRST_CHECK_S": "20",
-    "UNSENT_CHECK_S": "3",
     "SUBMISSIONS_PER_MINUTE": "0",
 }
 """Shorter times than in production. The attempt limit is that of production."""
