@@ -60,7 +60,8 @@ SUPPORTED: Final[Mapping[Format, frozenset[Layout]]] = {
         {
             *_each("palette", "1-bit|2-bit|4-bit|8-bit", "plain"),
             *_each("palette", "4-bit|8-bit", "run-length"),
-            *_each("RGB", "16-bit|24-bit|32-bit", "plain|bit fields"),
+            *_each("RGB", "16-bit|24-bit|32-bit", "plain"),
+            *_each("RGB", "16-bit|32-bit", "bit fields"),
             *_each("RGB + alpha", "16-bit|32-bit", "bit fields"),
         }
     ),

@@ -1,0 +1,1 @@
+"""Files of every supported layout, written here, with the pixels that they stand for."""
