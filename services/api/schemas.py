@@ -1,5 +1,7 @@
 """The models of requests and responses. The OpenAPI document is generated from them."""
 
+import hashlib
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -50,6 +52,21 @@ class Submission(Recipe):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
 
     input_image_url: InputImageUrl
+
+    def content_hash(self) -> str:
+        """A hash of the submission that no default changes.
+
+        A repeat with the same ``Idempotency-Key`` has the same hash, whether it spells out defaults
+        or not, and although a newer version adds parameters with defaults.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        content["operations"] = [
+            # The name is its class's default, too.
+            {**operation.model_dump(mode="json", exclude_defaults=True), "name": operation.name}
+            for operation in self.operations
+        ]
+        given = {name: value for name, value in content.items() if value != {}}
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
 Instant = Annotated[

@@ -1,6 +1,5 @@
 """The use cases of the API: submit, read, cancel and retry tasks of one owner."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +88,7 @@ class TaskService:
         task = pending_task(
             task_id=task_id_for(owner, idempotency_key) if idempotency_key else self._new_id(),
             owner=owner,
-            request_hash=_hash(submission),
+            request_hash=submission.content_hash(),
             request_id=request_id,
             input_image_url=submission.input_image_url,
             operations=stored["operations"],
@@ -181,11 +180,6 @@ class TaskService:
 def _is_own_write(row: Task, task: Task) -> bool:
     """Whether this request wrote the row, perhaps with a first write whose response was lost."""
     return row.request_id == task.request_id and row.created_at == task.created_at
-
-
-def _hash(submission: Submission) -> str:
-    """A hash of the content. Order of members and explicit defaults make no difference."""
-    return hashlib.sha256(submission.model_dump_json(exclude_none=True).encode()).hexdigest()
 
 
 def _conflict(refused: TransitionRefused) -> TaskNotFound | TaskStateConflict:

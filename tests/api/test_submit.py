@@ -1,12 +1,16 @@
 """POST /tasks: the row, the message and the response."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import structlog
 
 from services.api.app import SEND_FAILURES, SEND_PAUSE_S
+from services.api.schemas import Submission
 from services.common.errors import QueueUnavailable, TableUnavailable
+from services.common.operations import Resize
 from services.common.task import Phase, Status, Task, task_id_for
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
@@ -238,9 +242,45 @@ def test_a_repeat_is_recorded_as_unsent_in_case_the_first_was_never_queued(
 
 def test_a_repeat_may_spell_out_the_defaults(api: Api) -> None:
     api.submit({"inputImageUrl": URL}, headers={"Idempotency-Key": "k"})
-    explicit = {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None}
+    for explicit in (
+        {"operations": [{"name": "grayscale"}], "inputImageUrl": URL, "output": None},
+        {"inputImageUrl": URL, "output": {}, "page": 1, "damaged": "refuse"},
+    ):
+        assert api.submit(explicit, headers={"Idempotency-Key": "k"}).status_code == 201
 
-    assert api.submit(explicit, headers={"Idempotency-Key": "k"}).status_code == 201
+
+def test_a_repeat_may_be_made_after_an_upgrade_that_adds_parameters_with_defaults() -> None:
+    class NewResize(Resize):
+        kernel: str = "lanczos"
+
+    class NewSubmission(Submission):
+        operations: list[NewResize]  # type: ignore[assignment]
+        urgency: int = 3
+
+    body = {"inputImageUrl": URL, "operations": [{"name": "resize", "width": 4}]}
+    before = Submission.model_validate_json(json.dumps(body))
+    after = NewSubmission.model_validate_json(json.dumps(body))
+
+    assert before.content_hash() == after.content_hash()
+    urgent = NewSubmission.model_validate_json(json.dumps({**body, "urgency": 4}))
+    assert urgent.content_hash() != before.content_hash()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"inputImageUrl": f"{URL}?other"},
+        {"inputImageUrl": URL, "operations": [{"name": "rotate", "degrees": 90}]},
+        {"inputImageUrl": URL, "operations": [{"name": "resize", "width": 4}]},
+        {"inputImageUrl": URL, "operations": [{"name": "grayscale"}] * 2},
+        {"inputImageUrl": URL, "output": {"quality": 9}},
+        {"inputImageUrl": URL, "page": 2},
+    ],
+)
+def test_every_part_of_a_submission_counts(other: dict[str, Any]) -> None:
+    first = Submission.model_validate_json(json.dumps({"inputImageUrl": URL}))
+
+    assert Submission.model_validate_json(json.dumps(other)).content_hash() != first.content_hash()
 
 
 def test_a_different_submission_with_the_same_key_is_rejected(api: Api, table: TaskTable) -> None:

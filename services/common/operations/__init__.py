@@ -43,6 +43,7 @@ __all__ = [
     "Rotate",
     "Size",
     "catalogue",
+    "computed_pixels",
     "result_format",
 ]
 
@@ -109,6 +110,15 @@ class Recipe(BaseModel):
                 {"format": requested},
             )
         return output
+
+
+def computed_pixels(operations: Sequence[ImageOperation], sizes: Sequence[Size]) -> int:
+    """The pixels that the operations compute in all. `sizes` has the size after each operation."""
+    return sum(
+        width * height
+        for operation, (width, height) in zip(operations, sizes, strict=True)
+        if not isinstance(operation, Convert)  # takes effect when the result is encoded
+    )
 
 
 def result_format(

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import AvifImagePlugin, Image
 from pydantic import ValidationError
 
-from services.common.errors import OperationInvalid, ResultTooLarge
+from services.common.errors import ImageTooComplex, OperationInvalid, ResultTooLarge
 from services.common.operations import (
     CONTENT_TYPES,
     FORMATS,
@@ -20,6 +20,7 @@ from services.common.operations import (
     Resize,
     Rotate,
     Size,
+    computed_pixels,
     result_format,
 )
 from services.worker.imaging.decode import OpenedImage
@@ -99,7 +100,7 @@ def _parsed(recipe: Mapping[str, Any]) -> Recipe:
 
 
 def _sizes(operations: Sequence[ImageOperation], size: Size, limits: ImagingLimits) -> list[Size]:
-    """The size after each operation. Raises ``ResultTooLarge``."""
+    """The size after each operation. Raises ``ResultTooLarge`` or ``ImageTooComplex``."""
     sizes = []
     for operation in operations:
         size = operation.result_size(size)
@@ -110,6 +111,12 @@ def _sizes(operations: Sequence[ImageOperation], size: Size, limits: ImagingLimi
                 f"The maximum is {limits.max_result_pixels / 1e6:g} megapixels."
             )
         sizes.append(size)
+    computed = computed_pixels(operations, sizes)
+    if computed > limits.max_computed_pixels:
+        raise ImageTooComplex(
+            f"The operations would compute {computed / 1e6:.0f} megapixels in all. "
+            f"The maximum is {limits.max_computed_pixels / 1e6:g}."
+        )
     return sizes
 
 

@@ -367,6 +367,36 @@ def test_a_result_with_too_many_pixels_is_rejected_before_decoding() -> None:
         result_of(truncated, huge, {"name": "resize", "width": 10})
 
 
+def enlargements(count: int) -> list[dict[str, Any]]:
+    """Resizes to 36 megapixels, each from a different size."""
+    sides = [6000 - number for number in range(count)]
+    return [
+        {"name": "resize", "width": side, "height": side, "mode": "exact", "enlarge": True}
+        for side in sides
+    ]
+
+
+def test_a_tiny_image_with_many_enlargements_is_rejected_before_decoding() -> None:
+    truncated = file_of(gradient(), "jpeg")[:-100]
+    with pytest.raises(ImageTooComplex, match=r"180 megapixels in all\. The maximum is 150"):
+        result_of(truncated, *enlargements(5))
+
+
+def test_only_operations_that_compute_pixels_count_towards_their_maximum() -> None:
+    image = file_of(gradient(size=(40, 30)), "png")
+    convert = {"name": "convert", "format": "png"}
+    three: list[dict[str, Any]] = [
+        {"name": "rotate", "degrees": 90},
+        {"name": "grayscale"},
+        {"name": "rotate", "degrees": 180},
+    ]
+    limits = ImagingLimits(max_computed_pixels=3 * 40 * 30)
+
+    assert result_of(image, *three, convert, limits=limits).width == 30
+    with pytest.raises(ImageTooComplex):
+        result_of(image, *three, {"name": "grayscale"}, convert, limits=limits)
+
+
 def test_a_result_with_too_many_bytes_is_rejected() -> None:
     with pytest.raises(ResultTooLarge, match="bmp file"):
         result_of(
