@@ -62,6 +62,10 @@ class ApiClient:
             ca_certs=ca_file,
         )
 
+    def close(self) -> None:
+        """Close the open connections."""
+        self._pool.clear()
+
     def submit(
         self,
         submission: Mapping[str, Any],
@@ -85,6 +89,10 @@ class ApiClient:
     def retry(self, task_id: str) -> Response:
         """``POST /tasks/{taskId}/retry``."""
         return self.request("POST", f"/tasks/{task_id}/retry")
+
+    def operations(self) -> Response:
+        """``GET /operations``."""
+        return self.request("GET", "/operations")
 
     def is_ready(self) -> bool:
         """Whether ``GET /readyz`` succeeds."""
