@@ -7,8 +7,16 @@ from moto.scheduler.models import scheduler_backends
 
 
 class ScheduleGroupResource(CloudFormationModel):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, arn: str) -> None:
         self.physical_resource_id = name
+        self._arn = arn
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr == "Arn"
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        return self._arn
 
     @staticmethod
     def cloudformation_name_type() -> str:
@@ -27,8 +35,9 @@ class ScheduleGroupResource(CloudFormationModel):
         region_name: str,
         **_: Any,
     ) -> Self:
-        scheduler_backends[account_id][region_name].create_schedule_group(resource_name, [])
-        return cls(resource_name)
+        backend = scheduler_backends[account_id][region_name]
+        group = backend.create_schedule_group(resource_name, [])
+        return cls(group.name, group.arn)
 
     @classmethod
     def update_from_cloudformation_json(
