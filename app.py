@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import App, Environment, Tags, Validations
+from aws_cdk import App, DefaultStackSynthesizer, Environment, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from cdk.settings import Egress, Settings, SettingsError, load_settings
@@ -22,7 +22,7 @@ from cdk.stacks.state import StateStack
 from cdk.stacks.worker import WorkerStack
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    # For trying it out: no NAT, no idle worker, only Spot workers, deletable with its data.
+    # For trying it out: no NAT, no idle worker, Spot for all but one, deletable with its data.
     "dev": {
         "egress": Egress.PUBLIC,
         "nat_gateways": 0,
@@ -36,7 +36,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "imaging_processes": 1,
         "worker_min_tasks": 0,
         "worker_max_tasks": 5,
-        "worker_on_demand_base": 0,
+        # ECS does not fall back from Spot, so the first worker runs on demand.
+        "worker_on_demand_base": 1,
         "worker_spot_percent": 100,
     },
     # For production: the defaults.
@@ -52,23 +53,17 @@ def build(app: App, settings: Settings, env: Environment) -> None:
     def name(part: str) -> str:
         return f"taskfleet-{settings.environment}-{part}"
 
-    network = NetworkStack(app, name("network"), settings=settings, env=env)
-    state = StateStack(app, name("state"), settings=settings, env=env)
-    api = ApiStack(app, name("api"), settings=settings, network=network, state=state, env=env)
-    worker = WorkerStack(
-        app, name("worker"), settings=settings, network=network, state=state, env=env
-    )
-    ObservabilityStack(
-        app,
-        name("observability"),
-        settings=settings,
-        state=state,
-        api=api,
-        worker=worker,
-        env=env,
-    )
+    def common() -> dict[str, Any]:
+        bootstrap = DefaultStackSynthesizer(qualifier=settings.bootstrap_qualifier)
+        return {"settings": settings, "env": env, "synthesizer": bootstrap}
+
+    network = NetworkStack(app, name("network"), **common())
+    state = StateStack(app, name("state"), **common())
+    api = ApiStack(app, name("api"), network=network, state=state, **common())
+    worker = WorkerStack(app, name("worker"), network=network, state=state, **common())
+    ObservabilityStack(app, name("observability"), state=state, api=api, worker=worker, **common())
     if settings.github_repository:
-        DeliveryStack(app, name("delivery"), settings=settings, env=env)
+        DeliveryStack(app, name("delivery"), **common())
 
     network.termination_protection = state.termination_protection = settings.is_protected
     Tags.of(app).add("taskfleet:environment", settings.environment)
@@ -78,6 +73,8 @@ def build(app: App, settings: Settings, env: Environment) -> None:
 def synthesize(app: App, env: Environment) -> Settings:
     """Write the templates for the settings in the app's context; raises ``SettingsError``."""
     settings = load_settings(app.node.get_all_context(), profiles=PROFILES)
+    if env.region:
+        settings.check_region(env.region)
     build(app, settings, env)
     app.synth()
     return settings

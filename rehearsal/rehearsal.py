@@ -70,7 +70,7 @@ async def rehearse(options: RehearsalOptions, report: RehearsalReport) -> None:
         deployment = CdkDeployment(
             cdk=CdkCli(
                 environment=environment,
-                context=_cdk_context(options, certificate),
+                context=_cdk_context(options, original_environment, certificate),
                 app=options.app,
             ),
             clients=clients,
@@ -161,9 +161,13 @@ def _environment(aws: EmulatedAws) -> dict[str, str]:
     }
 
 
-def _cdk_context(options: RehearsalOptions, certificate: Certificate | None) -> Mapping[str, str]:
+def _cdk_context(
+    options: RehearsalOptions, environment: Mapping[str, str], certificate: Certificate | None
+) -> Mapping[str, str]:
     """The values that the CDK CLI gets with ``-c``."""
     context = {"profile": options.profile}
+    if base_image := environment.get("BASE_IMAGE"):
+        context["base_image"] = base_image
     if certificate is not None:
         context["certificate_arn"] = certificate.arn
     return {**context, **options.settings}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import (
     Alarm,
     AlarmStatusWidget,
@@ -66,7 +66,8 @@ class Dashboard(Construct):
         CloudWatchDashboard(
             self,
             "Page",
-            dashboard_name=f"taskfleet-{settings.environment}",
+            # Names of dashboards are unique in the account, not in the region.
+            dashboard_name=f"taskfleet-{settings.environment}-{Stack.of(self).region}",
             default_interval=Duration.hours(3),
             widgets=[
                 [AlarmStatusWidget(title="Alarms", alarms=alarms, width=24, height=3)],

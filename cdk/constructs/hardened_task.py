@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Size
 from aws_cdk.aws_ecs import (
     AwsLogDriverMode,
     Capability,
@@ -33,6 +33,13 @@ FARGATE_STOP_TIMEOUT_S = 30
 """Time between SIGTERM and SIGKILL by default.
 
 Source: "Amazon ECS task definition parameters for Fargate", Amazon ECS Developer Guide.
+"""
+
+LOG_BUFFER = Size.mebibytes(25)
+"""AWS recommends 25 MiB for most services; the default before June 2025 was 1 MiB.
+
+Source: "LogConfiguration", Amazon ECS API Reference; "Preventing log loss with non-blocking mode in
+the AWSLogs container log driver", AWS Containers Blog.
 """
 
 ARCHITECTURES = {"X86_64": CpuArchitecture.X86_64, "ARM64": CpuArchitecture.ARM64}
@@ -82,10 +89,12 @@ class HardenedTask(FargateTaskDefinition):
             health_check=health_check,
             linux_parameters=hardening,
             # In blocking mode, the service would wait whenever CloudWatch accepts logs slowly.
+            # A full buffer drops lines, and with them the metrics that they contain.
             logging=LogDrivers.aws_logs(
                 stream_prefix="taskfleet",
                 log_group=self.log_group,
                 mode=AwsLogDriverMode.NON_BLOCKING,
+                max_buffer_size=LOG_BUFFER,
             ),
             port_mappings=[PortMapping(container_port=port)] if port else None,
             readonly_root_filesystem=True,

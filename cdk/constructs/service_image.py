@@ -42,4 +42,5 @@ class ServiceImage(DockerImageAsset):
             exclude=[OTHER_SERVICE[service]],
             ignore_mode=IgnoreMode.DOCKER,
             platform=PLATFORMS[settings.cpu_architecture],
+            build_args={"BASE_IMAGE": settings.base_image} if settings.base_image else None,
         )

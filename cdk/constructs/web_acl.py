@@ -10,6 +10,7 @@ from cdk.constructs.retention import log_group
 from cdk.settings import Settings
 
 COUNTED_RULES = (
+    "NoUserAgent_HEADER",  # HTTP requires no User-Agent, and some clients send none
     "SizeRestrictions_BODY",  # 8 KB, less than the API accepts
     # These rules mistake the image URL in a submission for an attack. The worker checks the URL
     # when it downloads the image.

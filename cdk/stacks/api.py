@@ -13,7 +13,6 @@ from aws_cdk.aws_ecs import (
     PropagatedTagSource,
 )
 from aws_cdk.aws_elasticloadbalancingv2 import (
-    ApplicationListener,
     ApplicationLoadBalancer,
     ApplicationProtocol,
     ApplicationTargetGroup,
@@ -79,6 +78,8 @@ class ApiStack(Stack):
         host = settings.domain_name or self.load_balancer.load_balancer_dns_name
         self.url = f"{scheme}://{host}"
         CfnOutput(self, "Url", value=self.url)
+        if settings.domain_name:
+            CfnOutput(self, "DomainName", value=settings.domain_name)
         CfnOutput(self, "LoadBalancerName", value=self.load_balancer.load_balancer_dns_name)
 
     def _load_balancer(self) -> ApplicationLoadBalancer:
@@ -90,10 +91,9 @@ class ApiStack(Stack):
             description="Load balancer: clients in, API containers out",
             allow_all_outbound=False,
         )
-        ports = [Port.HTTP, Port.HTTPS] if settings.certificate_arn else [Port.HTTP]
-        for port in ports:
-            for network in settings.client_networks:
-                group.add_ingress_rule(Peer.ipv4(network), port)
+        port = Port.HTTPS if settings.certificate_arn else Port.HTTP
+        for network in settings.client_networks:
+            group.add_ingress_rule(Peer.ipv4(network), port)
         load_balancer = ApplicationLoadBalancer(
             self,
             "LoadBalancer",
@@ -135,11 +135,15 @@ class ApiStack(Stack):
 
     def _add_listeners(self) -> None:
         if self._settings.certificate_arn is None:
-            self._add_http_listener("Http", 80, ListenerAction.forward([self.target_group]))
+            self.load_balancer.add_listener(
+                "Http",
+                port=80,
+                protocol=ApplicationProtocol.HTTP,
+                open=False,
+                default_action=ListenerAction.forward([self.target_group]),
+            )
             return
-        self._add_http_listener(
-            "Http", 80, ListenerAction.redirect(protocol="HTTPS", port="443", permanent=True)
-        )
+        # Port 80 stays closed: a redirect comes after the client has sent its key in clear.
         self.load_balancer.add_listener(
             "Https",
             port=443,
@@ -238,11 +242,4 @@ class ApiStack(Stack):
             requests_per_target=self._settings.api_requests_per_minute,
             scale_out_cooldown=Duration.seconds(60),
             scale_in_cooldown=Duration.seconds(300),
-        )
-
-    def _add_http_listener(
-        self, name: str, port: int, action: ListenerAction
-    ) -> ApplicationListener:
-        return self.load_balancer.add_listener(
-            name, port=port, protocol=ApplicationProtocol.HTTP, open=False, default_action=action
         )

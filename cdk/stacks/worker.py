@@ -14,10 +14,11 @@ from aws_cdk.aws_ecs import (
 from aws_cdk.aws_iam import PolicyStatement
 from aws_cdk.aws_scheduler import Schedule, ScheduleExpression, ScheduleGroup
 from aws_cdk.aws_scheduler_targets import EcsRunFargateTask
+from aws_cdk.aws_sqs import Queue, QueueEncryption
 from constructs import Construct
 
 from cdk.constructs.backlog_scaling import BacklogScaling
-from cdk.constructs.findings import acknowledge_objects
+from cdk.constructs.findings import acknowledge, acknowledge_objects
 from cdk.constructs.hardened_task import HardenedTask
 from cdk.constructs.service_image import ServiceImage
 from cdk.settings import Settings
@@ -191,6 +192,20 @@ class WorkerStack(Stack):
         )
 
     def _schedule_reconciler(self) -> None:
+        """Failed starts go to a queue that is there to be read: each names its error."""
+        dead_letters = Queue(
+            self,
+            "ScheduleDeadLetters",
+            encryption=QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(self._settings.dead_letter_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            dead_letters,
+            "AwsSolutions-SQS3",
+            reason="It is the dead-letter queue of a schedule. cdk-nag only knows those of queues.",
+        )
         interval = Duration.minutes(self._settings.reconcile_interval_min)
         Schedule(
             self,
@@ -209,6 +224,7 @@ class WorkerStack(Stack):
                 # A run that could not start in time is skipped, since the next one is due.
                 max_event_age=interval,
                 retry_attempts=2,
+                dead_letter_queue=dead_letters,
             ),
         )
 

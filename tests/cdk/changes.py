@@ -12,6 +12,7 @@ CERTIFICATE = "arn:aws:acm:eu-west-1:111122223333:certificate/11111111-2222-3333
 
 EVERYTHING: Mapping[str, Any] = {
     "disposable": "true",
+    "base_image": "registry.example.org/python:3.13-slim-trixie",
     "cpu_architecture": "ARM64",
     "log_retention_days": "90",
     "alarm_email": "operator@example.org",

@@ -28,26 +28,30 @@ def web_acl_rules(deployment: Templates) -> dict[str, dict[str, object]]:
     return {rule["Name"]: rule for rule in deployment.one("WAFv2::WebACL")["Rules"]}
 
 
-def test_the_load_balancer_serves_https_and_redirects_http(
+def test_the_load_balancer_serves_only_https_with_a_certificate(
     standard: Templates, private: Templates
 ) -> None:
+    """A redirect on port 80 would come after the client has sent its key in clear."""
     for deployment in (standard, private):
         by_port = listeners(deployment)
-        (redirect,) = by_port[80]["DefaultActions"]
         (forward,) = by_port[443]["DefaultActions"]
 
-        assert set(by_port) == {80, 443}
-        assert redirect["RedirectConfig"] == {
-            "Port": "443",
-            "Protocol": "HTTPS",
-            "StatusCode": "HTTP_301",
-        }
+        assert set(by_port) == {443}
+        assert open_ports(deployment) == {443}
         assert forward["Type"] == "forward"
         assert by_port[443]["Protocol"] == "HTTPS"
         assert by_port[443]["Certificates"] == [
             {"CertificateArn": deployment.settings.certificate_arn}
         ]
         assert "TLS13-1-2" in by_port[443]["SslPolicy"]
+
+
+def open_ports(deployment: Templates) -> set[int]:
+    balancer = deployment.one("ElasticLoadBalancingV2::LoadBalancer")
+    (group,) = (
+        deployment.target(value, stack=balancer.stack) for value in balancer["SecurityGroups"]
+    )
+    return {rule["FromPort"] for rule in group["SecurityGroupIngress"]}
 
 
 def test_dev_serves_http_without_a_certificate(dev: Templates) -> None:
@@ -161,6 +165,7 @@ def test_the_firewall_blocks_known_attacks_and_floods(deployment: Templates) -> 
 @pytest.mark.parametrize(
     "rule",
     [
+        "NoUserAgent_HEADER",
         "SizeRestrictions_BODY",
         "GenericRFI_BODY",
         "GenericLFI_BODY",
@@ -168,7 +173,7 @@ def test_the_firewall_blocks_known_attacks_and_floods(deployment: Templates) -> 
         "EC2MetaDataSSRF_BODY",
     ],
 )
-def test_a_rule_that_mistakes_an_image_url_for_an_attack_only_counts(
+def test_a_rule_that_would_block_valid_requests_only_counts(
     deployment: Templates, rule: str
 ) -> None:
     common = web_acl_rules(deployment)["AWSManagedRulesCommonRuleSet"]

@@ -64,6 +64,38 @@ def test_an_account_can_hold_several_environments(
     assert not names(dev) & names(blue)
 
 
+GLOBAL_TYPES = ("AWS::CloudWatch::Dashboard", "AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+"""Types whose names are unique in the account. Names of buckets are unique in the partition."""
+
+
+def test_an_environment_can_exist_in_several_regions(deployment: Templates) -> None:
+    for resource in deployment.resources:
+        for name in fixed_names(resource):
+            assert resource.type != "AWS::S3::Bucket", name
+            assert resource.type not in GLOBAL_TYPES or name.endswith("-eu-west-1"), name
+
+
+def test_every_stack_uses_the_bootstrap_of_the_settings(tmp_path: Path) -> None:
+    done = run_app(
+        *("profile=dev", "github_repository=a/b", "bootstrap_qualifier=platform"), outdir=tmp_path
+    )
+
+    assert done.returncode == 0, done.stderr
+    assembly = "".join(path.read_text() for path in tmp_path.glob("*.json"))
+    assert "hnb659fds" not in assembly
+    assert "cdk-platform-deploy-role" in assembly
+
+
+def test_a_certificate_of_another_region_is_refused(tmp_path: Path) -> None:
+    certificate = "arn:aws:acm:us-east-1:111122223333:certificate/1"
+
+    done = run_app("profile=standard", f"certificate_arn={certificate}", outdir=tmp_path)
+
+    assert done.stderr.strip() == (
+        f"certificate_arn ({certificate}) must be in the region of the deployment (eu-west-1)."
+    )
+
+
 def test_containers_are_tagged_with_their_environment(deployment: Templates) -> None:
     for service in deployment.all("ECS::Service"):
         assert {
@@ -97,7 +129,15 @@ def names(deployment: Templates) -> set[str]:
 
 
 def fixed_names(resource: Resource) -> set[str]:
-    properties = ("QueueName", "LogGroupName", "DashboardName", "BucketName", "TableName", "Name")
+    properties = (
+        "QueueName",
+        "LogGroupName",
+        "DashboardName",
+        "BucketName",
+        "TableName",
+        "Name",
+        "RoleName",
+    )
     return {
         str(resource.get(name))
         for name in properties

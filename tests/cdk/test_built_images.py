@@ -4,12 +4,14 @@ Needs a Docker engine that has or can pull the base image: ``make test-images``.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from urllib.request import urlopen
 
 import boto3
@@ -23,7 +25,12 @@ from local.ports import free_port
 pytestmark = pytest.mark.docker
 
 LOOPBACK = "127.0.0.1"
-BASE = "public.ecr.aws/docker/library/python:3.13-slim-trixie"
+DOCKERFILE = Path(__file__).parents[2] / "services/api/Dockerfile"
+BASE = (
+    os.environ.get("BASE_IMAGE")
+    or DOCKERFILE.read_text().partition("ARG BASE_IMAGE=")[2].split()[0]
+)
+"""The pinned base image, or the one in the variable ``BASE_IMAGE``."""
 MB = 1_000_000
 MAX_ADDED_BYTES = {"api": 70 * MB, "worker": 85 * MB}
 LOCKED_DOWN = ("--read-only", "--cap-drop", "ALL", "--network", "host", "--tmpfs", "/tmp")  # noqa: S108
@@ -56,7 +63,10 @@ def build(deployment: Templates, service: str) -> str:
     context = deployment.folder / image["source"]["directory"]
     dockerfile = context / image["source"]["dockerFile"]
     tag = f"taskfleet-test-{service}"
-    docker("build", "--tag", tag, "--file", str(dockerfile), str(context))
+    base = (
+        [f"--build-arg=BASE_IMAGE={os.environ['BASE_IMAGE']}"] if "BASE_IMAGE" in os.environ else []
+    )
+    docker("build", *base, "--tag", tag, "--file", str(dockerfile), str(context))
     return tag
 
 

@@ -36,6 +36,7 @@ def test_logs_expire_and_never_block_the_service(deployment: Templates, service:
 
     assert group["RetentionInDays"] == deployment.settings.log_retention_days
     assert options["mode"] == "non-blocking"
+    assert options["max-buffer-size"] == f"{25 * 1024**2}b"
 
 
 @pytest.mark.parametrize(

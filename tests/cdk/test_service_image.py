@@ -14,7 +14,7 @@ from cdk.constructs.hardened_task import UNPRIVILEGED_USER
 from cdk.constructs.service_image import CONTEXT, Service, ServiceImage
 from cdk.settings import Settings
 from cdk.template.templates import Templates
-from tests.cdk.synthesized import ROOT
+from tests.cdk.synthesized import ROOT, deployed
 
 SERVICES: tuple[Service, ...] = ("api", "worker")
 
@@ -66,10 +66,25 @@ def test_the_api_has_no_image_decoder_and_the_worker_no_flask() -> None:
 
 @services
 def test_both_images_use_the_same_base(service: str) -> None:
-    base = "public.ecr.aws/docker/library/python:3.13-slim-trixie"
+    """Pinned by its digest, so that an upgrade of Debian changes a file and is deployed."""
+    base = r"public\.ecr\.aws/docker/library/python:3\.13-slim-trixie@sha256:[0-9a-f]{64}"
 
-    assert f"ARG BASE_IMAGE={base}\n" in dockerfile(service)
+    (pinned,) = re.findall(r"^ARG BASE_IMAGE=(.*)$", dockerfile(service), re.MULTILINE)
+
+    assert re.fullmatch(base, pinned)
+    assert f"ARG BASE_IMAGE={pinned}\n" in dockerfile("api")
     assert set(re.findall(r"^FROM (\S+)", dockerfile(service), re.MULTILINE)) == {"${BASE_IMAGE}"}
+
+
+def test_another_base_image_can_be_used(tmp_path: Path) -> None:
+    mirrored = deployed(tmp_path, profile="dev", base_image="registry.example.org/python:3.13")
+
+    for stack in ("api", "worker"):
+        (manifest,) = mirrored.folder.glob(f"*-{stack}.assets.json")
+        (image,) = json.loads(manifest.read_text())["dockerImages"].values()
+        assert image["source"]["dockerBuildArgs"] == {
+            "BASE_IMAGE": "registry.example.org/python:3.13"
+        }
 
 
 @services

@@ -238,6 +238,11 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             id="one invalid network of two",
         ),
         pytest.param({"fetch_contact": "Jane (ops)"}, ["fetch_contact"], id="contact in brackets"),
+        pytest.param(
+            {"certificate_arn": "arn:aws:acm:eu-west-1:1:certificate/1"},
+            ["certificate_arn", "pattern"],
+            id="malformed certificate",
+        ),
         pytest.param({"client_networks": ""}, ["client_networks"], id="no client network"),
     ],
 )

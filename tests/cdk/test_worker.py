@@ -174,6 +174,19 @@ def test_a_failed_deployment_of_the_worker_rolls_back(deployment: Templates) -> 
     }
 
 
+def test_a_failed_start_of_the_reconciler_is_kept_with_its_error(deployment: Templates) -> None:
+    schedule = deployment.one("Scheduler::Schedule")
+
+    arn = schedule["Target"]["DeadLetterConfig"]["Arn"]
+
+    assert deployment.target(arn, stack="worker").type == "AWS::SQS::Queue"
+
+
+def test_the_first_worker_runs_on_demand(deployment: Templates) -> None:
+    """ECS does not fall back from Spot."""
+    assert deployment.settings.worker_on_demand_base >= 1
+
+
 def test_the_reconciler_runs_on_schedule_from_the_workers_image(deployment: Templates) -> None:
     schedule = deployment.one("Scheduler::Schedule")
     worker, reconciler = deployment.container("worker"), deployment.container("reconciler")

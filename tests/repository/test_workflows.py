@@ -207,12 +207,18 @@ def test_updated_dependencies_are_audited_and_tested_before_the_pull_request() -
     found = jobs("dependencies.yml")
     commands = [step.get("run", uses(step)) for step in found["upgrade"]["steps"]]
 
-    assert commands[-4:] == ["make upgrade", "make audit", "actions/upload-artifact", ".ci/run"]
+    assert commands[-5:] == [
+        "make upgrade",
+        "make base-image",
+        "make audit",
+        "actions/upload-artifact",
+        ".ci/run",
+    ]
     assert "permissions" not in found["upgrade"]
     assert found["propose"]["needs"] == "upgrade"
 
 
-def test_the_pull_request_for_updates_contains_only_lock_files() -> None:
+def test_the_pull_request_for_updates_contains_only_files_that_pin_versions() -> None:
     path = ROOT / ".github/workflows/dependencies.yml"
     (upload,) = (step for step in steps(path) if uses(step) == "actions/upload-artifact")
     (download,) = (step for step in steps(path) if uses(step) == "actions/download-artifact")
@@ -223,6 +229,8 @@ def test_the_pull_request_for_updates_contains_only_lock_files() -> None:
         "make/uv.txt",
         "services/api/requirements.txt",
         "services/worker/requirements.txt",
+        "services/api/Dockerfile",
+        "services/worker/Dockerfile",
     ]
     assert upload["with"]["path"] == "${{ env.LOCKS }}"
     assert download["with"]["name"] == upload["with"]["name"]

@@ -15,7 +15,7 @@ class ScheduleGroupResource(CloudFormationModel):
     def has_cfn_attr(cls, attr: str) -> bool:
         return attr == "Arn"
 
-    def get_cfn_attribute(self, attribute_name: str) -> str:
+    def get_cfn_attribute(self, _attribute: str) -> str:
         return self._arn
 
     @staticmethod
