@@ -317,11 +317,14 @@ class Settings(BaseModel):
     """Maximum duration of one attempt: download, processing and upload."""
     worker_stop_timeout_s: Annotated[int, Field(le=120)] = 120
     """Time between SIGTERM and SIGKILL. Fargate allows up to 120."""
-    attempt_limit: PositiveInt = 5
-    """Maximum number of attempts per task."""
-    max_receive_count: Annotated[int, Field(ge=1, le=1_000)] = 15
+    max_receive_count: Annotated[int, Field(ge=100, le=1_000)] = 1_000
     """Receives before SQS moves a message to the dead-letter queue. A backstop: messages that
-    workers give back count too."""
+    workers give back count too, and workers move what they cannot read by themselves. SQS allows up
+    to 1,000."""
+    keep_previous_index: bool = False
+    """Keep the table's index OpenTasks, which earlier versions read. Set it for the deployment that
+    replaces such a version, and as long as you may roll back to it. CloudFormation cannot create
+    one index and delete another in the same update."""
     queue_retention_days: Annotated[int, Field(ge=1, le=14)] = 4
     """How long a message may wait in the queue."""
     dead_letter_retention_days: Annotated[int, Field(ge=1, le=14)] = 14
@@ -543,12 +546,6 @@ class Settings(BaseModel):
                 f"dead_letter_retention_days ({self.dead_letter_retention_days}) must be above "
                 f"queue_retention_days ({self.queue_retention_days}), because a dead letter's age "
                 "counts from its first send"
-            )
-        if self.max_receive_count < 3 * self.attempt_limit:
-            raise ValueError(
-                f"max_receive_count ({self.max_receive_count}) must be at least three times "
-                f"attempt_limit ({self.attempt_limit}), because messages that workers give back "
-                "count as received"
             )
         return self
 

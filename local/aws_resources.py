@@ -33,7 +33,10 @@ TABLE: Mapping[str, Any] = {
                 {"AttributeName": "openShard", "KeyType": "HASH"},
                 {"AttributeName": "checkAt", "KeyType": "RANGE"},
             ],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
+            "Projection": {
+                "ProjectionType": "INCLUDE",
+                "NonKeyAttributes": ["deadlineAt", "unsent"],
+            },
         },
     ],
     "BillingMode": "PAY_PER_REQUEST",
@@ -48,7 +51,7 @@ QUEUE: Mapping["QueueAttributeNameType", int] = {
 }
 """In seconds."""
 DEAD_LETTER_QUEUE: Mapping["QueueAttributeNameType", int] = {"MessageRetentionPeriod": 14 * _DAY_S}
-MAX_RECEIVE_COUNT = 15
+MAX_RECEIVE_COUNT = 1_000
 
 NO_API_KEYS = "{}"
 """Initial value of the secret."""

@@ -64,8 +64,8 @@ TASK_MISSING = Diagnosis(
 )
 TASK_OPEN = Diagnosis(
     "task_open",
-    "The task has not ended: it was retried, or the table was unavailable to the workers.",
-    "The reconciler sends it again when it is due. A redrive deletes the message.",
+    "The task has not ended: it was retried, or its message was received 1,000 times.",
+    "A redrive sends the task again, then deletes the message.",
 )
 TASK_COMPLETED = Diagnosis(
     "task_completed", "The task has completed since.", "A redrive deletes the message."
@@ -149,7 +149,9 @@ class DeadLetterEntry:
 class RedriveOutcome(StrEnum):
     RETRIED = "retried"
     """The task has new attempts and a new message."""
-    DELETED = "deleted"
+    SENT = "sent again"
+    """The task was open. It has a new message."""
+    DELETED = "only deleted"
     """Only the dead letters were deleted: the task needed no retry."""
 
 
@@ -245,10 +247,16 @@ class DeadLetters:
             yield [self._entry(of_task) for of_task in by_task.values()]
 
     def redrive(self, entry: DeadLetterEntry) -> RedriveOutcome:
-        """Retry the task if it has failed, then delete its dead letters."""
+        """Retry the task if it has failed, or send it if it is open. Then delete its dead letters.
+
+        The dead letter of an open task may be its last message, and an open task that gets a
+        second message loses nothing.
+        """
         outcome = RedriveOutcome.DELETED
         if entry.task is not None and entry.task.phase(self._clock()) is Phase.FAILED:
             outcome = self._retry(entry.task)
+        elif entry.task is not None and not entry.task.is_terminal():
+            outcome = self._send(entry.task)
         for letter in entry.letters:
             self._letters.delete(letter)
         return outcome
@@ -257,9 +265,13 @@ class DeadLetters:
         try:
             self._table.retry(task.task_id, policy=self._policy, now=self._clock())
         except TransitionRefused:
-            return RedriveOutcome.DELETED  # the client has retried the task in the meantime
+            return self._send(task)  # the client has retried the task in the meantime
         self._queue.send(task.task_id, request_id=task.request_id)
         return RedriveOutcome.RETRIED
+
+    def _send(self, task: Task) -> RedriveOutcome:
+        self._queue.send(task.task_id, request_id=task.request_id)
+        return RedriveOutcome.SENT
 
     def _entry(self, letters: Sequence[DeadLetter]) -> DeadLetterEntry:
         task_id = letters[0].task_id

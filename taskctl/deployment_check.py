@@ -154,7 +154,7 @@ class DeploymentCheck:
         if not final:
             raise _CheckFailed(
                 f"After {self._timeout_s:g} s the task is {status}, attempt "
-                f"{self._task['attempt']} of {self._task['attemptLimit']} ({reason})."
+                f"{self._task['attempt']} ({reason})."
             )
         if status != "COMPLETED":
             at_source = str(code).startswith("source_")

@@ -27,34 +27,31 @@ def find_api_resources(client: "CloudFormationClient", *, environment: str) -> A
 
 @dataclass(frozen=True, slots=True)
 class TaskResources:
-    """The table, the queues, and the API's settings for new tasks.
+    """The table, the queues, and how long the API keeps rows.
 
-    The settings are None if the operator named the resources instead of an environment.
+    The retention is None if the operator named the resources instead of an environment.
     """
 
     task_table: str
     task_queue_url: str
     dead_letter_queue_url: str
-    attempt_limit: int | None = None
     row_retention_s: int | None = None
 
 
 def find_task_resources(client: "CloudFormationClient", *, environment: str) -> TaskResources:
     """Raises ``OperatorError`` if the environment is not deployed."""
-    table, queue, dead_letters, attempts, retention_s = _outputs(
+    table, queue, dead_letters, retention_s = _outputs(
         client,
         f"taskfleet-{environment}-state",
         "TaskTable",
         "TaskQueueUrl",
         "DeadLetterQueueUrl",
-        "AttemptLimit",
         "RowRetentionS",
     )
     return TaskResources(
         task_table=table,
         task_queue_url=queue,
         dead_letter_queue_url=dead_letters,
-        attempt_limit=int(attempts),
         row_retention_s=int(retention_s),
     )
 

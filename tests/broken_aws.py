@@ -41,6 +41,9 @@ class BrokenQueue(TaskQueue):
     def send(self, *_: Any, **__: Any) -> NoReturn:
         raise QueueUnavailable(REASON)
 
+    def send_all(self, *_: Any) -> NoReturn:
+        raise QueueUnavailable(REASON)
+
     def backlog(self) -> Backlog:
         return Backlog(visible=0, in_flight=0, delayed=0)
 

@@ -4,15 +4,37 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.common.task import Phase, Result, Status, SubmissionPolicy, Task, pending_task
+from services.common.errors import FailureCounter
+from services.common.task import (
+    Backoff,
+    Failure,
+    FailureLimits,
+    Phase,
+    Result,
+    Status,
+    SubmissionPolicy,
+    Task,
+    Wait,
+    pending_task,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
 POLICY = SubmissionPolicy(
-    attempt_limit=5,
     deadline=timedelta(hours=24),
     first_check=timedelta(minutes=15),
     retention=timedelta(days=30),
+)
+LIMITS = FailureLimits(source_failures=5, crashes=3, expired_leases=4)
+BACKOFF = Backoff(base=timedelta(seconds=10), cap=timedelta(minutes=15))
+FAILURE = Failure("source_not_found", "There is none.", FailureCounter.SOURCE_FAILURES, 1)
+"""A final one."""
+RETRY_LATER = Failure(
+    "source_timeout",
+    "It hung.",
+    FailureCounter.SOURCE_FAILURES,
+    2,
+    Wait(NOW + LEASE, in_queue=True),
 )
 RESULT = Result(
     key="results/t/1.png",
@@ -43,7 +65,7 @@ def task_in(phase: Phase, *, now: datetime = NOW, **changes: Any) -> Task:
     """A task that is in `phase` at `now`."""
     running: dict[str, Any] = {"status": Status.RUNNING, "attempt": 1, "lease_owner": "me"}
     failed = {"status": Status.FAILED, "attempt": 1, "failure_code": "source_unavailable"}
-    final: dict[str, Any] = {"open_shard": None, "check_at": None, "check_gap": None}
+    final: dict[str, Any] = {"open_shard": None, "check_at": None}
     state: dict[str, Any] = {
         Phase.PENDING: {},
         Phase.LEASED: {**running, "lease_until": now + timedelta(milliseconds=1)},

@@ -20,7 +20,6 @@ from services.common.task import SubmissionPolicy, pending_task
 from services.common.task_record import to_item
 
 POLICY = SubmissionPolicy(
-    attempt_limit=5,
     deadline=timedelta(days=1),
     first_check=timedelta(minutes=15),
     retention=timedelta(days=30),

@@ -181,7 +181,6 @@ class ApiStack(Stack):
                 "API_PROCESSES": str(settings.api_processes),
                 "API_STOP_TIMEOUT_S": str(settings.api_graceful_timeout_s),
                 "SUBMISSIONS_PER_MINUTE": str(settings.submissions_per_minute),
-                "ATTEMPT_LIMIT": str(settings.attempt_limit),
                 "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
             },
             statements=[

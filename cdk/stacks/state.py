@@ -35,7 +35,8 @@ from cdk.constructs.findings import acknowledge
 from cdk.constructs.retention import removal_policy
 from cdk.settings import Settings
 
-OPEN_TASKS_INDEX = "OpenTasks"
+OPEN_TASKS_INDEX = "OpenTaskNeeds"
+OPEN_TASKS_INDEX_BEFORE = "OpenTasks"
 """Sparse index of the open tasks, for the reconciler."""
 
 RESULTS, UPLOADS = "results/", "uploads/"
@@ -64,9 +65,8 @@ class StateStack(Stack):
         CfnOutput(self, "ResultBucket", value=self.result_bucket.bucket_name)
         CfnOutput(self, "LogBucket", value=self.log_bucket.bucket_name)
         CfnOutput(self, "ApiKeysSecretId", value=self.api_keys.secret_arn)
-        # For taskctl, which gives a reopened task the same limits as the API.
+        # For taskctl, which keeps the row of a reopened task as long as the API does.
         retention = Duration.days(settings.result_retention_days)
-        CfnOutput(self, "AttemptLimit", value=str(settings.attempt_limit))
         CfnOutput(self, "RowRetentionS", value=str(retention.to_seconds()))
 
     def _task_table(self) -> Table:
@@ -86,8 +86,16 @@ class StateStack(Stack):
             index_name=OPEN_TASKS_INDEX,
             partition_key=Attribute(name="openShard", type=AttributeType.NUMBER),
             sort_key=Attribute(name="checkAt", type=AttributeType.NUMBER),
-            projection_type=ProjectionType.KEYS_ONLY,
+            projection_type=ProjectionType.INCLUDE,
+            non_key_attributes=["deadlineAt", "unsent"],
         )
+        if self._settings.keep_previous_index:
+            table.add_global_secondary_index(
+                index_name=OPEN_TASKS_INDEX_BEFORE,
+                partition_key=Attribute(name="openShard", type=AttributeType.NUMBER),
+                sort_key=Attribute(name="checkAt", type=AttributeType.NUMBER),
+                projection_type=ProjectionType.KEYS_ONLY,
+            )
         return table
 
     def _queues(self) -> tuple[Queue, Queue]:

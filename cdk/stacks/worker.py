@@ -97,6 +97,7 @@ class WorkerStack(Stack):
             environment={
                 **self._common_environment,
                 "RESULT_BUCKET": state.result_bucket.bucket_name,
+                "DEAD_LETTER_QUEUE_URL": state.dead_letter_queue.queue_url,
                 "FETCH_DENIED_NETWORKS": ",".join(settings.networks_denied_to_workers),
                 "HEARTBEAT_INTERVAL_S": str(settings.heartbeat_interval_s),
                 "PROCESSING_BUDGET_S": str(settings.processing_budget_s),
@@ -118,6 +119,10 @@ class WorkerStack(Stack):
                         "sqs:ReceiveMessage",
                     ],
                     resources=[state.queue.queue_arn],
+                ),
+                PolicyStatement(
+                    actions=["sqs:SendMessage"],
+                    resources=[state.dead_letter_queue.queue_arn],
                 ),
                 PolicyStatement(
                     actions=["s3:PutObject"],
@@ -173,7 +178,7 @@ class WorkerStack(Stack):
             },
             statements=[
                 PolicyStatement(
-                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    actions=["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
                     resources=[state.table.table_arn],
                 ),
                 PolicyStatement(

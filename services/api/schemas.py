@@ -105,6 +105,13 @@ class TaskView(_View):
 
     task_id: str
     status: Status
+    final: Annotated[
+        bool,
+        Field(
+            description="Whether the status is final. Poll until it is: a task with status FAILED "
+            "may have another attempt. Only a retry by its client reopens a final task."
+        ),
+    ]
     will_retry: Annotated[
         bool, Field(description="With status FAILED: another attempt will follow.")
     ]
@@ -118,8 +125,13 @@ class TaskView(_View):
     started_at: Instant | None = None
     finished_at: Instant | None = None
     deadline_at: Annotated[Instant, Field(description="No attempt starts after this time.")]
-    attempt: Annotated[int, Field(description="Number of attempts started so far.")]
-    attempt_limit: int
+    attempt: Annotated[
+        int,
+        Field(description="Number of attempts started, including those that a worker gave back."),
+    ]
+    next_attempt_at: Annotated[
+        Instant | None, Field(description="No attempt starts before this time.")
+    ] = None
     failure_code: str | None = None
     failure_reason: str | None = None
     warnings: Annotated[
@@ -136,6 +148,7 @@ class TaskView(_View):
         return cls(
             task_id=task.task_id,
             status=task.status,
+            final=task.is_terminal(),
             will_retry=task.will_retry,
             input_image_url=task.input_image_url,
             operations=[dict(operation) for operation in task.operations],
@@ -148,7 +161,7 @@ class TaskView(_View):
             finished_at=task.finished_at,
             deadline_at=task.deadline_at,
             attempt=task.attempt,
-            attempt_limit=task.attempt_limit,
+            next_attempt_at=None if task.is_terminal() else task.next_attempt_at,
             failure_code=task.failure_code,
             failure_reason=task.failure_reason,
             warnings=list(task.result.warnings) if task.result else None,

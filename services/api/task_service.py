@@ -103,9 +103,9 @@ class TaskService:
         if not _is_own_write(row, task):
             if row.request_hash != task.request_hash:
                 raise IdempotencyKeyReused("The Idempotency-Key belongs to another submission.")
-            if row.status is Status.PENDING and not row.unsent:
+            if row.status is Status.PENDING and self._is_unchecked(row):
                 # The client may repeat the submission because the first one failed after it wrote
-                # the row and before it sent the message.
+                # the row and before it sent the message. Once, the reconciler sends it again.
                 self._record_unsent(row)
             return SubmitOutcome(row, replayed=True)
         log.info("task submitted", task_id=row.task_id, metrics={Metric.TASKS_SUBMITTED: 1})
@@ -168,6 +168,10 @@ class TaskService:
             return False
         self._send_breaker.succeeded()
         return True
+
+    def _is_unchecked(self, row: Task) -> bool:
+        """Whether neither a repeated submission nor the reconciler has had the row sent again."""
+        return row.check_at == self._policy.first_check_at(row.queued_at)
 
     def _record_unsent(self, task: Task) -> None:
         """Have the reconciler send the task. If this fails, its first check of the task will."""

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.common.task import SubmissionPolicy
+from services.common.task import FailureLimits, SubmissionPolicy
 from services.common.version import PROJECT_PAGE
 
 
@@ -70,14 +70,12 @@ class ServiceConfig(RetentionConfig):
 class SubmissionConfig(RetentionConfig):
     """Limits of a task, set when it is submitted and again when it is retried."""
 
-    attempt_limit: PositiveInt = 5
     deadline_s: PositiveInt = 86_400
     first_check_s: PositiveInt = 900
-    """How long after queuing the reconciler first checks a task."""
+    """How long after queuing the reconciler may find that a task has lost its message."""
 
     def submission_policy(self) -> SubmissionPolicy:
         return SubmissionPolicy(
-            attempt_limit=self.attempt_limit,
             deadline=timedelta(seconds=self.deadline_s),
             first_check=timedelta(seconds=self.first_check_s),
             retention=timedelta(seconds=self.row_retention_s),
@@ -89,8 +87,23 @@ class ExecutionConfig(ServiceConfig):
 
     lease_s: PositiveInt = 60
     """Lease on a claimed task; equal to the queue's visibility timeout."""
-    retry_backoff_base_s: PositiveFloat = 5
-    retry_backoff_cap_s: PositiveFloat = 300
+    retry_backoff_base_s: PositiveFloat = 10
+    retry_backoff_cap_s: PositiveFloat = 900
+    source_failure_limit: PositiveInt = 12
+    """How many failures of its image's server end a task. With the backoff above, the last attempt
+    starts at least 40 minutes after the first one."""
+    crash_limit: PositiveInt = 5
+    """How many crashes or timeouts of imaging processes end a task."""
+    expired_lease_limit: PositiveInt = 10
+    """How many times a task is taken over from a worker that disappeared. An outage of the table
+    costs each task in progress one of them."""
+
+    def failure_limits(self) -> FailureLimits:
+        return FailureLimits(
+            source_failures=self.source_failure_limit,
+            crashes=self.crash_limit,
+            expired_leases=self.expired_lease_limit,
+        )
 
 
 class ApiConfig(ServiceConfig, SubmissionConfig):
@@ -133,6 +146,7 @@ class WorkerConfig(ExecutionConfig):
     """Settings of the worker."""
 
     result_bucket: str
+    dead_letter_queue_url: str
 
     worker_concurrency: PositiveInt = 8
     """Concurrent tasks. Most of them wait for the network."""
@@ -182,6 +196,10 @@ class ReconcilerConfig(ExecutionConfig):
 
     dead_letter_queue_url: str
 
-    reconcile_max_backlog: PositiveInt = 500
-    """The reconciler sends no messages while the queue has more visible ones than this, so that it
-    never multiplies a backlog."""
+    first_check_s: PositiveInt = 900
+    """How long after it was sent a task may be found to have lost its message."""
+    queue_count_lag_s: PositiveInt = 60
+    """SQS counts messages with a delay of up to a minute, or more while they are sent
+    ("GetQueueAttributes", Amazon SQS API Reference)."""
+    reconcile_threads: PositiveInt = 16
+    """Shards that are reconciled at the same time."""

@@ -7,6 +7,10 @@
     │   ├── BucketUnavailable
     │   └── SecretUnavailable
     ├── LeaseLost             the claim no longer holds: stop, and write nothing
+    ├── RowUnreadable         the row was written by another version: try again later
+    ├── AttemptDeferred       the attempt could not go on now, which counts as no failure
+    │   ├── ImagingBusy
+    │   └── SourceDeferred
     ├── AttemptError          an attempt at a task failed; `fault` says whose fault it is
     │   ├── SourceError       fetching the image failed
     │   ├── ImageError        opening, processing or encoding the image failed
@@ -35,6 +39,14 @@ class Fault(StrEnum):
     """The server of the image, temporarily. Retried; the message is deleted when the task fails."""
     OURS = "ours"
     """Taskfleet or AWS. Retried; the message goes to the dead-letter queue when the task fails."""
+
+
+class FailureCounter(StrEnum):
+    """The fields of a task that count its failed attempts."""
+
+    SOURCE_FAILURES = "source_failures"
+    CRASHES = "crashes"
+    OTHER_FAILURES = "other_failures"
 
 
 class TaskfleetError(Exception):
@@ -74,13 +86,49 @@ class LeaseLost(TaskfleetError):
     code = "lease_lost"
 
 
+class RowUnreadable(TaskfleetError):
+    """This version cannot read the row, which a newer one may have written."""
+
+    code = "row_unreadable"
+    retryable = True
+
+
+class AttemptDeferred(TaskfleetError):
+    """The attempt cannot go on now, by no fault of the task: it is given back and counts as none.
+
+    `retry_after_s` is how long the task waits.
+    """
+
+    retryable = True
+
+    def __init__(self, reason: str, *, retry_after_s: float) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class ImagingBusy(AttemptDeferred):
+    """No imaging process became free in time."""
+
+    code = "imaging_busy"
+
+
+class SourceDeferred(AttemptDeferred):
+    """The image's server was not asked, to spare it or to leave slots to other servers."""
+
+    code = "source_deferred"
+
+
 # ── An attempt at a task ──────────────────────────────────────────────────────────────────────
 
 
 class AttemptError(TaskfleetError):
-    """An attempt failed. Subclasses set ``code`` and ``fault``, which determines ``retryable``."""
+    """An attempt failed. Subclasses set ``code`` and ``fault``, which determines ``retryable``.
+
+    ``counter`` is what a retryable failure counts toward.
+    """
 
     fault: ClassVar[Fault] = Fault.OURS
+    counter: ClassVar[FailureCounter] = FailureCounter.OTHER_FAILURES
     retryable = True
 
     def __init_subclass__(cls) -> None:
@@ -93,6 +141,7 @@ class SourceError(AttemptError):
 
     code = "source_error"
     fault = Fault.SOURCE
+    counter = FailureCounter.SOURCE_FAILURES
 
     def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -167,16 +216,6 @@ class SourceUnavailable(SourceError):
     code = "source_unavailable"
 
 
-class SourceDeferred(SourceError):
-    """The server was not asked, to spare it or to leave slots to other servers.
-
-    This is no failure of the source: the task goes back to PENDING, and no counter changes.
-    ``retry_after_s`` is always set.
-    """
-
-    code = "source_deferred"
-
-
 class SourceTimeout(SourceError):
     code = "source_timeout"
 
@@ -235,6 +274,7 @@ class ImagingCrashed(ImageError):
 
     code = "imaging_crashed"
     fault = Fault.OURS
+    counter = FailureCounter.CRASHES
 
 
 class ImagingTimeout(ImageError):
@@ -242,6 +282,7 @@ class ImagingTimeout(ImageError):
 
     code = "imaging_timeout"
     fault = Fault.OURS
+    counter = FailureCounter.CRASHES
 
 
 class StorageFailed(AttemptError):
@@ -257,7 +298,7 @@ class InternalError(AttemptError):
 
 
 class AttemptsExhausted(AttemptError):
-    """No attempt reported a result or a failure, for example because its worker was killed."""
+    """Too many workers disappeared during an attempt, for example because they were killed."""
 
     code = "attempts_exhausted"
 

@@ -10,6 +10,7 @@ from services.common.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_MESSAGES_PER_CALL = 10
 """The limit of SQS on messages received or changed by one call."""
@@ -23,6 +24,16 @@ class Message:
     receipt_handle: str
     task_id: str | None
     request_id: str | None
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says about its task."""
+
+    task_id: str
+    request_id: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,9 @@ class Backlog:
     in_flight: int
     delayed: int
 
+    def total(self) -> int:
+        return self.visible + self.in_flight + self.delayed
+
 
 class TaskQueue:
     """Sends and receives messages. Every method raises ``QueueUnavailable``."""
@@ -42,9 +56,23 @@ class TaskQueue:
         self._url = url
 
     def send(self, task_id: str, *, request_id: str) -> None:
-        body = json.dumps({"taskId": task_id, "requestId": request_id})
         with wrap_errors(QueueUnavailable):
-            self._client.send_message(QueueUrl=self._url, MessageBody=body)
+            self._client.send_message(QueueUrl=self._url, MessageBody=_body(task_id, request_id))
+
+    def send_all(self, envelopes: Sequence[Envelope]) -> Sequence[str]:
+        """Send up to ten messages with one call. Returns the ids of tasks that were not sent."""
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "MessageBody": _body(envelope.task_id, envelope.request_id)}
+            for number, envelope in enumerate(envelopes)
+        ]
+        with wrap_errors(QueueUnavailable):
+            response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        return [envelopes[int(failed["Id"])].task_id for failed in response.get("Failed", ())]
+
+    def send_copy(self, message: Message) -> None:
+        """Send the body of a message that was received from another queue."""
+        with wrap_errors(QueueUnavailable):
+            self._client.send_message(QueueUrl=self._url, MessageBody=message.body or " ")
 
     def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
         """Receive up to `limit` (1 to 10) messages, with a long poll of up to `wait_s` seconds."""
@@ -53,7 +81,7 @@ class TaskQueue:
                 QueueUrl=self._url, MaxNumberOfMessages=limit, WaitTimeSeconds=wait_s
             )
         return [
-            Message(raw["MessageId"], raw["ReceiptHandle"], *parse_body(raw["Body"]))
+            Message(raw["MessageId"], raw["ReceiptHandle"], *parse_body(raw["Body"]), raw["Body"])
             for raw in response.get("Messages", ())
         ]
 
@@ -103,6 +131,10 @@ class TaskQueue:
             in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
             delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
         )
+
+
+def _body(task_id: str, request_id: str) -> str:
+    return json.dumps({"taskId": task_id, "requestId": request_id})
 
 
 def parse_body(body: str) -> tuple[str | None, str | None]:

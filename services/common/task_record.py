@@ -7,12 +7,13 @@ them as numbers.
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from services.common.errors import RowUnreadable
 from services.common.task import Result, Status, Task
 
 type_serializer = TypeSerializer()
@@ -34,14 +35,6 @@ def to_epoch(time: datetime) -> Decimal:
 
 def from_epoch(seconds: Decimal) -> datetime:
     return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
-
-
-def to_seconds(duration: timedelta) -> Decimal:
-    return Decimal(round(duration.total_seconds() * 1000)) / 1000
-
-
-def from_seconds(seconds: Decimal) -> timedelta:
-    return timedelta(milliseconds=int(seconds * 1000))
 
 
 def to_document(value: Any) -> Any:
@@ -118,12 +111,12 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "unsent": Attribute("unsent", *_FLAG),
     "next_attempt_at": Attribute("nextAttemptAt", *_EPOCH),
     "attempt": Attribute("attempt", *_NUMBER),
-    "attempt_limit": Attribute("attemptLimit", *_NUMBER),
     "lease_owner": Attribute("leaseOwner", *_TEXT),
     "lease_until": Attribute("leaseUntil", *_EPOCH),
     "source_failures": Attribute("sourceFailures", *_COUNTER),
     "crashes": Attribute("crashes", *_COUNTER),
     "expired_leases": Attribute("expiredLeases", *_COUNTER),
+    "other_failures": Attribute("otherFailures", *_COUNTER),
     "created_at": Attribute("createdAt", *_TIME),
     "queued_at": Attribute("queuedAt", *_TIME),
     "updated_at": Attribute("updatedAt", *_TIME),
@@ -136,7 +129,6 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "result": Attribute("result", to_result, from_result),
     "open_shard": Attribute("openShard", *_NUMBER),
     "check_at": Attribute("checkAt", *_EPOCH),
-    "check_gap": Attribute("checkGapS", to_seconds, from_seconds),
     "checked_by": Attribute("checkedBy", *_TEXT),
 }
 """The attribute of each field. A field that has its default takes no space in the row."""
@@ -147,18 +139,31 @@ def to_attribute(field: str, value: Any) -> dict[str, Any]:
     return dict(type_serializer.serialize(ATTRIBUTES[field].write(value)))
 
 
+_FOR_THE_PREVIOUS_RELEASE: Mapping[str, Any] = {
+    "attemptLimit": {"N": "1000"},
+    "checkGapS": {"N": "900"},
+}
+"""Attributes without which the previous release cannot handle a row after a rollback. The limit is
+high because `attempt` also counts attempts that were given back."""
+
+
 def to_item(task: Task) -> dict[str, Any]:
-    return {
+    attributes = {
         attribute.name: to_attribute(field, value)
         for field, attribute in ATTRIBUTES.items()
         if (value := getattr(task, field)) != attribute.default
     }
+    return {**attributes, **_FOR_THE_PREVIOUS_RELEASE}
 
 
 def from_item(item: Mapping[str, Any]) -> Task:
-    fields = {
-        field: attribute.read(type_deserializer.deserialize(item[attribute.name]))
-        for field, attribute in ATTRIBUTES.items()
-        if attribute.name in item
-    }
-    return Task(**fields)
+    """The task in a row. Attributes of newer versions are ignored. Raises ``RowUnreadable``."""
+    try:
+        fields = {
+            field: attribute.read(type_deserializer.deserialize(item[attribute.name]))
+            for field, attribute in ATTRIBUTES.items()
+            if attribute.name in item
+        }
+        return Task(**fields)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as unknown:
+        raise RowUnreadable(f"This version cannot read the row: {unknown!r}") from unknown

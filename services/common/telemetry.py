@@ -33,6 +33,10 @@ class Metric(Enum):
     """Tasks that failed and will not be retried."""
     ATTEMPTS_FAILED = ("AttemptsFailed", "Count", ((), ("FailureCode",)))
     """All failed attempts, retried or not."""
+    ATTEMPTS_DEFERRED = ("AttemptsDeferred", "Count", ((), ("Reason",)))
+    """Attempts that were given back and count toward no limit."""
+    ROWS_UNREADABLE = ("RowsUnreadable", "Count", ((),))
+    """Rows of open tasks that this version cannot read."""
     FIRST_CLAIM_WAIT = ("FirstClaimWait", "Milliseconds", ((),))
     """From submission or retry to the first claim. The scaling promise bounds it."""
     STAGE_DURATION = ("StageDuration", "Milliseconds", (("Stage",),))

@@ -19,17 +19,29 @@ from typing import Any, BinaryIO, Protocol
 import structlog
 
 from services.common.errors import (
+    AttemptDeferred,
     AttemptError,
     AwsError,
     BucketUnavailable,
     Fault,
     InternalError,
     LeaseLost,
+    RowUnreadable,
     StorageFailed,
     fault_of,
 )
 from services.common.result_bucket import ResultBucket, result_key
-from services.common.task import Backoff, Failure, Phase, Result, Task, failure_of
+from services.common.task import (
+    Backoff,
+    Failure,
+    FailureLimits,
+    Move,
+    Phase,
+    Result,
+    Task,
+    Wait,
+    failure_of,
+)
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable, TransitionRefused
 from services.common.telemetry import Metric
@@ -37,6 +49,10 @@ from services.worker.imaging import ResultImage
 from services.worker.lease import Lease, LeaseKeeper
 
 log = structlog.get_logger()
+
+UNREADABLE_WAIT_S = 300
+"""How long the message of a row that this version cannot read is hidden. A rollback or a deployment
+in progress ends within minutes to hours."""
 
 
 class Fetcher(Protocol):
@@ -55,10 +71,11 @@ class Imaging(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptPolicy:
-    """The time budget of an attempt, and the backoff after a failed one."""
+    """The time budget of an attempt, and what follows a failed one."""
 
     budget: timedelta
     backoff: Backoff
+    limits: FailureLimits
 
 
 class Processor:
@@ -69,6 +86,7 @@ class Processor:
         *,
         table: TaskTable,
         queue: TaskQueue,
+        dead_letters: TaskQueue,
         bucket: ResultBucket,
         fetcher: Fetcher,
         imaging: Imaging,
@@ -81,6 +99,7 @@ class Processor:
     ) -> None:
         self._table = table
         self._queue = queue
+        self._dead_letters = dead_letters
         self._bucket = bucket
         self._fetcher = fetcher
         self._imaging = imaging
@@ -109,44 +128,67 @@ class Processor:
             except TransitionRefused as refused:
                 self._settle(message, refused.task)
                 return
+            except RowUnreadable:
+                # A newer version may have written it, before a rollback or during a deployment.
+                log.exception("row unreadable", metrics={Metric.ROWS_UNREADABLE: 1})
+                self._queue.change_visibility(message, timeout_s=UNREADABLE_WAIT_S)
+                return
             with structlog.contextvars.bound_contextvars(attempt=claim.attempt):
                 self._attempt(claim, message)
 
     # ── One attempt ───────────────────────────────────────────────────────────────────────────
 
     def _claim(self, task_id: str) -> Task:
-        claim = self._table.claim(
-            task_id,
-            lease_owner=self._new_lease_owner(),
-            lease_until=self._leases.next_expiry(),
-            now=self._clock(),
-        )
+        claim = self._claim_or_take_over(task_id)
         waited_ms = (claim.updated_at - claim.queued_at) / timedelta(milliseconds=1)
         first = {Metric.FIRST_CLAIM_WAIT: waited_ms} if claim.attempt == 1 else {}
         log.info("task claimed", attempt=claim.attempt, metrics=first)
         return claim
 
+    def _claim_or_take_over(self, task_id: str) -> Task:
+        lease_owner, now = self._new_lease_owner(), self._clock()
+        lease_until = self._leases.next_expiry()
+        try:
+            return self._table.claim(
+                task_id, lease_owner=lease_owner, lease_until=lease_until, now=now
+            )
+        except TransitionRefused as refused:
+            limits = self._policy.limits
+            if refused.task is None or not refused.task.allows(Move.TAKE_OVER, now, limits=limits):
+                raise
+        return self._table.take_over(
+            task_id, lease_owner=lease_owner, lease_until=lease_until, now=now, limits=limits
+        )
+
     def _attempt(self, claim: Task, message: Message) -> None:
         try:
             with self._leases.hold(claim, message) as lease:
-                failure = self._run(claim, lease)
+                outcome = self._run(claim, lease)
         except LeaseLost as lost:
             log.warning("attempt discarded", reason=str(lost))
             return
-        if failure is None:
-            self._queue.delete(message)
-        elif failure.retry_in is not None:
-            self._queue.change_visibility(message, timeout_s=failure.retry_in.total_seconds())
-        else:
-            self._settle_failed(message, failure.code)
+        match outcome:
+            case None:
+                self._queue.delete(message)
+            case Wait() as wait:
+                self._wait(message, wait)
+            case Failure(wait=Wait() as wait):
+                self._wait(message, wait)
+            case Failure():
+                self._settle_failed(message, outcome.code)
 
-    def _run(self, claim: Task, lease: Lease) -> Failure | None:
-        """Run the stages and write the outcome to the row. Return None if it is COMPLETED."""
+    def _run(self, claim: Task, lease: Lease) -> Failure | Wait | None:
+        """Run the stages and write the outcome to the row.
+
+        Return None if the task is COMPLETED, or its wait if the attempt was given back.
+        """
         budget = _Budget(self._policy.budget)
         try:
             result = self._run_stages(claim, lease, budget)
         except AttemptError as error:
             return self._fail(claim, lease, error)
+        except AttemptDeferred as deferred:
+            return self._defer(claim, lease, deferred)
         except (LeaseLost, AwsError):
             raise
         except Exception as bug:  # noqa: BLE001 - the outermost place that can fail the task
@@ -198,24 +240,43 @@ class Processor:
     def _fail(self, claim: Task, lease: Lease, error: AttemptError) -> Failure:
         now = self._clock()
         failure = failure_of(
-            claim, error, backoff=self._policy.backoff, jitter=self._jitter(), now=now
+            claim,
+            error,
+            limits=self._policy.limits,
+            backoff=self._policy.backoff,
+            jitter=self._jitter(),
+            now=now,
         )
         lease.finishing = True
         self._table.fail(claim, failure, now=now)
         metrics = {Metric.ATTEMPTS_FAILED: 1}
-        if failure.retry_in is None:
+        if failure.wait is None:
             metrics[Metric.TASKS_FAILED] = 1
         log.log(
             logging.ERROR if error.fault is Fault.OURS else logging.WARNING,
             "attempt failed",
             failure_code=failure.code,
             failure_reason=failure.reason,
-            will_retry=failure.retry_in is not None,
+            will_retry=failure.wait is not None,
             exc_info=error,
             metrics=metrics,
             dimensions={"FailureCode": failure.code},
         )
         return failure
+
+    def _defer(self, claim: Task, lease: Lease, deferred: AttemptDeferred) -> Wait:
+        now = self._clock()
+        wait = Wait.of(now + timedelta(seconds=deferred.retry_after_s), now=now)
+        lease.finishing = True
+        self._table.release(claim, now=now, wait=wait, reason=deferred)
+        log.info(
+            "attempt deferred",
+            code=deferred.code,
+            reason=str(deferred),
+            metrics={Metric.ATTEMPTS_DEFERRED: 1},
+            dimensions={"Reason": deferred.code},
+        )
+        return wait
 
     # ── A message whose task cannot be claimed ────────────────────────────────────────────────
 
@@ -234,17 +295,34 @@ class Processor:
             case Phase.LEASED if task.lease_until is not None:
                 remaining_s = (task.lease_until - now).total_seconds()
                 self._queue.change_visibility(message, timeout_s=math.ceil(remaining_s))
+            case Phase.PENDING | Phase.RETRYING if (
+                task.next_attempt_at is not None
+                and task.is_early(now)
+                and task.exhaustion(now, self._policy.limits) is None
+            ):
+                self._wait(message, Wait(task.next_attempt_at, in_queue=not task.unsent))
             case _:
                 self._give_up(message, task)
 
+    def _wait(self, message: Message, wait: Wait) -> None:
+        """Hide the message until the next attempt may start, or delete it after a long wait began.
+
+        The row already says that the reconciler must send a new one then.
+        """
+        if wait.in_queue:
+            remaining_s = (wait.until - self._clock()).total_seconds()
+            self._queue.change_visibility(message, timeout_s=max(0, math.ceil(remaining_s)))
+        else:
+            self._queue.delete(message)
+
     def _give_up(self, message: Message, task: Task) -> None:
         now = self._clock()
-        error = task.exhaustion(now)
+        error = task.exhaustion(now, self._policy.limits)
         if error is None:  # the task has become claimable since the claim was refused
             self._queue.change_visibility(message, timeout_s=0)
             return
         try:
-            self._table.give_up(task.task_id, error, now=now)
+            self._table.give_up(task.task_id, error, now=now, limits=self._policy.limits)
         except TransitionRefused as refused:
             self._settle(message, refused.task)
             return
@@ -264,9 +342,9 @@ class Processor:
             self._queue.delete(message)
 
     def _dead_letter(self, message: Message) -> None:
-        # Showing it again uses up its remaining receives within seconds. Then the redrive policy
-        # moves it.
-        self._queue.change_visibility(message, timeout_s=0)
+        """Move the message. If the worker dies in between, there are two, which is harmless."""
+        self._dead_letters.send_copy(message)
+        self._queue.delete(message)
 
 
 class _Budget:

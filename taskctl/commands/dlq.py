@@ -126,12 +126,9 @@ def _dead_letters(session: boto3.Session, resources: TaskResources) -> DeadLette
 
 
 def _policy(resources: TaskResources) -> SubmissionPolicy:
-    """The policy for redriven tasks: the deployment's settings, and the defaults for the rest."""
-    deployed = {
-        "attempt_limit": resources.attempt_limit,
-        "row_retention_s": resources.row_retention_s,
-    }
-    known = {name: value for name, value in deployed.items() if value is not None}
+    """The policy for redriven tasks: the deployment's retention, and the defaults for the rest."""
+    retention_s = resources.row_retention_s
+    known = {} if retention_s is None else {"row_retention_s": retention_s}
     return SubmissionConfig.model_validate(known).submission_policy()
 
 
@@ -184,8 +181,8 @@ def show(dead_letters: DeadLetters, *, id_: str, limit: int, as_json: bool) -> N
 def redrive(dead_letters: DeadLetters, *, codes: Collection[str], limit: int) -> None:
     """Retry failed tasks and delete their messages.
 
-    A task gets new attempts and a new deadline. If the task is no longer failed, or the message
-    does not name a task, the message is only deleted.
+    A task gets new attempts and a new deadline. An open task gets a new message. If the task has
+    completed or was canceled, or the message does not name a task, the message is only deleted.
     """
     outcomes: Counter[RedriveOutcome] = Counter()
     with dead_letters.entries(limit=limit) as entries:
@@ -194,8 +191,7 @@ def redrive(dead_letters: DeadLetters, *, codes: Collection[str], limit: int) ->
                 outcomes[dead_letters.redrive(entry)] += 1
     if not outcomes:
         raise OperatorError(f"No message has the code {' or '.join(codes)}.")
-    retried, deleted = outcomes[RedriveOutcome.RETRIED], outcomes[RedriveOutcome.DELETED]
-    click.echo(f"{retried} retried, {deleted} only deleted.")
+    click.echo(", ".join(f"{outcomes[outcome]} {outcome}" for outcome in RedriveOutcome) + ".")
 
 
 def _print_table(entries: Collection[DeadLetterEntry]) -> None:
@@ -224,7 +220,7 @@ def _print_entry(entry: DeadLetterEntry) -> None:
     if task is not None:
         lines += [
             ("Status", task.status),
-            ("Attempts", f"{task.attempt} of {task.attempt_limit}"),
+            ("Attempts", str(task.attempt)),
             ("Client", task.owner),
             ("Request", task.request_id),
             ("Submitted", to_rfc3339(task.created_at)),
@@ -246,7 +242,6 @@ def _as_dict(entry: DeadLetterEntry) -> dict[str, object]:
         **entry.diagnosis._asdict(),
         "status": task and task.status,
         "attempt": task and task.attempt,
-        "attemptLimit": task and task.attempt_limit,
         "owner": task and task.owner,
         "requestId": task and task.request_id,
         "messages": [_message_as_dict(letter) for letter in entry.letters],

@@ -53,7 +53,7 @@ def test_a_retried_task_gets_new_attempts_and_a_new_deadline(
     response = api.post(f"/tasks/{task.task_id}/retry", headers={"X-Request-Id": "retry-request"})
 
     assert (response.status_code, response.body["status"]) == (200, "PENDING")
-    assert (response.body["attempt"], response.body["attemptLimit"]) == (5, 10)
+    assert (response.body["attempt"], response.body["final"]) == (5, False)
     assert response.body["deadlineAt"] == "2026-01-04T09:04:05.678Z"
     [message] = queue.receive(limit=10, wait_s=0)
     assert (message.task_id, message.request_id) == (task.task_id, "retry-request")

@@ -50,7 +50,7 @@ def test_a_url_alone_is_queued_as_a_grayscale_task(
         "updatedAt": "2026-01-02T03:04:05.678Z",
         "deadlineAt": "2026-01-03T03:04:05.678Z",
         "attempt": 0,
-        "attemptLimit": 5,
+        "final": False,
     }
     row = table.get(task_id)
     assert row is not None

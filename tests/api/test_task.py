@@ -57,7 +57,7 @@ def test_a_task_exposes_no_internal_fields(api: Api, cloud: Cloud) -> None:
         "updatedAt",
         "deadlineAt",
         "attempt",
-        "attemptLimit",
+        "final",
     }
 
 

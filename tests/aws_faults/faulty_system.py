@@ -16,7 +16,7 @@ from services.api.submission_limiter import SubmissionCounter, SubmissionLimiter
 from services.common.aws import Aws
 from services.common.config import ApiConfig
 from services.common.result_bucket import ResultBucket
-from services.common.task import Backoff, Task
+from services.common.task import Task
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
@@ -27,7 +27,7 @@ from tests.api.conftest import KEYS, Api
 from tests.aws_faults.botocore_faults import inject_faults
 from tests.aws_faults.faults import FaultKind, FaultRule, Service
 from tests.conftest import Clock, Cloud
-from tests.tasks import LEASE, POLICY
+from tests.tasks import BACKOFF, LEASE, LIMITS, POLICY
 from tests.worker.stubs import StubFetcher, StubImaging
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 Client = TypeVar("Client")
-
-BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
 
 
 class Adapters:
@@ -154,11 +152,12 @@ class FaultySystem:
         return Processor(
             table=adapters.table,
             queue=adapters.queue,
+            dead_letters=adapters.dead_letters,
             bucket=adapters.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,
             leases=self.leases(adapters),
-            policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF),
+            policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS),
             scratch=self.scratch,
             clock=self.clock,
             jitter=lambda: 0.0,
@@ -171,7 +170,12 @@ class FaultySystem:
             table=adapters.table,
             queue=adapters.queue,
             dead_letters=adapters.dead_letters,
-            policy=ReconcilePolicy(lease=LEASE, max_backoff=BACKOFF.cap, max_backlog=50),
+            policy=ReconcilePolicy(
+                lease=LEASE,
+                recheck=POLICY.first_check,
+                count_lag=timedelta(minutes=1),
+                limits=LIMITS,
+            ),
             clock=self.clock,
             shuffle=lambda _: None,
         )
@@ -226,6 +230,6 @@ class FaultySystem:
             row = self.row(task_id)
             if row.is_terminal():
                 break
-            self.clock.advance(4 * POLICY.first_check)
+            self.clock.advance(2 * POLICY.first_check)
             self.reconciler(self.healthy).run()
         return self.row(task_id)

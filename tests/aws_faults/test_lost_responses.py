@@ -3,15 +3,26 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from services.common.errors import AttemptsExhausted, LeaseLost, TableUnavailable
-from services.common.task import Failure, Phase, Status, Task
-from services.common.task_table import TaskTable, TransitionRefused
+from services.common.task import Phase, Status, Task
+from services.common.task_table import OpenTask, TaskTable, TransitionRefused
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
-from tests.tasks import LEASE, NOW, POLICY, RESULT, new_task, task_in
+from tests.tasks import (
+    FAILURE,
+    LEASE,
+    LIMITS,
+    NOW,
+    POLICY,
+    RESULT,
+    RETRY_LATER,
+    new_task,
+    task_in,
+)
 
 LATER = NOW + timedelta(seconds=1)
 GAVE_UP = AttemptsExhausted("used up")
@@ -22,12 +33,21 @@ def claim(table: TaskTable, row: Task) -> Task:
     return table.claim(row.task_id, lease_owner="me", lease_until=LATER + LEASE, now=LATER)
 
 
-def schedule_check(table: TaskTable, row: Task) -> None:
-    assert table.schedule_check(row, check_at=LATER, gap=LEASE, checked_by="me")
+def take_over(table: TaskTable, row: Task) -> Task:
+    return table.take_over(
+        row.task_id, lease_owner="me", lease_until=LATER + LEASE, now=LATER, limits=LIMITS
+    )
+
+
+def take_for_sending(table: TaskTable, row: Task) -> None:
+    assert row.check_at is not None
+    due = OpenTask(row.task_id, row.check_at, row.deadline_at)
+    assert table.take_for_sending(due, next_check=LATER, taken_by="me")
 
 
 WRITES: dict[str, tuple[Phase, Write]] = {
     "claim": (Phase.PENDING, claim),
+    "take over": (Phase.ABANDONED, take_over),
     "extend": (
         Phase.LEASED,
         lambda table, row: table.extend(row, lease_until=LATER + LEASE, now=LATER),
@@ -36,22 +56,23 @@ WRITES: dict[str, tuple[Phase, Write]] = {
     "complete": (Phase.LEASED, lambda table, row: table.complete(row, RESULT, now=LATER)),
     "fail": (
         Phase.LEASED,
-        lambda table, row: table.fail(row, Failure("not_an_image", "It is text."), now=LATER),
+        lambda table, row: table.fail(row, FAILURE, now=LATER),
     ),
     "fail with a retry": (
         Phase.LEASED,
-        lambda table, row: table.fail(row, Failure("source_timeout", "It hung.", LEASE), now=LATER),
+        lambda table, row: table.fail(row, RETRY_LATER, now=LATER),
     ),
     "give up": (
         Phase.ABANDONED,
-        lambda table, row: table.give_up(row.task_id, GAVE_UP, now=LATER),
+        lambda table, row: table.give_up(row.task_id, GAVE_UP, now=LATER, limits=LIMITS),
     ),
     "cancel": (Phase.PENDING, lambda table, row: table.cancel(row.task_id, now=LATER)),
     "retry": (
         Phase.FAILED,
         lambda table, row: table.retry(row.task_id, policy=POLICY, now=LATER),
     ),
-    "schedule check": (Phase.PENDING, schedule_check),
+    "record unsent": (Phase.PENDING, lambda table, row: table.record_unsent(row, now=LATER)),
+    "take for sending": (Phase.PENDING, take_for_sending),
 }
 
 
@@ -64,8 +85,8 @@ def test_a_write_with_a_lost_response_has_the_same_effect_as_one_without_a_fault
     is_last_attempt = name == "give up"
     rows = []
     for task_id in ("without-fault", "with-fault"):
-        attempt = POLICY.attempt_limit if is_last_attempt else 1
-        row = task_in(phase, task_id=task_id, attempt=attempt)
+        limit: dict[str, Any] = {"expired_leases": LIMITS.expired_leases} if is_last_attempt else {}
+        row = task_in(phase, task_id=task_id, **limit)
         system.write(row)
         if task_id == "with-fault":
             rule = system.inject(kind, Service.DYNAMODB, "UpdateItem", tries=1)
@@ -97,7 +118,7 @@ def test_a_late_worker_does_not_mistake_the_winners_result_for_its_own(
 ) -> None:
     task = system.healthy.table.create(new_task())
     late = system.healthy.table.claim(task.task_id, lease_owner="late", lease_until=NOW, now=NOW)
-    winner = claim(system.healthy.table, task)
+    winner = take_over(system.healthy.table, task)
     system.healthy.table.complete(winner, RESULT, now=LATER)
     system.inject(kind, Service.DYNAMODB, "UpdateItem", tries=1)
     with pytest.raises(LeaseLost):
@@ -107,12 +128,12 @@ def test_a_late_worker_does_not_mistake_the_winners_result_for_its_own(
 
 @pytest.mark.parametrize("kind", RESPONSE_LOST)
 def test_giving_up_a_task_twice_is_refused(system: FaultySystem, kind: FaultKind) -> None:
-    row = task_in(Phase.ABANDONED, attempt=POLICY.attempt_limit)
+    row = task_in(Phase.ABANDONED, expired_leases=LIMITS.expired_leases)
     system.write(row)
-    system.healthy.table.give_up(row.task_id, GAVE_UP, now=NOW)
+    system.healthy.table.give_up(row.task_id, GAVE_UP, now=NOW, limits=LIMITS)
     system.inject(kind, Service.DYNAMODB, "UpdateItem", tries=1)
     with pytest.raises(TransitionRefused):
-        system.faulty.table.give_up(row.task_id, GAVE_UP, now=LATER)
+        system.faulty.table.give_up(row.task_id, GAVE_UP, now=LATER, limits=LIMITS)
 
 
 @pytest.mark.parametrize("kind", RESPONSE_LOST)

@@ -15,9 +15,9 @@ CALLS = {
     "read the backlog": (Service.SQS, "GetQueueAttributes", 1),
     "read the dead-letter backlog": (Service.SQS, "GetQueueAttributes", 2),
     "query the index": (Service.DYNAMODB, "Query", 1),
-    "read the row": (Service.DYNAMODB, "GetItem", 1),
-    "move the check": (Service.DYNAMODB, "UpdateItem", 1),
-    "send": (Service.SQS, "SendMessage", 1),
+    "read the row": (Service.DYNAMODB, "BatchGetItem", 1),
+    "win the right to send": (Service.DYNAMODB, "UpdateItem", 1),
+    "send": (Service.SQS, "SendMessageBatch", 1),
 }
 
 
@@ -43,7 +43,7 @@ def test_a_task_is_resent_and_completed_after_any_call_fails(
     system.reconciler(system.healthy).run()
     if call == "send" and kind in RESPONSE_LOST:
         assert system.count_messages() == TRIES + 1, "each try and the next run send one"
-    elif call == "move the check" and kind in RESPONSE_LOST:
+    elif call == "win the right to send" and kind in RESPONSE_LOST:
         assert system.count_messages() == 0, "the next check sends it"
     else:
         assert system.count_messages() == 1
@@ -53,7 +53,7 @@ def test_a_task_is_resent_and_completed_after_any_call_fails(
 
 
 @pytest.mark.parametrize("kind", RESPONSE_LOST)
-def test_a_check_with_one_lost_response_still_resends(
+def test_a_task_is_sent_although_one_response_is_lost(
     system: FaultySystem, kind: FaultKind
 ) -> None:
     system.healthy.table.create(new_task())
@@ -63,13 +63,13 @@ def test_a_check_with_one_lost_response_still_resends(
 
 
 @pytest.mark.parametrize("kind", FaultKind)
-@pytest.mark.parametrize("operation", ["GetQueueAttributes", "SendMessage"])
+@pytest.mark.parametrize("operation", ["GetQueueAttributes", "SendMessageBatch"])
 def test_deadlines_hold_while_the_queue_fails(
     system: FaultySystem, operation: str, kind: FaultKind
 ) -> None:
     late = task_in(Phase.PENDING, task_id="late", deadline_at=NOW, check_at=NOW)
     system.write(late)
-    system.healthy.table.create(new_task())
+    system.healthy.table.create(new_task(unsent=True, check_at=NOW))
     system.clock.advance(POLICY.first_check)
     system.inject(kind, Service.SQS, operation)
     with pytest.raises(AwsError):

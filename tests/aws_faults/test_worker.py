@@ -50,7 +50,7 @@ def process(system: FaultySystem, message: Message) -> None:
 
 
 def finish(system: FaultySystem, task: Task, message: Message) -> Task:
-    system.clock.advance(LEASE)
+    system.clock.advance(LEASE)  # longer than the first backoff, too
     return system.finish(
         task.task_id, show=lambda: system.healthy.queue.change_visibility(message, timeout_s=0)
     )

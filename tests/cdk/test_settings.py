@@ -134,11 +134,6 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             id="busy workers alone cause a scale-out",
         ),
         pytest.param(
-            {"max_receive_count": "14"},
-            ["max_receive_count (14)", "attempt_limit (5)"],
-            id="messages move to the dead-letter queue too early",
-        ),
-        pytest.param(
             {"certificate_arn": None},
             ["certificate_arn", "'standard'"],
             id="plain HTTP outside dev",
@@ -273,7 +268,7 @@ def test_an_empty_value_means_none(setting: str) -> None:
         ("queue_retention_days", 13),
         ("worker_min_tasks", 20),
         ("worker_from_zero_cooldown_s", 511),
-        ("max_receive_count", 15),
+        ("max_receive_count", 100),
         ("rate_limit_per_ip", 30_000),
         ("idle_timeout_s", 74),
         ("deregistration_delay_s", 21),

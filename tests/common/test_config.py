@@ -14,6 +14,7 @@ REQUIRED = {
     "TASK_TABLE": "tasks",
     "TASK_QUEUE_URL": "https://sqs.example/queue",
     "RESULT_BUCKET": "results",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.example/dead-letters",
 }
 
 

@@ -1,18 +1,30 @@
 """The conditional writes on moto's table, compared with the pure state machine."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from services.common.errors import LeaseLost
-from services.common.task import Failure, Move, Phase, Status, Task
+from services.common.errors import ImagingBusy, LeaseLost, RowUnreadable
+from services.common.task import Move, Phase, Status, Task, Wait
+from services.common.task_queue import Envelope
 from services.common.task_record import from_item, to_item
-from services.common.task_table import TaskTable, TransitionRefused
+from services.common.task_table import OpenTask, TaskTable, TransitionRefused
 from tests.conftest import Cloud
 from tests.moves import CLAIM, EXHAUSTED, make_move
-from tests.tasks import LEASE, NOW, POLICY, RESULT, new_task, task_in
+from tests.tasks import (
+    FAILURE,
+    LEASE,
+    LIMITS,
+    NOW,
+    POLICY,
+    RESULT,
+    RETRY_LATER,
+    new_task,
+    task_in,
+)
 
 
 def write(cloud: Cloud, task: Task) -> Task:
@@ -20,7 +32,17 @@ def write(cloud: Cloud, task: Task) -> Task:
     return task
 
 
-@pytest.mark.parametrize("changes", [{}, {"attempt_limit": 1, "attempt": 1}, {"deadline_at": NOW}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"expired_leases": LIMITS.expired_leases},
+        {"expired_leases": LIMITS.expired_leases - 1},
+        {"deadline_at": NOW},
+        {"next_attempt_at": NOW},
+        {"next_attempt_at": NOW + timedelta(milliseconds=1)},
+    ],
+)
 @pytest.mark.parametrize("phase", Phase)
 def test_the_table_allows_exactly_the_moves_of_the_state_machine(
     cloud: Cloud, table: TaskTable, phase: Phase, changes: dict[str, Any]
@@ -34,7 +56,10 @@ def test_the_table_allows_exactly_the_moves_of_the_state_machine(
         except (TransitionRefused, LeaseLost):
             allowed = False
         # Canceling a canceled task changes nothing and is not an error.
-        expected = task.allows(move, NOW) or (move, phase) == (Move.CANCEL, Phase.CANCELED)
+        expected = task.allows(move, NOW, limits=LIMITS) or (move, phase) == (
+            Move.CANCEL,
+            Phase.CANCELED,
+        )
         assert allowed is expected, move
 
 
@@ -62,8 +87,15 @@ def test_a_claim_increments_attempt_and_sets_the_lease_owner(table: TaskTable) -
     assert (claim.status, claim.attempt, claim.lease_owner) == (Status.RUNNING, 1, "w")
     assert claim.started_at == NOW
     later = NOW + LEASE
-    second = table.claim(claim.task_id, lease_owner="v", lease_until=later + LEASE, now=later)
+    second = take_over(table, claim, lease_owner="v", now=later)
     assert (second.attempt, second.lease_owner, second.started_at) == (2, "v", NOW)
+    assert second.expired_leases == 1
+
+
+def take_over(table: TaskTable, task: Task, *, lease_owner: str, now: datetime) -> Task:
+    return table.take_over(
+        task.task_id, lease_owner=lease_owner, lease_until=now + LEASE, now=now, limits=LIMITS
+    )
 
 
 @pytest.mark.parametrize("winner", [{"lease_owner": "other"}, {"attempt": 2}])
@@ -75,7 +107,7 @@ def test_a_late_worker_cannot_overwrite_the_winner(
     with pytest.raises(LeaseLost):
         table.complete(loser, RESULT, now=NOW)
     with pytest.raises(LeaseLost):
-        table.fail(loser, Failure("code", "reason"), now=NOW)
+        table.fail(loser, FAILURE, now=NOW)
     with pytest.raises(LeaseLost):
         table.extend(loser, lease_until=NOW + LEASE, now=NOW)
     with pytest.raises(LeaseLost):
@@ -95,11 +127,15 @@ def test_a_move_whose_response_was_lost_is_recognized(table: TaskTable) -> None:
     later = NOW + timedelta(seconds=1)
     for _ in range(2):
         retried = table.retry("b", policy=POLICY, now=later)
-        assert (retried.status, retried.attempt_limit) == (Status.PENDING, 5)
+        assert retried.status is Status.PENDING
     claim = table.claim("b", lease_owner="x", lease_until=NOW + LEASE, now=NOW)
     for _ in range(2):
-        table.fail(claim, Failure("code", "reason", timedelta(1)), now=NOW)
-    claim = table.claim("b", lease_owner="y", lease_until=NOW + LEASE, now=NOW)
+        table.fail(claim, RETRY_LATER, now=NOW)
+    later = NOW + LEASE
+    claim = table.claim("b", lease_owner="y", lease_until=later + LEASE, now=later)
+    for _ in range(2):
+        assert take_over(table, claim, lease_owner="z", now=later + LEASE).expired_leases == 1
+    claim = replace(claim, lease_owner="z", attempt=claim.attempt + 1)
     for _ in range(2):
         table.release(claim, now=NOW)
 
@@ -117,10 +153,11 @@ def test_a_retry_whose_response_was_lost_is_recognized_after_a_claim(
 
 
 def test_giving_up_twice_is_refused(cloud: Cloud, table: TaskTable) -> None:
-    task = write(cloud, task_in(Phase.ABANDONED, attempt=5))
-    table.give_up(task.task_id, EXHAUSTED, now=NOW)
+    task = write(cloud, task_in(Phase.ABANDONED, deadline_at=NOW))
+    table.give_up(task.task_id, EXHAUSTED, now=NOW, limits=LIMITS)
+    later = NOW + timedelta(milliseconds=1)
     with pytest.raises(TransitionRefused):
-        table.give_up(task.task_id, EXHAUSTED, now=NOW + timedelta(milliseconds=1))
+        table.give_up(task.task_id, EXHAUSTED, now=later, limits=LIMITS)
 
 
 def test_a_released_task_can_be_claimed_at_once_and_fences_the_first_claim(
@@ -132,20 +169,53 @@ def test_a_released_task_can_be_claimed_at_once_and_fences_the_first_claim(
     with pytest.raises(LeaseLost):
         table.complete(claim, RESULT, now=NOW)
     second = table.claim(task_id, lease_owner="v", lease_until=NOW + LEASE, now=NOW)
-    assert second.attempt == 2
+    assert (second.attempt, second.expired_leases) == (2, 0)
+
+
+def test_a_released_task_waits_with_the_reason(table: TaskTable) -> None:
+    task_id = table.create(new_task()).task_id
+    claim = table.claim(task_id, lease_owner="w", lease_until=NOW + LEASE, now=NOW)
+    reason = ImagingBusy("All are busy.", retry_after_s=5)
+    table.release(claim, now=NOW, wait=Wait(NOW + LEASE, in_queue=True), reason=reason)
+    row = table.get(task_id)
+    assert row is not None
+    assert (row.status, row.next_attempt_at) == (Status.PENDING, NOW + LEASE)
+    assert (row.failure_code, row.failure_reason) == ("imaging_busy", "All are busy.")
+    with pytest.raises(TransitionRefused):
+        table.claim(task_id, lease_owner="v", lease_until=NOW + LEASE, now=NOW)
+    later = NOW + LEASE
+    claim = table.claim(task_id, lease_owner="v", lease_until=later + LEASE, now=later)
+    assert (claim.next_attempt_at, claim.failure_code) == (None, None)
 
 
 def open_ids(table: TaskTable, task: Task) -> list[str]:
     assert task.open_shard is not None
-    return list(table.due_task_ids(task.open_shard, NOW + timedelta(days=365)))
+    later = NOW + timedelta(days=365)
+    open_tasks = [
+        *table.unsent_tasks(task.open_shard, later),
+        *table.sent_tasks(task.open_shard, later),
+    ]
+    return [task.task_id for task in open_tasks]
 
 
-def test_the_index_lists_open_tasks_when_they_are_due(cloud: Cloud, table: TaskTable) -> None:
-    task = table.create(new_task())
-    assert task.open_shard is not None
-    assert task.check_at is not None
-    assert list(table.due_task_ids(task.open_shard, task.check_at - timedelta(seconds=1))) == []
-    assert list(table.due_task_ids(task.open_shard, task.check_at)) == [task.task_id]
+def test_the_index_says_what_open_tasks_need(table: TaskTable) -> None:
+    sent = table.create(new_task("sent", open_shard=7))
+    unsent = table.create(new_task("unsent", open_shard=7, unsent=True, check_at=NOW))
+    assert sent.check_at is not None
+    just_before = sent.check_at - timedelta(milliseconds=1)
+
+    def ids(tasks: Iterable[OpenTask]) -> list[str]:
+        return [task.task_id for task in tasks]
+
+    assert ids(table.unsent_tasks(7, NOW)) == ["unsent"]
+    assert ids(table.sent_tasks(7, just_before)) == []
+    assert list(table.sent_tasks(7, sent.check_at)) == [
+        OpenTask("sent", sent.check_at, sent.deadline_at)
+    ]
+    assert table.count_sent(7, checked_before=just_before) == 0
+    assert table.count_sent(7, checked_before=sent.check_at) == 1
+    assert list(table.overdue_task_ids(7, sent.check_at)) == []
+    assert set(table.overdue_task_ids(7, unsent.deadline_at)) == {"sent", "unsent"}
 
 
 @pytest.mark.parametrize("end", [Move.COMPLETE, Move.FAIL, Move.CANCEL, Move.GIVE_UP])
@@ -154,12 +224,14 @@ def test_a_final_task_leaves_the_index_and_gets_a_ttl(
 ) -> None:
     task = new_task()
     state = Phase.ABANDONED if end is Move.GIVE_UP else Phase.LEASED
-    write(cloud, task_in(state, attempt=5 if end is Move.GIVE_UP else 1))
+    deadline = {"deadline_at": NOW} if end is Move.GIVE_UP else {}
+    write(cloud, task_in(state, unsent=True, next_attempt_at=NOW, **deadline))
     make_move(table, end, task)
     row = table.get(task.task_id)
     assert row is not None
     assert open_ids(table, task) == []
-    assert (row.check_at, row.check_gap, row.lease_owner, row.lease_until) == (None,) * 4
+    assert (row.check_at, row.lease_owner, row.lease_until, row.next_attempt_at) == (None,) * 4
+    assert not row.unsent
     assert row.finished_at == NOW
     assert row.expires_at == NOW + POLICY.retention
 
@@ -168,52 +240,101 @@ def test_a_failure_that_will_be_retried_stays_open_with_its_reason(
     cloud: Cloud, table: TaskTable
 ) -> None:
     claim = write(cloud, task_in(Phase.LEASED))
-    table.fail(claim, Failure("source_unavailable", "503", LEASE), now=NOW)
+    table.fail(claim, RETRY_LATER, now=NOW)
     row = table.get(claim.task_id)
     assert row is not None
     assert (row.status, row.will_retry) == (Status.FAILED, True)
-    assert (row.failure_code, row.failure_reason) == (
-        "source_unavailable",
-        "503",
-    )
+    assert (row.failure_code, row.failure_reason) == (RETRY_LATER.code, RETRY_LATER.reason)
+    assert (row.source_failures, row.next_attempt_at) == (2, NOW + LEASE)
+    assert (row.unsent, row.check_at) == (False, claim.check_at)
     assert row.finished_at is None
     assert open_ids(table, claim) == [claim.task_id]
+
+
+@pytest.mark.parametrize("until", [NOW + timedelta(hours=1), NOW + timedelta(days=2)])
+def test_after_a_long_wait_the_reconciler_sends_the_message(
+    cloud: Cloud, table: TaskTable, until: datetime
+) -> None:
+    claim = write(cloud, task_in(Phase.LEASED))
+    table.fail(claim, replace(RETRY_LATER, wait=Wait(until, in_queue=False)), now=NOW)
+    row = table.get(claim.task_id)
+    assert row is not None
+    assert (row.unsent, row.next_attempt_at) == (True, until)
+    assert row.check_at == min(until, claim.deadline_at)
 
 
 def test_a_retry_keeps_the_attempt_count_and_reopens_the_task(
     cloud: Cloud, table: TaskTable
 ) -> None:
-    failed = write(cloud, task_in(Phase.FAILED, attempt=5))
+    counters: dict[str, Any] = {
+        "source_failures": 5,
+        "crashes": 3,
+        "expired_leases": 4,
+        "other_failures": 2,
+    }
+    failed = write(cloud, task_in(Phase.FAILED, attempt=5, **counters))
     later = NOW + timedelta(days=3)
     row = table.retry(failed.task_id, policy=POLICY, now=later)
-    assert (row.status, row.attempt, row.attempt_limit) == (Status.PENDING, 5, 10)
+    assert (row.status, row.attempt) == (Status.PENDING, 5)
+    assert (row.source_failures, row.crashes, row.expired_leases, row.other_failures) == (0,) * 4
     assert row.deadline_at == later + POLICY.deadline
     assert row.check_at == later + POLICY.first_check
     assert (row.failure_code, row.failure_reason, row.finished_at) == (None, None, None)
     assert open_ids(table, new_task()) == [failed.task_id]
 
 
-def test_only_one_reconciler_wins_a_check(table: TaskTable) -> None:
-    task = table.create(new_task())
-    check_at = NOW + timedelta(hours=1)
+def due(task: Task) -> OpenTask:
+    assert task.check_at is not None
+    return OpenTask(task.task_id, task.check_at, task.deadline_at)
 
-    def schedule(name: str) -> bool:
-        return table.schedule_check(
-            task, check_at=check_at, gap=timedelta(hours=1), checked_by=name
-        )
 
-    assert [schedule("a"), schedule("b")] == [True, False]
-    assert schedule("a"), "boto3 sends the write again if its first response is lost"
+def test_only_one_reconciler_may_send_a_task(table: TaskTable) -> None:
+    task = table.create(new_task(unsent=True, check_at=NOW))
+    next_check = NOW + timedelta(hours=1)
+
+    def take(name: str) -> Envelope | None:
+        return table.take_for_sending(due(task), next_check=next_check, taken_by=name)
+
+    envelope = Envelope(task.task_id, request_id=task.request_id, owner=task.owner)
+    assert [take("a"), take("b")] == [envelope, None]
+    assert take("a"), "boto3 sends the write again if its first response is lost"
     row = table.get(task.task_id)
     assert row is not None
-    assert (row.check_at, row.check_gap) == (check_at, timedelta(hours=1))
+    assert (row.unsent, row.check_at) == (False, next_check)
+    for name, restored in (("b", False), ("a", True)):
+        table.restore_unsent(task.task_id, next_check=next_check, taken_by=name, now=NOW)
+        row = table.get(task.task_id)
+        assert row is not None
+        assert row.unsent is restored
 
 
-def test_a_final_task_cannot_be_scheduled_for_a_check(cloud: Cloud, table: TaskTable) -> None:
+def test_a_final_task_is_not_sent(table: TaskTable) -> None:
     task = table.create(new_task())
     table.cancel(task.task_id, now=NOW)
-    assert not table.schedule_check(task, check_at=NOW, gap=timedelta(), checked_by="a")
+    assert table.take_for_sending(due(task), next_check=NOW, taken_by="a") is None
     assert open_ids(table, task) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": {"S": "PAUSED"}}, {"attempt": {"S": "one"}}, {"createdAt": {"S": "yesterday"}}],
+)
+def test_a_row_of_a_newer_version_is_reported_as_unreadable(
+    cloud: Cloud, table: TaskTable, changes: dict[str, Any]
+) -> None:
+    item = {**to_item(new_task()), **changes}
+    cloud.dynamodb.put_item(TableName=cloud.resources.task_table, Item=item)
+    task_id = new_task().task_id
+    with pytest.raises(RowUnreadable):
+        table.get(task_id)
+    write(cloud, new_task("another"))
+    rows = dict(table.get_many([task_id, "another", "missing"]))
+    assert isinstance(rows.pop(task_id), RowUnreadable)
+    assert rows == {"another": new_task("another")}
+
+
+def test_an_attribute_of_a_newer_version_is_ignored() -> None:
+    assert from_item({**to_item(new_task()), "novelty": {"S": "?"}}) == new_task()
 
 
 def test_a_row_has_the_documented_attributes(cloud: Cloud) -> None:

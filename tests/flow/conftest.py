@@ -67,7 +67,7 @@ def system(
         folder,
         prefix="system",
         FETCH_TIMEOUT_S="2",
-        ATTEMPT_LIMIT="2",
+        SOURCE_FAILURE_LIMIT="2",
         SSL_CERT_FILE=str(trusted),
     ) as system:
         system.fleet.start_worker().wait_until_polling()
@@ -79,7 +79,7 @@ def api_only_session(
     aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeployedSystem]:
     folder = tmp_path_factory.mktemp("api-only")
-    with run_system(aws, source, folder, prefix="api-only", ATTEMPT_LIMIT="50") as system:
+    with run_system(aws, source, folder, prefix="api-only", SOURCE_FAILURE_LIMIT="50") as system:
         yield system
 
 

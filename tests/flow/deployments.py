@@ -21,6 +21,7 @@ SETTINGS = {
     "RETRY_BACKOFF_CAP_S": "1",
     "IMAGING_PROCESSES": "1",
     "FIRST_CHECK_S": str(FIRST_CHECK.seconds),
+    "QUEUE_COUNT_LAG_S": "1",
 }
 """Shorter times than in production. Everything else has its default."""
 

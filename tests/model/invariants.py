@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.common.task import Status, Task
@@ -21,6 +21,7 @@ LEGAL_MOVES = {
     ("PENDING", "FAILED"),
     ("PENDING", "CANCELED"),
     ("RUNNING", "RUNNING"),
+    ("RUNNING", "PENDING"),
     ("RUNNING", "COMPLETED"),
     ("RUNNING", "FAILED"),
     ("RUNNING", "RETRYING"),
@@ -36,9 +37,10 @@ LEGAL_MOVES = {
 FINAL = {"COMPLETED", "FAILED", "CANCELED"}
 GIVE_UP_CODES = {"attempts_exhausted", "deadline_passed"}
 QUEUE_URL, DEAD_LETTER_QUEUE_URL = "queue", "dead letters"
-MAX_RESENDS = 8
-"""How often the reconciler may resend a task because its message seems lost. The gap between checks
-quadruples up to the deadline, a day later."""
+RECHECK = timedelta(minutes=15)
+"""The reconciler sends a task at most this often, unless the row says that it is unsent."""
+SOURCE_FAILURE_LIMIT, CRASH_LIMIT, EXPIRED_LEASE_LIMIT = 5, 3, 4
+COUNTERS = ("source_failures", "crashes", "expired_leases", "other_failures")
 
 
 def state_of(row: Task) -> str:
@@ -55,11 +57,16 @@ class InvariantChecker:
         self.allowed_sends: Counter[str] = Counter()
         self.unconfirmed_sends = 0
         """Sends that took effect without a response. Each of them may be repeated."""
+        self.requested_sends = 0
+        """Sends by a client's retry or an operator's redrive. Two retries within a millisecond may
+        both send."""
         self._rows: dict[str, Task] = {}
         self._retries: Counter[str] = Counter()
         """How often a client has retried each task."""
-        self._retries_at_send: dict[str, int] = {}
-        """The number of retries of its task when each message was sent."""
+        self._unsent: Counter[str] = Counter()
+        """How often the row of each task began to say that it has no message."""
+        self._at_send: dict[str, tuple[int, int]] = {}
+        """The retries of its task, and how often it was unsent, when each message was sent."""
         self._clock = clock
 
     # ── Events ────────────────────────────────────────────────────────────────────────────────
@@ -70,14 +77,26 @@ class InvariantChecker:
         if old is None:
             is_new = state_of(new) == "PENDING" and new.attempt == 0
             self._require(new, is_new, "is created in another state")
-            self.allowed_sends[new.task_id] += 1 + MAX_RESENDS
+            self.allowed_sends[new.task_id] += 1
         elif _without_checks(before) == _without_checks(after):
-            if new.unsent and not old.unsent:
-                self.allowed_sends[new.task_id] += 1
+            self._on_check(old, new)
         else:
             self._on_move(old, new)
-        self._require(new, new.attempt <= new.attempt_limit, "exceeds its attempt limit")
+        if new.unsent and (old is None or not old.unsent):
+            self._unsent[new.task_id] += 1
+        self._require(new, new.source_failures <= SOURCE_FAILURE_LIMIT, "asks too often")
+        self._require(new, new.crashes <= CRASH_LIMIT, "crashes too often")
+        self._require(new, new.expired_leases <= EXPIRED_LEASE_LIMIT, "is taken over too often")
         self._rows[new.task_id] = new
+
+    def _on_check(self, old: Task, new: Task) -> None:
+        """The row says that it is unsent, or a reconciler is about to send it."""
+        if new.unsent or new.check_at == old.check_at:
+            return
+        self.allowed_sends[new.task_id] += 1
+        next_check = min(self._clock() + RECHECK, max(new.deadline_at, self._clock()))
+        is_late = new.check_at is not None and new.check_at >= next_check
+        self._require(new, is_late, "may be sent again too soon")
 
     def _on_move(self, old: Task, new: Task) -> None:
         move = (state_of(old), state_of(new))
@@ -88,13 +107,21 @@ class InvariantChecker:
             self._require(new, new.attempt == old.attempt + 1, "skips an attempt")
             self._require(new, move[1] == "RUNNING", "counts an attempt without a claim")
             self._require(new, not self._is_leased(old), "is claimed under a valid lease")
+            is_due = old.next_attempt_at is None or old.next_attempt_at <= self._clock()
+            self._require(new, is_due, "is claimed too early")
+            counts = new.expired_leases - old.expired_leases
+            self._require(new, counts == (move[0] == "RUNNING"), "counts its leases wrongly")
         elif move == ("RUNNING", "RUNNING"):
-            keeps_owner = new.lease_owner in {old.lease_owner, None}
+            keeps_owner = new.lease_owner == old.lease_owner
             self._require(new, keeps_owner, "changes its lease owner without a claim")
-        if move[1] == "PENDING":
+        if move == ("RUNNING", "PENDING"):
+            costs = [name for name in COUNTERS if getattr(new, name) != getattr(old, name)]
+            self._require(new, not costs, f"is given back, which costs {costs}")
+        elif move[1] == "PENDING":
             self._retries[new.task_id] += 1
-            self.allowed_sends[new.task_id] += 1 + MAX_RESENDS
-            self._require(new, new.attempt_limit > new.attempt, "is retried without an attempt")
+            self.allowed_sends[new.task_id] += 1
+            is_new = not any(getattr(new, name) for name in COUNTERS)
+            self._require(new, is_new, "is retried with old failures")
         if move == ("RUNNING", "FAILED") and new.failure_code in GIVE_UP_CODES:
             self._require(new, not self._is_leased(old), "is given up under a valid lease")
         if state_of(new) == "COMPLETED":
@@ -108,25 +135,31 @@ class InvariantChecker:
             self.violations.append(f"the result {key} is overwritten")
         self.results[key] = body
 
-    def on_send(self, message: StoredMessage) -> None:
+    def on_send(self, url: str, message: StoredMessage) -> None:
+        if url == DEAD_LETTER_QUEUE_URL:
+            return
         task_id = json.loads(message.body)["taskId"]
         self.sends[task_id] += 1
-        self._retries_at_send[message.message_id] = self._retries[task_id]
+        self._at_send[message.message_id] = (self._retries[task_id], self._unsent[task_id])
         if task_id not in self._rows:
             self.violations.append(f"{task_id} is sent before its row is written")
 
     def on_delete(self, url: str, message: StoredMessage) -> None:
-        """Require that the task is final, or was final at some time since the message was sent.
+        """Require that the task was final or unsent at some time since the message was sent.
 
         An operator may delete the dead letter of an open task, which the reconciler still knows.
         """
         if url == DEAD_LETTER_QUEUE_URL:
             return
         row = self._rows[json.loads(message.body)["taskId"]]
-        was_final = self._retries[row.task_id] > self._retries_at_send[message.message_id]
-        self._require(
-            row, state_of(row) in FINAL or was_final, "loses its message while it is open"
+        retries, unsent = self._at_send[message.message_id]
+        needs_none = (
+            state_of(row) in FINAL
+            or row.unsent
+            or self._retries[row.task_id] > retries
+            or self._unsent[row.task_id] > unsent
         )
+        self._require(row, needs_none, "loses its message while it is open")
 
     # ── State ─────────────────────────────────────────────────────────────────────────────────
 
@@ -138,10 +171,9 @@ class InvariantChecker:
             if state_of(row) == "COMPLETED":
                 self._check_result(row)
             sends, allowed = self.sends[task_id], self.allowed_sends[task_id]
-            if sends > allowed + self.unconfirmed_sends:
-                self.violations.append(
-                    f"{task_id} was sent {sends} times, {allowed + self.unconfirmed_sends} allowed"
-                )
+            allowed += self.unconfirmed_sends + self.requested_sends
+            if sends > allowed:
+                self.violations.append(f"{task_id} was sent {sends} times, {allowed} allowed")
         assert not self.violations, "\n".join(self.violations)
 
     def open_tasks(self) -> list[Task]:
@@ -174,9 +206,8 @@ class InvariantChecker:
 
 
 def _without_checks(item: Any) -> dict[str, Any]:
-    """The row without what the reconciler goes by, which changes without a move."""
     return {
         name: value
         for name, value in item.items()
-        if not name.startswith("check") and name != "unsent"
+        if name != "unsent" and not name.startswith("check")
     }

@@ -1,6 +1,6 @@
 """A DynamoDB client on a table in memory, with the calls that the services make."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,8 @@ from tests.model.expressions import Item, Value
 
 Observer = Callable[[Item | None, Item], None]
 """Receives an item before and after each write."""
+_PROJECTED = ("taskId", "openShard", "checkAt", "deadlineAt", "unsent")
+"""The attributes of the index."""
 
 
 class MemoryDynamoDB:
@@ -27,11 +29,26 @@ class MemoryDynamoDB:
         self._observe = observe
 
     def update_index(self) -> None:
-        self._index = {task_id: item for task_id, item in self.items.items() if "checkAt" in item}
+        self._index = {
+            task_id: {name: item[name] for name in _PROJECTED if name in item}
+            for task_id, item in self.items.items()
+            if "checkAt" in item
+        }
 
     def get_item(self, *, Key: Item, **_: Any) -> Mapping[str, Any]:  # noqa: N803
         item = self.items.get(Key["taskId"]["S"])
         return {} if item is None else {"Item": item}
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: N803
+        responses = {
+            table: [
+                self.items[key["taskId"]["S"]]
+                for key in request["Keys"]
+                if key["taskId"]["S"] in self.items
+            ]
+            for table, request in RequestItems.items()
+        }
+        return {"Responses": responses}
 
     def put_item(self, *, Item: Item, **request: Any) -> Mapping[str, Any]:  # noqa: N803
         before = self.items.get(Item["taskId"]["S"])
@@ -57,15 +74,25 @@ class MemoryDynamoDB:
         assert operation == "query"
         return _Query(self)
 
-    def query(self, *, ExpressionAttributeValues: Item, **_: Any) -> Iterable[Item]:  # noqa: N803
-        """Supports only ``openShard = :shard AND checkAt <= :now``, the query of the task table."""
-        shard, now = (ExpressionAttributeValues[name]["N"] for name in (":shard", ":now"))
+    def query(
+        self,
+        *,
+        KeyConditionExpression: str,  # noqa: N803
+        FilterExpression: str,  # noqa: N803
+        ExpressionAttributeValues: Item,  # noqa: N803
+        **_: Any,
+    ) -> Sequence[Item]:
+        """The items of the index that match, oldest first."""
         if not self.index_lags:
             self.update_index()
+        matches = [
+            expressions.condition(KeyConditionExpression),
+            expressions.condition(FilterExpression),
+        ]
         due = [
             item
             for item in self._index.values()
-            if item["openShard"]["N"] == shard and _number(item["checkAt"]) <= Decimal(now)
+            if all(match(item, ExpressionAttributeValues) for match in matches)
         ]
         return sorted(due, key=lambda item: _number(item["checkAt"]))
 
@@ -88,7 +115,8 @@ class _Query:
         self._table = table
 
     def paginate(self, **request: Any) -> Iterable[Mapping[str, Any]]:
-        yield {"Items": self._table.query(**request)}
+        items = self._table.query(**request)
+        yield {"Items": items, "Count": len(items)}
 
 
 def _names(request: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -53,7 +53,7 @@ class MemorySqs:
         *,
         clock: Callable[[], datetime],
         outdated_receipts_work: bool = False,
-        on_send: Callable[[StoredMessage], None] = lambda _: None,
+        on_send: Callable[[str, StoredMessage], None] = lambda _url, _message: None,
         on_delete: Callable[[str, StoredMessage], None] = lambda _url, _message: None,
     ) -> None:
         self.queues = queues
@@ -69,9 +69,19 @@ class MemorySqs:
         message = StoredMessage(
             f"message-{next(self._numbers)}", MessageBody, sent_at=now, visible_at=now
         )
-        self._on_send(message)
+        self._on_send(QueueUrl, message)
         self.queues[QueueUrl].messages.append(message)
         return {"MessageId": message.message_id}
+
+    def send_message_batch(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        Entries: Sequence[Mapping[str, Any]],  # noqa: N803
+    ) -> Mapping[str, Any]:
+        for entry in Entries:
+            self.send_message(QueueUrl=QueueUrl, MessageBody=entry["MessageBody"])
+        return {}
 
     def receive_message(
         self,

@@ -1,5 +1,7 @@
 """The table in memory compared with moto's: the same writes, rejections and rows."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 from services.common.errors import LeaseLost
 from services.common.task import Move, Phase, Task
 from services.common.task_record import to_item
-from services.common.task_table import TaskTable, TransitionRefused
+from services.common.task_table import OpenTask, TaskTable, TransitionRefused
 from tests.conftest import Cloud
 from tests.model.memory_dynamodb import MemoryDynamoDB
 from tests.moves import make_move
-from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
+from tests.tasks import LEASE, LIMITS, NOW, POLICY, new_task, task_in
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -32,6 +34,9 @@ tasks = st.builds(
     started_at=st.none() | AROUND_NOW,
     will_retry=st.booleans(),
     checked_by=st.sampled_from([None, "a", "b"]),
+    unsent=st.booleans(),
+    next_attempt_at=st.none() | AROUND_NOW,
+    expired_leases=st.integers(0, LIMITS.expired_leases),
 )
 
 
@@ -74,14 +79,20 @@ def test_a_row_is_created_once(cloud: Cloud, client: str) -> None:
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
-def test_a_check_is_rescheduled_only_if_it_is_unchanged(cloud: Cloud, client: str) -> None:
+def test_a_task_is_taken_for_sending_only_if_its_check_is_unchanged(
+    cloud: Cloud, client: str
+) -> None:
     table = table_on(MemoryDynamoDB() if client == "memory" else cloud.dynamodb)
-    task = table.create(new_task())
+    task = table.create(new_task(unsent=True, check_at=NOW))
+    due = OpenTask(task.task_id, NOW, task.deadline_at)
 
-    def schedule(name: str) -> bool:
-        return table.schedule_check(task, check_at=NOW + LEASE, gap=LEASE, checked_by=name)
+    def is_taken(name: str) -> bool:
+        return bool(table.take_for_sending(due, next_check=NOW + LEASE, taken_by=name))
 
-    assert [schedule("a"), schedule("b"), schedule("a")] == [True, False, True]
+    assert [is_taken("a"), is_taken("b"), is_taken("a")] == [True, False, True]
+    table.restore_unsent(task.task_id, next_check=NOW + LEASE, taken_by="a", now=NOW)
+    assert table.get(task.task_id) == replace(task, checked_by="a")
+    assert table.get_many([task.task_id, "unknown"]).keys() == {task.task_id}
 
 
 @pytest.mark.parametrize("client", ["memory", "moto"])
@@ -92,7 +103,17 @@ def test_the_index_lists_due_tasks_oldest_first(cloud: Cloud, client: str) -> No
         task = new_task(f"task-{number}", open_shard=7, check_at=NOW + number * LEASE)
         table.create(task)
     table.create(new_task("elsewhere", open_shard=8, check_at=NOW))
-    assert list(table.due_task_ids(7, NOW + 2 * LEASE)) == ["task-1", "task-2"]
+    table.create(new_task("unsent", open_shard=7, check_at=NOW, unsent=True))
+    table.create(new_task("late", open_shard=7, check_at=NOW, deadline_at=NOW + LEASE))
+    later = NOW + 2 * LEASE
+    assert ids(table.sent_tasks(7, later)) == ["late", "task-1", "task-2"]
+    assert ids(table.unsent_tasks(7, later)) == ["unsent"]
+    assert list(table.overdue_task_ids(7, later)) == ["late"]
+    assert table.count_sent(7, checked_before=later) == 3
+
+
+def ids(tasks: Iterable[OpenTask]) -> list[str]:
+    return [task.task_id for task in tasks]
 
 
 def test_a_lagging_index_shows_its_earlier_content(cloud: Cloud) -> None:
@@ -103,6 +124,6 @@ def test_a_lagging_index_shows_its_earlier_content(cloud: Cloud) -> None:
     memory.index_lags = True
     table.create(new_task("new", open_shard=7, check_at=NOW))
     table.cancel("old", now=NOW)
-    assert list(table.due_task_ids(7, NOW)) == ["old"]
+    assert ids(table.sent_tasks(7, NOW)) == ["old"]
     memory.update_index()
-    assert list(table.due_task_ids(7, NOW)) == ["new"]
+    assert ids(table.sent_tasks(7, NOW)) == ["new"]

@@ -13,14 +13,13 @@ from services.api.schemas import Submission
 from services.api.task_service import SubmitOutcome, TaskService
 from services.common.circuit_breaker import CircuitBreaker
 from services.common.errors import (
-    AttemptError,
     AwsError,
+    ImagingBusy,
     ImagingCrashed,
     SourceNotFound,
     SourceUnavailable,
 )
 from services.common.result_bucket import ResultBucket
-from services.common.task import Backoff
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.imaging import ResultImage
@@ -33,11 +32,11 @@ from tests.model.actor import Actor, CallGate, CallOutcome, Crash
 from tests.model.invariants import DEAD_LETTER_QUEUE_URL, QUEUE_URL, InvariantChecker
 from tests.model.memory_dynamodb import MemoryDynamoDB
 from tests.model.memory_sqs import Delivery, MemoryQueue, MemorySqs
-from tests.tasks import LEASE, POLICY
+from tests.tasks import BACKOFF, LEASE, LIMITS, POLICY
 
-BACKOFF = Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300))
-MAX_RECEIVES = 15
-MAX_BACKLOG = 50
+MAX_RECEIVES = 1_000
+SETTLING_TIME = timedelta(hours=2)
+"""How long a task may take without any faults: its wait, a check and a few reconciler runs."""
 RECONCILE_INTERVAL = timedelta(minutes=5)
 DEADLINE_SLACK = RECONCILE_INTERVAL + LEASE
 """How long a task may stay open after its deadline without any faults: until its lease expires and
@@ -45,6 +44,7 @@ the reconciler runs."""
 
 UNCONFIRMED = {CallOutcome.TIMEOUT_AFTER, CallOutcome.SENT_TWICE, CallOutcome.CRASH_AFTER}
 """Outcomes of calls that take effect without a response."""
+SENDS = {"send_message", "send_message_batch"}
 REJECTIONS = (TaskNotFound, TaskStateConflict, IdempotencyKeyReused)
 """Errors that the API may return to a client."""
 
@@ -57,9 +57,11 @@ class AttemptOutcome(Enum):
     """How an attempt ends, if all its calls to AWS succeed."""
 
     SUCCEEDS = None
-    SOURCE_FAILS = SourceUnavailable
-    NOT_FOUND = SourceNotFound
-    CHILD_CRASHES = ImagingCrashed
+    SOURCE_FAILS = SourceUnavailable("It failed.")
+    SOURCE_ASKS_FOR_AN_HOUR = SourceUnavailable("It is busy.", retry_after_s=3_600)
+    NOT_FOUND = SourceNotFound("There is none.")
+    CHILD_CRASHES = ImagingCrashed("It died.")
+    NO_PROCESS_IS_FREE = ImagingBusy("All are busy.", retry_after_s=5)
 
 
 class _FakeProcessing:
@@ -72,9 +74,8 @@ class _FakeProcessing:
 
     def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
         self._gate.call("fetch", lambda: None)
-        error: type[AttemptError] | None = self._attempt.value
-        if error is not None:
-            raise error("The attempt failed.")
+        if self._attempt.value is not None:
+            raise self._attempt.value
         return into.write(b"image")
 
     def process(
@@ -131,11 +132,14 @@ class ModelWorker:
                 processor = Processor(
                     table=self._world.table(gate),
                     queue=queue,
+                    dead_letters=self._world.queue(gate, url=DEAD_LETTER_QUEUE_URL),
                     bucket=self._world.bucket(gate),
                     fetcher=processing,
                     imaging=processing,
                     leases=self.leases,
-                    policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF),
+                    policy=AttemptPolicy(
+                        budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS
+                    ),
                     scratch=self._world.scratch,
                     clock=self._world.clock,
                     jitter=lambda: 0.5,
@@ -239,7 +243,10 @@ class World:
                 queue=self.queue(gate),
                 dead_letters=self.queue(gate, url=DEAD_LETTER_QUEUE_URL),
                 policy=ReconcilePolicy(
-                    lease=LEASE, max_backoff=BACKOFF.cap, max_backlog=MAX_BACKLOG
+                    lease=LEASE,
+                    recheck=POLICY.first_check,
+                    count_lag=timedelta(minutes=1),
+                    limits=LIMITS,
                 ),
                 clock=self.clock,
                 shuffle=lambda _: None,
@@ -277,8 +284,10 @@ class World:
         return actor
 
     def step(self, actor: Actor, outcome: CallOutcome) -> None:
-        if actor.pending_call == "send_message" and outcome in UNCONFIRMED:
+        if actor.pending_call in SENDS and outcome in UNCONFIRMED:
             self.invariants.unconfirmed_sends += 1
+        if actor.pending_call in SENDS and actor.name in {"retry", "redrive"}:
+            self.invariants.requested_sends += 1
         actor.step(outcome)
         self._remove_if_finished(actor)
 
@@ -313,14 +322,15 @@ class World:
     # ── Without faults ────────────────────────────────────────────────────────────────────────
 
     def settle(self) -> None:
-        """Run without faults, and require that every task ends by its deadline plus the slack."""
+        """Run without faults, and require that every task ends in time, by a result if possible."""
         for actor in list(self.actors):
             self.finish(actor)
         self.dynamodb.index_lags = False
         started = self.clock.now
         while open_tasks := self.invariants.open_tasks():
             for task in open_tasks:
-                limit = max(task.deadline_at, started) + DEADLINE_SLACK
+                deadline = min(task.deadline_at, started + SETTLING_TIME)
+                limit = max(deadline, started) + DEADLINE_SLACK
                 assert self.clock.now <= limit, f"{task.task_id} is still open at {limit}: {task}"
             self._drain_queue()
             self.finish(self.reconcile())

@@ -14,6 +14,7 @@ BUCKET = "services/common/result_bucket.py"
 DEAD_LETTERS = "taskctl/dead_letters.py"
 
 MODEL = "tests/model/test_model.py"
+ON_TASK = "tests/common/test_task.py"
 ON_TABLE = "tests/common/test_task_table.py"
 ON_LOST_RESPONSES = "tests/aws_faults/test_lost_responses.py"
 ON_PROCESSOR = "tests/worker/test_processor.py"
@@ -54,8 +55,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "claim a task whose lease has not expired",
         TASK,
-        "    Move.CLAIM: Transition(_CLAIMABLE, ",
-        "    Move.CLAIM: Transition(_CLAIMABLE | {Phase.LEASED}, ",
+        "        frozenset({Phase.ABANDONED}), Status.RUNNING",
+        "        frozenset({Phase.ABANDONED, Phase.LEASED}), Status.RUNNING",
         (MODEL,),
     ),
     Mutation(
@@ -75,8 +76,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "keep the claim of a released task",
         TABLE,
-        '            removes="leaseOwner",\n',
-        "",
+        "            removes=_LEASE,\n            values={**values",
+        '            removes="leaseUntil",\n            values={**values',
         (ON_TABLE,),
     ),
     # ── The order of effects ──────────────────────────────────────────────────────────────────
@@ -116,29 +117,29 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "ignore the index of open tasks",
         TABLE,
-        'for item in page["Items"]:',
-        'for item in page["Items"][:0]:',
+        "            yield from pages",
+        "            yield from ()",
         (MODEL,),
     ),
     Mutation(
         "remove a task that waits for a retry from the index",
         TABLE,
-        'sets, removes = ", willRetry = :true", _LEASE\n',
-        'sets, removes = ", willRetry = :true", f"{_LEASE}, {_OPEN_INDEX}"\n',
+        "            removes = _LEASE\n",
+        '            removes = f"{_LEASE}, {_OPEN_INDEX}"\n',
         (MODEL,),
     ),
     Mutation(
-        "send again without scheduling the next check",
-        RECONCILE,
-        "        if not self._schedule_check(task, check_at, gap):\n            return",
-        "        if False:\n            return",
-        (ON_RECONCILE,),
+        "send although another reconciler was first",
+        TABLE,
+        '                    ConditionExpression="checkAt = :seen",',
+        '                    ConditionExpression="checkAt <= :next OR checkAt = :seen",',
+        (ON_RECONCILE, ON_TABLE),
     ),
     Mutation(
         "never fail an exhausted task",
         RECONCILE,
-        "        if phase is not Phase.LEASED and (error := task.exhaustion(now)):\n",
-        "        if False and (error := task.exhaustion(now)):\n",
+        "        if error := task.exhaustion(now, self._policy.limits):\n",
+        "        if False and (error := task.exhaustion(now, self._policy.limits)):\n",
         (ON_RECONCILE,),
     ),
     Mutation(
@@ -198,7 +199,9 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "do not recognize an own claim",
         TABLE,
+        "            values=_claim_values(lease_owner, lease_until),\n"
         "            applied=lambda row: row.lease_owner == lease_owner,\n",
+        "            values=_claim_values(lease_owner, lease_until),\n"
         "            applied=lambda _: False,\n",
         (ON_LOST_RESPONSES,),
     ),
@@ -210,10 +213,10 @@ MUTATIONS: Sequence[Mutation] = (
         (ON_LOST_RESPONSES,),
     ),
     Mutation(
-        "do not recognize an own check",
+        "do not recognize an own right to send",
         TABLE,
-        "return row is not None and (row.check_at, row.checked_by) == (check_at, checked_by)",
-        "return False",
+        "return _envelope(item) if taken.items() <= item.items() else None",
+        "return None",
         (ON_LOST_RESPONSES,),
     ),
     # ── Owners of faults ──────────────────────────────────────────────────────────────────────
@@ -223,5 +226,91 @@ MUTATIONS: Sequence[Mutation] = (
         "        if fault_of(failure_code) is Fault.OURS:\n",
         "        if False:\n",
         (ON_PROCESSOR,),
+    ),
+    Mutation(
+        "delete a message that this version cannot handle",
+        PROCESSOR,
+        "        self._dead_letters.send_copy(message)\n",
+        "",
+        (ON_PROCESSOR,),
+    ),
+    # ── What counts, and when the next attempt starts ─────────────────────────────────────────
+    Mutation(
+        "count an attempt that was given back",
+        TABLE,
+        "        sets: list[str] = []\n",
+        '        sets: list[str] = ["crashes = :attempt"]\n',
+        (MODEL, ON_PROCESSOR),
+    ),
+    Mutation(
+        "count an expired lease twice",
+        TABLE,
+        "expiredLeases = if_not_exists(expiredLeases, :zero) + :one",
+        "expiredLeases = if_not_exists(expiredLeases, :one) + :one",
+        (MODEL, ON_TABLE),
+    ),
+    Mutation(
+        "start the next attempt too early",
+        TABLE,
+        '    Requirement.DUE: f"{_time_remains} AND NOT nextAttemptAt > :now",',
+        '    Requirement.DUE: f"{_time_remains}",',
+        (MODEL, ON_TABLE),
+    ),
+    Mutation(
+        "retry at once without a floor",
+        TASK,
+        "ceiling / timedelta(milliseconds=2) * (1 + jitter)",
+        "ceiling / timedelta(milliseconds=1) * jitter",
+        (ON_TASK,),
+    ),
+    Mutation(
+        "ignore when the source wants to be asked again",
+        TASK,
+        "        delay = max(delay, timedelta(milliseconds=math.ceil(asked_s * 1000)))\n",
+        "",
+        (ON_TASK,),
+    ),
+    Mutation(
+        "count failures of the source and crashes together",
+        "services/common/errors.py",
+        "    counter = FailureCounter.SOURCE_FAILURES\n",
+        "    counter = FailureCounter.CRASHES\n",
+        (ON_TASK,),
+    ),
+    # ── Messages ──────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "forget that a task with a long wait is unsent",
+        TABLE,
+        '        sets += ["unsent = :true", "checkAt = :checkAt"]\n',
+        '        sets += ["checkAt = :checkAt"]\n',
+        (MODEL, ON_TABLE),
+    ),
+    Mutation(
+        "forget that a rejected message is unsent",
+        RECONCILE,
+        "        for task_id in rejected:\n",
+        "        for task_id in rejected[:0]:\n",
+        (ON_RECONCILE,),
+    ),
+    Mutation(
+        "send every task that has waited long",
+        RECONCILE,
+        "        missing = report.queued - max(",
+        "        missing = report.queued - 0 * max(",
+        (ON_RECONCILE,),
+    ),
+    Mutation(
+        "stop at a row that this version cannot read",
+        RECONCILE,
+        "        except RowUnreadable as unreadable:\n",
+        "        except ZeroDivisionError as unreadable:\n",
+        (ON_RECONCILE,),
+    ),
+    Mutation(
+        "delete the last message of an open task",
+        DEAD_LETTERS,
+        "            outcome = self._send(entry.task)\n",
+        "            outcome = RedriveOutcome.SENT\n",
+        (ON_DEAD_LETTERS,),
     ),
 )

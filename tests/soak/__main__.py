@@ -47,9 +47,10 @@ SETTINGS = {
     "IMAGING_PROCESSES": "1",
     "DEADLINE_S": "180",
     "FIRST_CHECK_S": "20",
+    "QUEUE_COUNT_LAG_S": "5",
     "SUBMISSIONS_PER_MINUTE": "0",
 }
-"""Shorter times than in production. The attempt limit is that of production."""
+"""Shorter times than in production. The limits on failures are those of production."""
 
 
 def main() -> int:

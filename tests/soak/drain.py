@@ -42,7 +42,6 @@ SETTINGS: Final = {
     "STOP_TIMEOUT_S": "5",  # half of it is reserved for releasing tasks
     "RECEIVE_WAIT_S": "2",
     "IMAGING_PROCESSES": "1",
-    "ATTEMPT_LIMIT": "12",  # a released task has used an attempt, and many are released repeatedly
     "SUBMISSIONS_PER_MINUTE": "0",
 }
 MAX_RESPONSE_S: Final = 5.0

@@ -24,7 +24,7 @@ from taskctl.dead_letters import (
     RedriveOutcome,
 )
 from tests.conftest import Clock, Cloud
-from tests.tasks import POLICY, task_in
+from tests.tasks import POLICY, new_task, task_in
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -193,16 +193,17 @@ def test_a_failure_that_is_not_our_fault_is_explained_as_such(operator: Operator
         (Phase.CANCELED, "task_canceled"),
     ],
 )
-def test_a_redrive_only_deletes_the_message_of_a_task_that_is_not_failed(
+def test_a_redrive_does_not_change_a_task_that_is_not_failed(
     operator: Operator, phase: Phase, code: str
 ) -> None:
     task = operator.put(task_in(phase))
     operator.add_letters(task.task_id)
     [entry] = operator.entries()
     assert entry.diagnosis.code == code
-    assert operator.redrive_all() == [RedriveOutcome.DELETED]
+    is_open = code == "task_open"
+    assert operator.redrive_all() == [RedriveOutcome.SENT if is_open else RedriveOutcome.DELETED]
     assert operator.row(task) == task
-    assert operator.cloud.messages() == {"queue": 0, "dead letters": 0}
+    assert operator.cloud.messages() == {"queue": int(is_open), "dead letters": 0}
 
 
 def test_messages_without_a_task_are_listed_and_deleted(operator: Operator) -> None:
@@ -227,7 +228,7 @@ def test_a_redrive_retries_the_task_and_deletes_its_dead_letters(operator: Opera
     assert len(entry.letters) == 2
     assert operator.redrive_all() == [RedriveOutcome.RETRIED]
     row = operator.row(task)
-    assert (row.status, row.attempt, row.attempt_limit) == (Status.PENDING, 5, 10)
+    assert (row.status, row.attempt, row.crashes) == (Status.PENDING, 5, 0)
     assert row.deadline_at == operator.clock.now + POLICY.deadline
     assert operator.cloud.messages() == {"queue": 1, "dead letters": 0}
 
@@ -241,15 +242,24 @@ def test_other_messages_stay_in_the_queue(operator: Operator) -> None:
     assert operator.dead_letter_queue().backlog().visible == 1
 
 
-def test_a_task_that_its_client_retried_is_not_sent_again(operator: Operator) -> None:
+def test_the_dead_letter_of_an_open_task_stays_if_the_queue_fails(operator: Operator) -> None:
+    """It may be the last message of the task."""
+    operator.add_letters(operator.put(new_task(task_id(1))).task_id)
+    failing_client = FailingClient(operator.cloud.sqs, before={"send_message"})
+    with pytest.raises(AwsError):
+        operator.redrive_all(operator.dead_letters(sqs=failing_client))
+    assert operator.cloud.messages() == {"queue": 0, "dead letters": 1}
+
+
+def test_a_task_that_its_client_retried_has_a_message_left(operator: Operator) -> None:
     task = operator.put(failed())
     operator.add_letters(task.task_id)
     dead_letters = operator.dead_letters()
     with dead_letters.entries(limit=10) as [entry]:
         operator.table().retry(task.task_id, policy=POLICY, now=operator.clock.now)
         operator.clock.advance(timedelta(seconds=1))
-        assert dead_letters.redrive(entry) is RedriveOutcome.DELETED
-    assert operator.cloud.messages() == {"queue": 0, "dead letters": 0}
+        assert dead_letters.redrive(entry) is RedriveOutcome.SENT
+    assert operator.cloud.messages() == {"queue": 1, "dead letters": 0}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -99,7 +99,7 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal(taskctl: Task
 @pytest.mark.usefixtures("letters")
 def test_redrive_retries_only_tasks_with_the_code(taskctl: Taskctl, cloud: Cloud) -> None:
     result = taskctl("redrive", "--code", "storage_failed")
-    assert result.stdout == "1 retried, 0 only deleted.\n"
+    assert result.stdout == "1 retried, 0 sent again, 0 only deleted.\n"
     table = TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=NOW - NOW)
     statuses = [row.status for task_id in IDS[:3] if (row := table.get(task_id))]
     assert statuses == [Status.PENDING, Status.FAILED, Status.COMPLETED]
@@ -110,7 +110,7 @@ def test_redrive_retries_only_tasks_with_the_code(taskctl: Taskctl, cloud: Cloud
 @pytest.mark.usefixtures("letters")
 def test_redrive_takes_several_codes(taskctl: Taskctl, cloud: Cloud) -> None:
     result = taskctl("redrive", "--code", "imaging_crashed", "--code", "task_completed")
-    assert result.stdout == "1 retried, 1 only deleted.\n"
+    assert result.stdout == "1 retried, 0 sent again, 1 only deleted.\n"
     assert cloud.messages() == {"queue": 1, "dead letters": 2}
 
 
@@ -138,12 +138,11 @@ def test_a_missing_queue_is_reported_in_one_line(taskctl: Taskctl, cloud: Cloud)
 
 @pytest.fixture
 def staging(cloud: Cloud) -> None:
-    """The stack outputs of a deployment with 3 attempts per task and 1 day of retention."""
+    """The stack outputs of a deployment with 1 day of retention."""
     outputs = {
         "TaskTable": cloud.resources.task_table,
         "TaskQueueUrl": cloud.resources.task_queue_url,
         "DeadLetterQueueUrl": cloud.resources.dead_letter_queue_url,
-        "AttemptLimit": "3",
         "RowRetentionS": "86400",
     }
     template = {
@@ -166,11 +165,10 @@ def test_a_redriven_task_gets_the_settings_of_the_deployment_not_of_the_shell(
     taskctl: Taskctl, cloud: Cloud
 ) -> None:
     add_letter(cloud, failed(IDS[0], "storage_failed"))
-    shell = {"ATTEMPT_LIMIT": "9", "ROW_RETENTION_S": "60"}
+    shell = {"ROW_RETENTION_S": "60"}
     taskctl("redrive", "--code", "storage_failed", "--environment", "staging", environment=shell)
     row = TaskTable(cloud.dynamodb, table=cloud.resources.task_table, retention=NOW - NOW).get(
         IDS[0]
     )
     assert row is not None
-    assert row.attempt_limit == row.attempt + 3
     assert row.expires_at - row.deadline_at == timedelta(days=1)

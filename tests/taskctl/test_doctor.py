@@ -22,7 +22,6 @@ TASK: Mapping[str, Any] = {
     "status": "COMPLETED",
     "willRetry": False,
     "attempt": 1,
-    "attemptLimit": 5,
     "result": {
         "contentType": "image/jpeg",
         "width": 4,

@@ -43,7 +43,13 @@ def test_reconcile_sends_an_unsent_task_and_exits_with_0(
     now = utc_now()
     due = now - timedelta(milliseconds=1)
     task = table.create(
-        new_task(created_at=now, updated_at=now, deadline_at=now + POLICY.deadline, check_at=due)
+        new_task(
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + POLICY.deadline,
+            check_at=due,
+            unsent=True,
+        )
     )
     assert reconcile(embedded_aws, embedded_cloud).returncode == 0
     queue = TaskQueue(embedded_cloud.sqs, url=resources.task_queue_url)

@@ -15,13 +15,14 @@ from services.common.errors import (
     AttemptError,
     BucketUnavailable,
     ImageDamaged,
+    ImagingBusy,
     ImagingCrashed,
     SourceNotFound,
     SourceUnavailable,
     TableUnavailable,
 )
 from services.common.result_bucket import ResultBucket
-from services.common.task import Backoff, Phase, Result, Status, Task
+from services.common.task import Phase, Result, Status, Task
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
@@ -29,7 +30,7 @@ from services.common.telemetry import Metric
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from tests.conftest import Clock, Cloud
-from tests.tasks import LEASE, NOW, POLICY, new_task, task_in
+from tests.tasks import BACKOFF, LEASE, LIMITS, NOW, POLICY, new_task, task_in
 from tests.worker.stubs import RESULT_IMAGE, SOURCE_BYTES, StubFetcher, StubImaging
 
 
@@ -39,6 +40,7 @@ class ProcessorHarness:
     def __init__(self, cloud: Cloud, table: TaskTable, clock: Clock, scratch: Path) -> None:
         self.cloud, self.table, self.clock, self.scratch = cloud, table, clock, scratch
         self.queue = TaskQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+        self.dead_letters = TaskQueue(cloud.sqs, url=cloud.resources.dead_letter_queue_url)
         self.bucket = ResultBucket(cloud.s3, bucket=cloud.resources.result_bucket)
         self.fetcher = StubFetcher()
         self.imaging = StubImaging()
@@ -56,14 +58,12 @@ class ProcessorHarness:
         return Processor(
             table=self.table,
             queue=self.queue,
+            dead_letters=self.dead_letters,
             bucket=self.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,
             leases=self.leases,
-            policy=AttemptPolicy(
-                budget=timedelta(seconds=90),
-                backoff=Backoff(base=timedelta(seconds=5), cap=timedelta(seconds=300)),
-            ),
+            policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS),
             scratch=self.scratch,
             clock=self.clock,
             jitter=lambda: 0.0,
@@ -76,12 +76,18 @@ class ProcessorHarness:
         return task
 
     def receive(self) -> Message:
-        [message] = self.queue.receive(limit=1, wait_s=0)
-        return message
+        [self.message] = self.queue.receive(limit=1, wait_s=0)
+        return self.message
 
     def process(self) -> None:
         """Receive the only visible message and process it."""
         self.processor().process(self.receive())
+
+    def process_after(self, duration: timedelta) -> None:
+        """Process the hidden message `duration` later. The clock of moto's queue stays behind."""
+        self.clock.advance(duration)
+        self.queue.change_visibility(self.message, timeout_s=0)
+        self.process()
 
     def row(self, task: Task) -> Task:
         row = self.table.get(task.task_id)
@@ -148,10 +154,10 @@ def test_a_source_error_is_retried_until_the_source_recovers(harness: ProcessorH
     row = harness.row(task)
     assert (row.status, row.will_retry) == (Status.FAILED, True)
     harness.fetcher = StubFetcher()
-    harness.process()
+    harness.process_after(BACKOFF.base)
     row = harness.row(task)
     assert (row.status, row.will_retry, row.attempt) == (Status.COMPLETED, False, 2)
-    assert row.failure_code is None
+    assert (row.failure_code, row.next_attempt_at) == (None, None)
     assert harness.cloud.messages()["queue"] == 0
 
 
@@ -160,28 +166,89 @@ def test_a_source_that_never_recovers_fails_the_task_without_a_dead_letter(
 ) -> None:
     harness.fetcher = StubFetcher(SourceUnavailable("503"))
     task = harness.put(new_task())
-    for _ in range(5):
-        harness.process()
+    harness.process()
+    for _ in range(LIMITS.source_failures - 1):
+        harness.process_after(BACKOFF.cap)
     row = harness.row(task)
-    assert (row.status, row.will_retry, row.attempt) == (Status.FAILED, False, 5)
+    assert (row.status, row.will_retry) == (Status.FAILED, False)
+    assert row.source_failures == LIMITS.source_failures
     assert harness.cloud.messages() == {"queue": 0, "dead letters": 0}
 
 
-def test_an_internal_error_becomes_a_dead_letter_after_the_last_attempt(
+def test_an_image_that_always_crashes_its_process_becomes_a_dead_letter(
     harness: ProcessorHarness,
 ) -> None:
     harness.imaging = StubImaging(error=ImagingCrashed("The child crashed."))
     task = harness.put(new_task())
-    for _ in range(5):
-        harness.process()
+    harness.process()
+    for _ in range(LIMITS.crashes - 1):
+        harness.process_after(BACKOFF.cap)
     row = harness.row(task)
     assert (row.status, row.will_retry) == (Status.FAILED, False)
     assert row.failure_code == "imaging_crashed"
-    while harness.cloud.messages()["queue"]:
-        for message in harness.queue.receive(limit=1, wait_s=0):
-            harness.processor().process(message)
     assert harness.cloud.messages() == {"queue": 0, "dead letters": 1}
+
+
+def test_attempts_that_were_given_back_cost_a_task_nothing(harness: ProcessorHarness) -> None:
+    """Neither a stopping worker nor one without a free imaging process counts."""
+    task = harness.put(new_task())
+    harness.imaging = StubImaging(meanwhile=lambda: harness.leases.release_all())  # noqa: PLW0108 - set later
+    harness.process()
+    for _ in range(20):
+        harness.process_after(timedelta())
+        row = harness.row(task)
+        assert (row.status, row.lease_owner) == (Status.PENDING, None)
+    harness.imaging = StubImaging(error=ImagingBusy("All are busy.", retry_after_s=5))
+    for _ in range(20):
+        harness.process_after(timedelta(seconds=5))
+        row = harness.row(task)
+        assert (row.status, row.failure_code) == (Status.PENDING, "imaging_busy")
+    harness.imaging = StubImaging()
+    harness.process_after(timedelta(seconds=5))
+    row = harness.row(task)
+    assert (row.status, row.attempt, row.expired_leases) == (Status.COMPLETED, 42, 0)
+    assert harness.cloud.messages() == {"queue": 0, "dead letters": 0}
+
+
+def test_a_message_that_comes_before_the_next_attempt_may_start_is_hidden(
+    harness: ProcessorHarness,
+) -> None:
+    task = harness.put(new_task(next_attempt_at=NOW + LEASE))
+    harness.process()
+    assert harness.row(task) == task
+    assert harness.queue.backlog().in_flight == 1
+    harness.process_after(LEASE)
+    assert harness.row(task).status is Status.COMPLETED
+
+
+def test_the_message_of_a_task_with_a_long_wait_is_deleted_and_the_row_is_unsent(
+    harness: ProcessorHarness,
+) -> None:
+    harness.fetcher = StubFetcher(SourceUnavailable("429", retry_after_s=3_600))
+    task = harness.put(new_task())
+    harness.process()
+    row = harness.row(task)
+    until = NOW + timedelta(hours=1)
+    assert (row.status, row.will_retry, row.unsent) == (Status.FAILED, True, True)
+    assert (row.next_attempt_at, row.check_at) == (until, until)
+    assert harness.cloud.messages()["queue"] == 0
+    # A duplicate of the deleted message is not needed either.
+    harness.queue.send(task.task_id, request_id="duplicate")
+    harness.process()
     assert harness.row(task) == row
+    assert harness.cloud.messages()["queue"] == 0
+
+
+def test_the_row_of_a_newer_version_is_left_alone_and_tried_again_later(
+    harness: ProcessorHarness,
+) -> None:
+    item = {**to_item(new_task()), "status": {"S": "PAUSED"}}
+    table = harness.cloud.resources.task_table
+    harness.cloud.dynamodb.put_item(TableName=table, Item=item)
+    harness.queue.send(new_task().task_id, request_id="r")
+    harness.process()
+    assert harness.cloud.dynamodb.scan(TableName=table)["Items"] == [item]
+    assert harness.queue.backlog().in_flight == 1
 
 
 def test_a_bug_fails_the_attempt_and_logs_its_traceback(
@@ -252,7 +319,10 @@ def test_a_duplicate_message_of_a_leased_task_is_hidden_until_the_lease_ends(
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"attempt": 5}, "attempts_exhausted"), ({"deadline_at": NOW}, "deadline_passed")],
+    [
+        ({"expired_leases": LIMITS.expired_leases}, "attempts_exhausted"),
+        ({"deadline_at": NOW}, "deadline_passed"),
+    ],
 )
 def test_a_task_without_attempts_or_time_fails_when_its_message_arrives(
     harness: ProcessorHarness, changes: dict[str, Any], code: str
@@ -261,7 +331,7 @@ def test_a_task_without_attempts_or_time_fails_when_its_message_arrives(
     harness.process()
     row = harness.row(task)
     assert (row.status, row.failure_code) == (Status.FAILED, code)
-    assert harness.cloud.messages()["queue"] == 1, "it must stay for the dead-letter queue"
+    assert harness.cloud.messages() == {"queue": 0, "dead letters": 1}
 
 
 @pytest.mark.parametrize(
@@ -273,10 +343,10 @@ def test_a_malformed_message_or_one_for_an_unknown_task_becomes_a_dead_letter(
     harness.cloud.sqs.send_message(
         QueueUrl=harness.cloud.resources.task_queue_url, MessageBody=body or " "
     )
-    for _ in range(15):
-        harness.process()
-    assert harness.queue.receive(limit=1, wait_s=0) == []
+    harness.process()
     assert harness.cloud.messages() == {"queue": 0, "dead letters": 1}
+    [dead_letter] = harness.dead_letters.receive(limit=1, wait_s=0)
+    assert dead_letter.body == (body or " ")
 
 
 def test_a_worker_that_lost_its_lease_changes_neither_the_row_nor_the_message(
@@ -286,17 +356,19 @@ def test_a_worker_that_lost_its_lease_changes_neither_the_row_nor_the_message(
 
     def another_worker_takes_over() -> None:
         harness.clock.advance(LEASE)
-        harness.table.claim(
+        harness.table.take_over(
             task.task_id,
             lease_owner="another",
             lease_until=harness.clock.now + LEASE,
             now=harness.clock.now,
+            limits=LIMITS,
         )
 
     harness.imaging = StubImaging(meanwhile=another_worker_takes_over)
     harness.process()
     row = harness.row(task)
     assert (row.status, row.attempt, row.lease_owner) == (Status.RUNNING, 2, "another")
+    assert row.expired_leases == 1
     assert harness.cloud.messages()["queue"] == 1
 
 

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
@@ -25,7 +26,8 @@ def reconcile(config: ReconcilerConfig) -> int:
         environment=config.taskfleet_environment,
         log_format=config.log_format,
     )
-    aws = Aws(region=config.aws_region)
+    aws = Aws(region=config.aws_region, connections=config.reconcile_threads)
+    threads = ThreadPoolExecutor(config.reconcile_threads, thread_name_prefix="shard")
     sqs = aws.sqs()
     reconciler = Reconciler(
         name=secrets.token_urlsafe(12),
@@ -38,15 +40,19 @@ def reconcile(config: ReconcilerConfig) -> int:
         dead_letters=TaskQueue(sqs, url=config.dead_letter_queue_url),
         policy=ReconcilePolicy(
             lease=timedelta(seconds=config.lease_s),
-            max_backoff=timedelta(seconds=config.retry_backoff_cap_s),
-            max_backlog=config.reconcile_max_backlog,
+            recheck=timedelta(seconds=config.first_check_s),
+            count_lag=timedelta(seconds=config.queue_count_lag_s),
+            limits=config.failure_limits(),
         ),
         clock=utc_now,
         shuffle=random.shuffle,
+        run_all=threads.map,
     )
     try:
         reconciler.run()
     except AwsError:
         log.exception("reconciliation failed")
         return 1
+    finally:
+        threads.shutdown()
     return 0

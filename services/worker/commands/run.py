@@ -22,6 +22,8 @@ from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.consumer import Consumer
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from services.worker.fetching.host_slots import HostSlots
+from services.worker.fetching.pacing import HostPacer
 from services.worker.health import HealthFile, max_healthy_age_s
 from services.worker.imaging import ImagingLimits, ImagingPool
 from services.worker.lease import LeaseKeeper
@@ -52,6 +54,7 @@ def run(config: WorkerConfig) -> int:
         retention=timedelta(seconds=config.row_retention_s),
     )
     queue = TaskQueue(aws.sqs(), url=config.task_queue_url)
+    dead_letters = TaskQueue(aws.sqs(), url=config.dead_letter_queue_url)
     bucket = ResultBucket(aws.s3(), bucket=config.result_bucket)
     leases = LeaseKeeper(
         table=table,
@@ -66,6 +69,7 @@ def run(config: WorkerConfig) -> int:
         processor = Processor(
             table=table,
             queue=queue,
+            dead_letters=dead_letters,
             bucket=bucket,
             fetcher=_fetcher(config),
             imaging=imaging,
@@ -119,7 +123,11 @@ def _fetcher(config: WorkerConfig) -> GuardedFetcher:
         contact=config.fetch_contact,
         denied_networks=config.fetch_denied_networks,
     )
-    return GuardedFetcher(policy=policy)
+    return GuardedFetcher(
+        policy=policy,
+        pacer=HostPacer(Path(tempfile.gettempdir()) / "taskfleet-paced-hosts"),
+        slots=HostSlots(slots=lambda: config.worker_concurrency),
+    )
 
 
 def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
@@ -127,7 +135,11 @@ def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
         base=timedelta(seconds=config.retry_backoff_base_s),
         cap=timedelta(seconds=config.retry_backoff_cap_s),
     )
-    return AttemptPolicy(budget=timedelta(seconds=config.processing_budget_s), backoff=backoff)
+    return AttemptPolicy(
+        budget=timedelta(seconds=config.processing_budget_s),
+        backoff=backoff,
+        limits=config.failure_limits(),
+    )
 
 
 def _max_task_s(budget_s: float) -> float:

@@ -11,13 +11,16 @@ from typing import Any, Final, Self
 
 import structlog
 
-from services.common.errors import ImageTooComplex, ImagingCrashed, ImagingTimeout
+from services.common.errors import ImageTooComplex, ImagingBusy, ImagingCrashed, ImagingTimeout
 from services.worker.imaging import sandbox
 from services.worker.imaging.child_process import ChildExited, ChildProcess
 from services.worker.imaging.handler import ResultImage
 from services.worker.imaging.limits import ImagingLimits
 
 log = structlog.get_logger()
+
+BUSY_RETRY_S: Final = 15
+"""How long a task waits that found no free child. Other workers may have one sooner."""
 
 START_TIMEOUT_S: Final = 60
 """A child takes 0.2 s of CPU time to start. Many at once on a small machine take longer."""
@@ -92,7 +95,9 @@ class ImagingPool:
         try:
             slot = self._free.get(timeout=max(timeout_s, 0))
         except queue.Empty as busy:
-            raise ImagingTimeout("No imaging process became free in time.") from busy
+            raise ImagingBusy(
+                "No imaging process became free in time.", retry_after_s=BUSY_RETRY_S
+            ) from busy
         try:
             with source.open("rb") as file:
                 return slot.process(file.fileno(), recipe, deadline=deadline)

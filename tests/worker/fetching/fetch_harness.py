@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from services.common.errors import SourceError
+from services.common.errors import SourceDeferred, SourceError
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 from services.worker.fetching.guarded_connection import Connect, connect_tcp
 from services.worker.fetching.host_slots import HostSlots
@@ -63,6 +63,14 @@ def fetch(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> bytes:
     written = fetcher.fetch(url, into=into, timeout_s=timeout_s)
     assert written == len(into.getvalue())
     return into.getvalue()
+
+
+def is_deferred(fetcher: GuardedFetcher, url: str) -> bool:
+    try:
+        fetch(fetcher, url)
+    except SourceDeferred:
+        return True
+    return False
 
 
 def fetch_error(fetcher: GuardedFetcher, url: str, timeout_s: float = 20) -> SourceError:

@@ -12,7 +12,7 @@ from services.worker.fetching.host_slots import (
     SLOW_FETCH_S,
     HostSlots,
 )
-from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for
+from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetcher_for, is_deferred
 from tests.worker.fetching.loopback_source import ok, serving
 from tests.worker.fetching.test_pacing import Clock
 
@@ -135,6 +135,6 @@ def test_a_fetch_is_deferred_while_its_host_has_its_share(slots: HostSlots, cloc
             held.enter_context(slots.hold(host))
         clock.now += SLOW_FETCH_S + 1
         fetcher = fetcher_for(source, slots=slots)
-        assert isinstance(fetch_error(fetcher, source.url()), SourceDeferred)
+        assert is_deferred(fetcher, source.url())
         held.pop_all().close()
         assert fetch(fetcher, source.url()) == IMAGE

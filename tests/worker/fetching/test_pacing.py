@@ -18,7 +18,7 @@ from services.worker.fetching.pacing import (
     MAX_TURN_WAIT_S,
     HostPacer,
 )
-from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for
+from tests.worker.fetching.fetch_harness import IMAGE, fetch, fetch_error, fetcher_for, is_deferred
 from tests.worker.fetching.loopback_source import ok, redirect, response_head, serving
 
 HOST = "photos.example:443"
@@ -181,7 +181,7 @@ def test_a_fetch_waits_after_another_one_was_refused(pacer: HostPacer, status: i
     with serving(refusal, ok(IMAGE)) as source:
         fetcher = fetcher_for(source, pacer=pacer)
         assert isinstance(fetch_error(fetcher, source.url()), SourceUnavailable)
-        assert isinstance(fetch_error(fetcher, source.url("/other.png")), SourceDeferred)
+        assert is_deferred(fetcher, source.url("/other.png"))
     assert source.connections == 1
 
 
@@ -199,7 +199,7 @@ def test_the_target_of_a_redirect_has_its_own_pace(pacer: HostPacer) -> None:
         fetcher = fetcher_for(source, target, pacer=pacer)
         assert isinstance(fetch_error(fetcher, source.url()), SourceUnavailable)
         assert fetch(fetcher, source.url()) == IMAGE
-        assert isinstance(fetch_error(fetcher, target.url()), SourceDeferred)
+        assert is_deferred(fetcher, target.url())
     assert target.connections == 1
 
 

@@ -24,6 +24,7 @@ from services.common.errors import (
     ImageDamaged,
     ImageTooComplex,
     ImageTooLarge,
+    ImagingBusy,
     ImagingCrashed,
     ImagingTimeout,
     NotAnImage,
@@ -214,9 +215,9 @@ def test_waiting_for_a_free_child_times_out(
 ) -> None:
     with private_pool(processes=1) as private:
         busy = slow_source.submit_to(private.pool, callers)
-        with pytest.raises(ImagingTimeout, match="free"):
+        with pytest.raises(ImagingBusy, match="free"):
             grayscale(private.pool, PHOTOGRAPH, timeout_s=0.1)
-        with pytest.raises(ImagingTimeout, match="free"):
+        with pytest.raises(ImagingBusy, match="free"):
             grayscale(
                 private.pool, PHOTOGRAPH, timeout_s=-1
             )  # the attempt's time budget is used up
