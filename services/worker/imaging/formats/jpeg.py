@@ -5,6 +5,7 @@ To notice that, a JPEG of one scan is decoded without the marker of its end and 
 its place: if data is missing, libjpeg waits for more.
 """
 
+import struct
 from io import BytesIO
 from typing import Final
 
@@ -16,6 +17,7 @@ from services.worker.imaging.formats.exif import orientation_in
 from services.worker.imaging.formats.jpeg_markers import (
     END_OF_IMAGE,
     LOSSLESS,
+    Frame,
     JpegStructure,
     MalformedJpeg,
     read_structure,
@@ -45,6 +47,8 @@ _SCALES: Final = (8, 4, 2, 1)
 
 _LOOKAHEAD: Final = bytes(8)
 """libjpeg's Huffman decoder reads up to 8 bytes ahead."""
+_FILLING: Final = b"\0\xff"
+"""What may follow the last data of a file that was cut off: room for the rest, or half a marker."""
 _OTHER_DATA: Final = b"\x5a\xa5\x3c" * 1000
 """Stands in for missing data, to see which pixels it changes."""
 
@@ -70,7 +74,7 @@ class JpegImage(SourceImage):
         self._color = _color(self._structure)
         process = _PROCESSES.get(frame.process, f"process {frame.process}")
         require_supported("jpeg", Layout(self._color, f"{frame.precision}-bit", process))
-        self._content = content
+        self._content = _with_height(content, frame)
         self.size = frame.width, frame.height
         self.orientation = orientation_in(self._structure.exif)
         self.profile = self._structure.profile
@@ -100,7 +104,7 @@ class JpegImage(SourceImage):
     def _decoded_whole(self, options: DecodeOptions) -> Decoded | None:
         """The image if nothing is missing, otherwise None."""
         structure = self._structure
-        if structure.end is None or structure.missing_restarts(self._content):
+        if structure.end is None or self._missing_restarts():
             return None
         is_single_scan = structure.frame.process in _HUFFMAN and self.scans == 1
         try:
@@ -123,22 +127,25 @@ class JpegImage(SourceImage):
             return Decoded(image)
         unit_height = self._structure.frame.unit[1]
         is_small = complete + _UPSAMPLED_ROWS * scale >= (height - 1) // unit_height * unit_height
-        if not options.keep_damaged and not (is_small and self._has_all_scans()):
+        is_acceptable = is_small and self._has_all_scans() and not self._missing_restarts()
+        if not options.keep_damaged and not is_acceptable:
             raise ImageDamaged(damage)
         return Decoded(image, damage)
 
     def _damage(self, complete: int) -> str | None:
         """What is missing, if rows from ``complete`` on change with the missing data."""
-        restarts = self._structure.missing_restarts(self._content)
         if not self._has_all_scans():
             return (
                 f"The file is damaged: it ends in scan {self.scans}, and the details are missing."
             )
+        if restarts := self._missing_restarts():
+            return f"The file is damaged: {restarts} of its parts are missing or out of order."
         if complete < self.size[1]:
             return rows_missing(complete, self.size[1])
-        if restarts:
-            return f"The file is damaged: {restarts} of its parts are missing or out of order."
         return None
+
+    def _missing_restarts(self) -> int:
+        return self._structure.missing_restarts(self._content)
 
     def _has_all_scans(self) -> bool:
         """A file that ends properly has as many scans as its author wanted."""
@@ -159,12 +166,25 @@ class JpegImage(SourceImage):
         return whole if image.mode != "CMYK" or has_adobe else ImageChops.invert(whole)
 
     def _without_metadata(self) -> bytes:
+        """The JPEG before its end."""
+        end = self._structure.end
+        if end is None:
+            end = len(self._content.rstrip(_FILLING))
         parts, position = [], 0
-        for start, end in self._structure.metadata:
+        for start, stop in self._structure.metadata:
             parts.append(self._content[position:start])
-            position = end
-        parts.append(self._content[position : self._structure.end])
+            position = stop
+        parts.append(self._content[position:end])
         return b"".join(parts)
+
+
+def _with_height(content: bytes, frame: Frame) -> bytes:
+    """The JPEG with its height in the frame header, where libjpeg needs it. It may come later."""
+    start = frame.offset + 1
+    height = struct.pack(">H", frame.height)
+    if content[start : start + 2] == height:
+        return content
+    return content[:start] + height + content[start + 2 :]
 
 
 def _color(structure: JpegStructure) -> str:

@@ -126,13 +126,16 @@ class JpegStructure:
         return True
 
     def missing_restarts(self, jpeg: bytes) -> int:
-        """How many restart markers are missing or out of order. Only for a single scan."""
+        """How many restart markers are missing or out of order, for a single scan.
+
+        In a file without an end, those of the rest do not count.
+        """
         if not self.restart_interval or len(self.scans) != 1:
             return 0
-        expected = (self.frame.units - 1) // self.restart_interval
-        found = _RESTART.finditer(jpeg, self.scans[0].data, self.end or len(jpeg))
+        found = _RESTART.findall(jpeg, self.scans[0].data, self.end or len(jpeg))
+        expected = (self.frame.units - 1) // self.restart_interval if self.end else len(found)
         in_order = sum(
-            marker[0][1] - _FIRST_RESTART == number % _RESTART_NUMBERS
+            marker[1] - _FIRST_RESTART == number % _RESTART_NUMBERS
             for number, marker in enumerate(found)
         )
         return abs(expected - in_order)

@@ -59,6 +59,8 @@ class PngImage(SourceImage):
             for each in reversed(self._chunks)
             if each.is_intact and each.kind not in _FRAME_CHUNKS
         }
+        if header.color_type == _PALETTE and self._has_more_alphas_than_colors():
+            del self._found[b"tRNS"]  # like libpng
         require_supported("png", _layout(header, has_transparency=b"tRNS" in self._found))
         if header.color_type == _PALETTE and b"PLTE" not in self._found:
             raise ImageDamaged("The palette of the PNG is missing or damaged.")
@@ -69,6 +71,9 @@ class PngImage(SourceImage):
         self.size = header.width, header.height
         self.orientation = orientation_in(self._found.get(b"eXIf", b""))
         self.profile = color_profile(self._found, is_gray=header.color_type in _GRAY)
+
+    def _has_more_alphas_than_colors(self) -> bool:
+        return len(self._found.get(b"tRNS", b"")) > len(self._found.get(b"PLTE", b"")) // 3
 
     def decode(self, options: DecodeOptions) -> Decoded:
         if self._page > 1:
