@@ -12,6 +12,15 @@ RECONCILE = "services/worker/reconciler.py"
 SERVICE = "services/api/task_service.py"
 BUCKET = "services/common/result_bucket.py"
 DEAD_LETTERS = "taskctl/dead_letters.py"
+CONNECTION = "services/worker/fetching/guarded_connection.py"
+FETCHER = "services/worker/fetching/fetcher.py"
+CERTIFICATES = "services/worker/fetching/certificates.py"
+ENCODING = "services/worker/fetching/content_encoding.py"
+FAILURES = "services/worker/fetching/failures.py"
+PACING = "services/worker/fetching/pacing.py"
+HOST_SLOTS = "services/worker/fetching/host_slots.py"
+CLIENT = "taskfleet/client.py"
+DEADLINE = "taskfleet/deadline.py"
 
 MODEL = "tests/model/test_model.py"
 ON_TASK = "tests/common/test_task.py"
@@ -23,6 +32,13 @@ ON_CONSUMER = "tests/worker/test_consumer.py"
 ON_RECONCILE = "tests/worker/test_reconciler.py"
 ON_SUBMIT = "tests/api/test_submit.py"
 ON_DEAD_LETTERS = "tests/taskctl/test_dead_letters.py"
+ON_REDIRECTS = "tests/worker/fetching/test_redirects.py"
+ON_FETCHER = "tests/worker/fetching/test_fetcher.py"
+ON_TLS = "tests/worker/fetching/test_tls.py"
+ON_ENCODING = "tests/worker/fetching/test_content_encoding.py"
+ON_PACING = "tests/worker/fetching/test_pacing.py"
+ON_HOST_SLOTS = "tests/worker/fetching/test_host_slots.py"
+ON_CLIENT = "tests/taskfleet/test_client.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +234,120 @@ MUTATIONS: Sequence[Mutation] = (
         "return _envelope(item) if taken.items() <= item.items() else None",
         "return None",
         (ON_LOST_RESPONSES,),
+    ),
+    # ── Sources ───────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "allow every port to a redirect's target",
+        CONNECTION,
+        "        if url.port not in self.ports:\n",
+        "        if False:\n",
+        (ON_REDIRECTS,),
+    ),
+    Mutation(
+        "retry a certificate that only its operator can fix",
+        CERTIFICATES,
+        "    return SourceCertificateInvalid(\n",
+        "    return SourceUnreachable(\n",
+        (ON_TLS,),
+    ),
+    Mutation(
+        "decode an encoding that is only declared",
+        ENCODING,
+        "        if not _is_compressed(head, encoding) and _is_image(head):\n",
+        "        if False:\n",
+        (ON_ENCODING,),
+    ),
+    Mutation(
+        "limit only the last layer of nested encodings",
+        ENCODING,
+        "        chunks = _limited(_decompress(chunks, head, encoding), max_bytes)\n",
+        "        chunks = _decompress(chunks, head, encoding)\n",
+        (ON_ENCODING,),
+    ),
+    Mutation(
+        "ignore Retry-After",
+        FAILURES,
+        'return parse_retry_after(response.headers.get("retry-after"), now=now)',
+        "return None",
+        (ON_FETCHER,),
+    ),
+    Mutation(
+        "retry every 202",
+        FAILURES,
+        "if status == HTTPStatus.ACCEPTED and retry_after_s is not None:",
+        "if status == HTTPStatus.ACCEPTED:",
+        (ON_FETCHER,),
+    ),
+    Mutation(
+        "follow a redirect in a circle that needs cookies",
+        FETCHER,
+        "        if self._sets_cookies and target in self._visited:\n",
+        "        if False:\n",
+        (ON_REDIRECTS,),
+    ),
+    Mutation(
+        "do not space the requests to a host that refuses some",
+        PACING,
+        "        self.next_turn = turn + 1 / self.rate\n",
+        "",
+        (ON_PACING,),
+    ),
+    Mutation(
+        "slow a host once for each refusal of a burst",
+        PACING,
+        "        if asked_at > self.slowed_at:\n",
+        "        if True:\n",
+        (ON_PACING,),
+    ),
+    Mutation(
+        "stop a host for as long as it says",
+        PACING,
+        "now + min(pause_s, MAX_PAUSE_S)",
+        "now + pause_s",
+        (ON_PACING,),
+    ),
+    Mutation(
+        "give a slow host every slot",
+        HOST_SLOTS,
+        "limit = max(1, int(self._slots() * SHARE_OF_A_SLOW_HOST))",
+        "limit = self._slots()",
+        (ON_HOST_SLOTS,),
+    ),
+    Mutation(
+        "limit a slow host that is alone",
+        HOST_SLOTS,
+        "        others_arrive = len(self._hosts) > 1\n",
+        "        others_arrive = True\n",
+        (ON_HOST_SLOTS,),
+    ),
+    # ── The Python client ─────────────────────────────────────────────────────────────────────
+    Mutation(
+        "repeat a submission with another key",
+        CLIENT,
+        "lambda: self._api.submit(body, idempotency_key=key)",
+        "lambda: self._api.submit(body, idempotency_key=secrets.token_urlsafe(24))",
+        (ON_CLIENT,),
+    ),
+    Mutation(
+        "repeat a cancellation",
+        CLIENT,
+        "self._task(lambda: self._api.cancel(task_id), Deadline(timeout_s), repeat=False)",
+        "self._task(lambda: self._api.cancel(task_id), Deadline(timeout_s))",
+        (ON_CLIENT,),
+    ),
+    Mutation(
+        "store a result that was damaged on its way",
+        CLIENT,
+        "if hashlib.sha256(response.data).hexdigest() != task.result.sha256:",
+        "if False:",
+        (ON_CLIENT,),
+    ),
+    Mutation(
+        "wait for a response as long as it drips",
+        DEADLINE,
+        "outcome.get(timeout=self.remaining_s())",
+        "outcome.get(timeout=10)",
+        (ON_CLIENT,),
     ),
     # ── Owners of faults ──────────────────────────────────────────────────────────────────────
     Mutation(
