@@ -53,6 +53,7 @@ def worker(environment: Mapping[str, str], *, samples_port: int, health_file: Pa
             **_DEFAULTS,
             **environment,
             "HEALTH_FILE": str(health_file),
+            "PACED_HOSTS_FOLDER": str(health_file.with_suffix(".paced-hosts")),
             "FETCH_ALLOWED_NETWORKS": LOOPBACK,
             "FETCH_ALLOWED_PORTS": ",".join(map(str, ports)),
         },

@@ -167,6 +167,8 @@ class WorkerConfig(ExecutionConfig):
     fetch_allowed_ports: Annotated[tuple[int, ...], NoDecode] = (80, 443)
     fetch_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks that may be reached although they are not public. Only local tools set this."""
+    paced_hosts_folder: str = "/tmp/taskfleet-paced-hosts"  # noqa: S108 - see health_file
+    """The processes of a container share the pace of requests to image servers through it."""
     fetch_contact: Annotated[str, Field(pattern=r"^[!-'*-\[\]-~]+$")] = PROJECT_PAGE
     """Web page or e-mail address in the User-Agent header, for the operators of image servers. No
     spaces, parentheses or backslashes, because it is part of a comment (RFC 9110 §5.6.5)."""

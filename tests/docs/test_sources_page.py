@@ -4,7 +4,7 @@ import re
 
 from docs.generator.imports import ROOT
 from services.common.config import WorkerConfig
-from services.common.errors import SourceDeferred, SourceError
+from services.common.errors import SourceError
 from services.common.source_url import MAX_LENGTH
 from services.common.version import PROJECT_PAGE, VERSION
 
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/sources.md").read_text()
 
 def test_every_failure_of_a_source_is_explained_with_whether_it_is_retried() -> None:
     rows = dict(re.findall(r"^\| `(source_\w+)` \|.*\| (yes|no) \|$", PAGE, re.MULTILINE))
-    failures = set(SourceError.__subclasses__()) - {SourceDeferred}
+    failures = SourceError.__subclasses__()
 
     assert rows == {error.code: "yes" if error.retryable else "no" for error in failures}
 

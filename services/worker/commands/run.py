@@ -125,7 +125,7 @@ def _fetcher(config: WorkerConfig) -> GuardedFetcher:
     )
     return GuardedFetcher(
         policy=policy,
-        pacer=HostPacer(Path(tempfile.gettempdir()) / "taskfleet-paced-hosts"),
+        pacer=HostPacer(Path(config.paced_hosts_folder)),
         slots=HostSlots(slots=lambda: config.worker_concurrency),
     )
 
