@@ -9,7 +9,14 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
-from services.api import access_log, error_responses, request_id, security_headers
+from services.api import (
+    access_log,
+    cors,
+    error_responses,
+    request_id,
+    security_headers,
+    trailing_slash,
+)
 from services.api.admission import Admission
 from services.api.auth import Authenticator
 from services.api.error_responses import Problem, invalid_request
@@ -73,6 +80,8 @@ def create_app(
     request_id.install(app)
     security_headers.install(app)
     error_responses.install(app)
+    cors.install(app, origins=config.api_cors_origins)
+    trailing_slash.install(app)
 
     service = TaskService(
         table=table,

@@ -30,6 +30,10 @@ def _split(value: object) -> object:
     return value
 
 
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
+"""Scheme, host and port as a browser sends them: in lower case, without a path."""
+
+
 class S3EndpointConfig(BaseSettings):
     """The S3 endpoint that boto3 reads from the same variables.
 
@@ -120,6 +124,8 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     submissions_per_minute: NonNegativeInt = 6_000
     """Limit for each client, over all processes. 0 means no limit."""
 
+    api_cors_origins: Annotated[tuple[Origin, ...], NoDecode] = ()
+    """Origins of pages that may call the API from a browser, such as ``https://shop.example``."""
     api_host: str = "0.0.0.0"  # noqa: S104 - the container's security group restricts access
     api_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
     api_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
@@ -133,6 +139,8 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
     api_stop_timeout_s: PositiveInt = 25
     """How long requests in flight may still take after SIGTERM. No request may take longer than
     this. It must be below the 30 s after which ECS sends SIGKILL."""
+
+    _split_origins = field_validator("api_cors_origins", mode="before")(_split)
 
     def submission_threads(self) -> int:
         """How many threads of a process may serve submissions at once: half of them.
