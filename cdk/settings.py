@@ -135,6 +135,9 @@ def _log_retention(value: int) -> int:
     return value
 
 
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
+"""Scheme, host and port as a browser sends them: in lower case, without a path."""
+
 Network = Annotated[str, AfterValidator(_network)]
 
 
@@ -251,6 +254,9 @@ class Settings(BaseModel):
     """Requests per container and minute that scaling aims for."""
     api_processes: PositiveInt = 2
     """gunicorn processes per container."""
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = ()
+    """Origins, separated by commas, whose pages may call the API from a browser, such as
+    `https://shop.example`."""
     submissions_per_minute: NonNegativeInt = 6_000
     """Tasks that one client may submit per minute, across all containers. 0 means no limit."""
     api_graceful_timeout_s: PositiveInt = 25

@@ -181,6 +181,7 @@ class ApiStack(Stack):
                 "API_PROCESSES": str(settings.api_processes),
                 "API_STOP_TIMEOUT_S": str(settings.api_graceful_timeout_s),
                 "SUBMISSIONS_PER_MINUTE": str(settings.submissions_per_minute),
+                "API_CORS_ORIGINS": ",".join(settings.cors_origins),
                 "ROW_RETENTION_S": str(Duration.days(settings.result_retention_days).to_seconds()),
             },
             statements=[

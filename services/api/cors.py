@@ -26,10 +26,9 @@ def install(app: Flask, *, origins: Collection[str]) -> None:
 
 def _answer_preflight(origins: Collection[str]) -> Response | None:
     """Browsers send no API key with a preflight, so it must be answered before authentication."""
-    is_preflight = (
-        request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    )
-    if not is_preflight or request.origin not in origins:
+    if request.method != "OPTIONS" or request.access_control_request_method is None:
+        return None
+    if request.origin not in origins:
         return None
     headers = {
         "Access-Control-Allow-Methods": ALLOWED_METHODS,

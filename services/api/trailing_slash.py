@@ -1,4 +1,4 @@
-"""Redirects ``/tasks/`` to ``/tasks``: a path with one slash too many to the route that it means."""
+"""Redirects a path with a slash too many, such as ``/tasks/``, to the route that it means."""
 
 from functools import partial
 from http import HTTPStatus

@@ -29,6 +29,7 @@ EVERYTHING: Mapping[str, Any] = {
     "api_max_tasks": "12",
     "api_requests_per_minute": "900",
     "api_processes": "3",
+    "cors_origins": "https://shop.example",
     "submissions_per_minute": "5000",
     "api_graceful_timeout_s": "26",
     "api_stop_timeout_s": "31",

@@ -23,6 +23,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {
         "github_repository": "example/taskfleet",
         "alarm_email": "operator@example.org",
         "fetch_contact": "images@example.org",
+        "cors_origins": "https://shop.example,https://admin.example",
     },
     "private": {"certificate_arn": CERTIFICATE},
 }

@@ -113,6 +113,10 @@ def test_workers_know_the_address_range_of_their_vpc(deployment: Templates) -> N
     assert str(network) == deployment.one("EC2::VPC")["CidrBlock"]
 
 
+def test_the_api_allows_the_origins_of_the_setting(deployment: Templates) -> None:
+    assert config(deployment, "api").api_cors_origins == deployment.settings.cors_origins
+
+
 def test_the_submission_limit_matches_the_setting(deployment: Templates) -> None:
     assert environment(deployment, "api")["SUBMISSIONS_PER_MINUTE"] == str(
         deployment.settings.submissions_per_minute
