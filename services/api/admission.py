@@ -7,18 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from services.api.auth import current_caller
-from services.api.http_errors import SubmissionsBusy
+from services.api.http_errors import SubmissionsBusy, SubmissionsLimited
 from services.api.json_request import JsonRequest
-from services.api.submission_limiter import SubmissionLimiter
+from services.api.submission_limiter import BYTES_PER_CHARGE, WINDOW, Quota, SubmissionLimiter
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-BYTES_PER_CHARGE = 4_096
-"""A body is charged as one more submission for each full 4 KB. Ordinary bodies have a few hundred
-bytes."""
 
 _MARK = "submits"
 
@@ -44,6 +40,7 @@ class Admission:
         """Call this after the authenticator is installed, because the limit is per client."""
         app.before_request(self._admit)
         app.teardown_request(self._leave)
+        app.after_request(_add_quota)
 
     def _admit(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
@@ -54,9 +51,23 @@ class Admission:
         if not self._slots.acquire(blocking=False):
             raise SubmissionsBusy
         g.submission_slot = self._slots
-        self._limiter.take(current_caller().client, amount=1 + len(body) // BYTES_PER_CHARGE)
+        amount = 1 + len(body) // BYTES_PER_CHARGE
+        try:
+            g.quota = self._limiter.take(current_caller().client, amount=amount)
+        except SubmissionsLimited as limited:
+            g.quota = Quota(limited.limit, 0, limited.retry_after_s)
+            raise
 
     def _leave(self, _: BaseException | None) -> None:
         slot: threading.BoundedSemaphore | None = g.pop("submission_slot", None)
         if slot is not None:
             slot.release()
+
+
+def _add_quota(response: Response) -> Response:
+    """The headers of "RateLimit header fields for HTTP", an IETF draft (revision 11)."""
+    quota: Quota | None = g.get("quota")
+    if quota is not None:
+        response.headers["RateLimit-Policy"] = f'"default";q={quota.limit};w={WINDOW.seconds}'
+        response.headers["RateLimit"] = f'"default";r={quota.remaining};t={quota.reset_s}'
+    return response

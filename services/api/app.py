@@ -25,6 +25,7 @@ from services.api.key_ring import KeyRing
 from services.api.readiness import Readiness
 from services.api.routes.documentation import documentation_routes
 from services.api.routes.health import health_routes
+from services.api.routes.limits import limit_routes
 from services.api.routes.operations import operation_routes
 from services.api.routes.tasks import task_routes
 from services.api.submission_limiter import SubmissionLimiter
@@ -62,7 +63,9 @@ def create_app(
         info=Info(
             title="Taskfleet",
             version=VERSION,
-            description="Submit the URL of an image with operations to apply. Download the result.",
+            description="Submit the URL of an image with operations to apply. Download the result. "
+            "Of an animation or a document with several pages, the first frame or page is used, "
+            "unless the submission names another `page`. `GET /limits` returns all limits.",
         ),
         security_schemes={"apiKey": {"type": "http", "scheme": "bearer"}},
         validation_error_status=500,  # every route documents its errors already, see `errors`
@@ -97,7 +100,8 @@ def create_app(
         sleep=sleep,
     )
     app.register_api(task_routes(service, clock=clock))
-    app.register_api(operation_routes())
+    app.register_api(operation_routes(config))
+    app.register_api(limit_routes(config))
     app.register_api(health_routes(readiness))
     app.register_blueprint(documentation_routes(lambda: app.api_doc))
     Authenticator(keys).install(app)

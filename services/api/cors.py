@@ -11,7 +11,9 @@ from flask import Flask, Response, request
 
 ALLOWED_METHODS = "DELETE, GET, POST"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
-EXPOSED_HEADERS = "Idempotent-Replayed, Location, Retry-After, X-Request-Id"
+EXPOSED_HEADERS = (
+    "Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+)
 """Response headers that a page may read besides the safelisted ones."""
 MAX_AGE_S = 7_200
 """How long a browser may reuse a preflight. Chromium's maximum ("Access-Control-Max-Age", MDN)."""

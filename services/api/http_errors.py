@@ -93,6 +93,7 @@ class SubmissionsLimited(ApiError):
         super().__init__(
             f"The client may submit {limit} tasks per minute. A large body counts as several."
         )
+        self.limit = limit
         self.retry_after_s = retry_after_s
 
 

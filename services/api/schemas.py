@@ -16,7 +16,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from services.common.operations import Recipe
+from services.api.submission_limiter import BYTES_PER_CHARGE
+from services.common.config import ApiConfig
+from services.common.image_limits import MAX_COMPUTED_PIXELS, MAX_RESULT_BYTES, MAX_RESULT_PIXELS
+from services.common.operations import MAX_OPERATIONS, Recipe
 from services.common.source_url import MAX_LENGTH, SourceUrl
 from services.common.task import Result, Status, Task
 from services.common.task_record import to_rfc3339
@@ -170,6 +173,57 @@ class TaskView(_View):
         )
 
 
+class LimitsView(_View):
+    """Every limit of this deployment. A member is missing if there is no such limit."""
+
+    submissions_per_minute: Annotated[
+        int | None,
+        Field(description="Per client. `RateLimit` says how many are left in this minute."),
+    ] = None
+    bytes_per_submission: Annotated[
+        int, Field(description="A body counts as one more submission for each full multiple.")
+    ]
+    max_body_bytes: Annotated[int, Field(description="Size of a request body.")]
+    max_url_length: Annotated[int, Field(description="Length of `inputImageUrl` in characters.")]
+    max_operations: Annotated[int, Field(description="Operations in one task.")]
+    max_image_bytes: Annotated[int, Field(description="Size of the image's file.")]
+    max_image_pixels: Annotated[
+        int,
+        Field(
+            description="Of the decoded image. A JPEG may have more if the result is small, "
+            "because it is decoded to a smaller size."
+        ),
+    ]
+    max_result_pixels: Annotated[int, Field(description="Of the image after each operation.")]
+    max_computed_pixels: Annotated[
+        int, Field(description="Of the images after all operations together.")
+    ]
+    max_result_bytes: Annotated[int, Field(description="Size of the result's file.")]
+    max_task_seconds: Annotated[
+        int, Field(description="No attempt starts later than this after the submission.")
+    ]
+    result_retention_seconds: Annotated[
+        int, Field(description="How long a finished task and its result are kept.")
+    ]
+
+    @classmethod
+    def of(cls, config: ApiConfig) -> Self:
+        return cls(
+            submissions_per_minute=config.submissions_per_minute or None,
+            bytes_per_submission=BYTES_PER_CHARGE,
+            max_body_bytes=config.max_body_bytes,
+            max_url_length=MAX_LENGTH,
+            max_operations=MAX_OPERATIONS,
+            max_image_bytes=config.fetch_max_bytes,
+            max_image_pixels=config.imaging_max_pixels,
+            max_result_pixels=MAX_RESULT_PIXELS,
+            max_computed_pixels=MAX_COMPUTED_PIXELS,
+            max_result_bytes=MAX_RESULT_BYTES,
+            max_task_seconds=config.deadline_s,
+            result_retention_seconds=config.row_retention_s,
+        )
+
+
 class OperationView(_View):
     """An operation and the JSON schema of its parameters."""
 
@@ -184,6 +238,7 @@ class CatalogueView(_View):
         list[dict[str, Any]], Field(description="The operations of a submission that names none.")
     ]
     max_operations: Annotated[int, Field(description="Maximum number of operations in one task.")]
+    limits: LimitsView
 
 
 class HealthView(_View):

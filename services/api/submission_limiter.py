@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ WINDOW = timedelta(minutes=1)
 RESERVATION_DIVISOR = 16
 """A process reserves the remaining submissions divided by this. A larger value costs more calls and
 leaves fewer reservations unused."""
+BYTES_PER_CHARGE = 4_096
+"""A body is charged as one more submission for each full 4 KB. Ordinary bodies have a few hundred
+bytes."""
 LOCK_TIMEOUT_S = 5
 """How long a submission waits while another thread reserves for the same client. Without a limit,
 submissions would wait for one hanging call after the other."""
@@ -67,6 +71,19 @@ class SubmissionCounter:
         return int(response["Attributes"]["reserved"]["N"])
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a client may still submit in this minute.
+
+    `remaining` is what this process knows: others may have reserved more since. `reset_s` is the
+    number of seconds until the next minute.
+    """
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+
 class _Reservation:
     """What this process has reserved of one client's minute."""
 
@@ -104,15 +121,16 @@ class SubmissionLimiter:
         self._lock_timeout_s = lock_timeout_s
         self._reservations: defaultdict[str, _Reservation] = defaultdict(_Reservation)
 
-    def take(self, owner: str, *, amount: int = 1) -> None:
-        """Count `amount` submissions.
+    def take(self, owner: str, *, amount: int = 1) -> Quota | None:
+        """Count `amount` submissions. Returns what is left, or None if there is no limit.
 
         Raises ``SubmissionsLimited`` if the limit is reached, or ``TableUnavailable``.
         """
         if self._limit == 0:
-            return
+            return None
         now = self._clock()
         window = now.replace(second=0, microsecond=0)
+        reset_s = math.ceil((window + WINDOW - now).total_seconds())
         reservation = self._reservations[owner]
         with reservation.locked(timeout_s=self._lock_timeout_s):
             if reservation.window != window:
@@ -121,11 +139,10 @@ class SubmissionLimiter:
             if reservation.remaining < amount:
                 self._reserve(owner, window, reservation, needed=amount - reservation.remaining)
             if reservation.remaining < amount:
-                until_next = window + WINDOW - now
-                raise SubmissionsLimited(
-                    limit=self._limit, retry_after_s=math.ceil(until_next.total_seconds())
-                )
+                raise SubmissionsLimited(limit=self._limit, retry_after_s=reset_s)
             reservation.remaining -= amount
+            unreserved = self._limit - reservation.total_reserved
+            return Quota(self._limit, reservation.remaining + unreserved, reset_s)
 
     def _reserve(
         self, owner: str, window: datetime, reservation: _Reservation, *, needed: int

@@ -86,6 +86,15 @@ class SubmissionConfig(RetentionConfig):
         )
 
 
+class ImageConfig(BaseSettings):
+    """Limits of an image. The worker enforces them; the API publishes them."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    fetch_max_bytes: PositiveInt = 20_000_000
+    imaging_max_pixels: PositiveInt = 50_000_000
+
+
 class ExecutionConfig(ServiceConfig):
     """Timing of attempts. The worker and the reconciler need the same values."""
 
@@ -110,7 +119,7 @@ class ExecutionConfig(ServiceConfig):
         )
 
 
-class ApiConfig(ServiceConfig, SubmissionConfig):
+class ApiConfig(ServiceConfig, SubmissionConfig, ImageConfig):
     """Settings of the HTTP API."""
 
     result_bucket: str
@@ -150,7 +159,7 @@ class ApiConfig(ServiceConfig, SubmissionConfig):
         return max(1, self.api_threads // 2)
 
 
-class WorkerConfig(ExecutionConfig):
+class WorkerConfig(ExecutionConfig, ImageConfig):
     """Settings of the worker."""
 
     result_bucket: str
@@ -168,7 +177,6 @@ class WorkerConfig(ExecutionConfig):
     health_file: str = "/tmp/taskfleet-worker-health"  # noqa: S108 - the only writable folder of the image
     """The poll loop writes the time to it in every round. The container's health check reads it."""
 
-    fetch_max_bytes: PositiveInt = 20_000_000
     fetch_timeout_s: PositiveFloat = 30
     """Time for one whole fetch: DNS lookup, connections, redirects and body."""
     fetch_max_redirects: Annotated[int, Field(ge=0, le=10)] = 3
@@ -187,7 +195,6 @@ class WorkerConfig(ExecutionConfig):
     imaging_memory_bytes: PositiveInt = 1024**3
     imaging_timeout_s: PositiveFloat = 30
     """CPU time for one image. Its wall-clock limit is the rest of the attempt's budget."""
-    imaging_max_pixels: PositiveInt = 50_000_000
 
     _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)
     _split_networks = field_validator(

@@ -75,6 +75,7 @@ REQUIRED_SCOPES = {
     ("POST", "/tasks/{}/cancel"): {Scope.OPERATE},
     ("POST", "/tasks/{}/retry"): {Scope.OPERATE},
     ("GET", "/operations"): set(Scope),
+    ("GET", "/limits"): set(Scope),
 }
 
 

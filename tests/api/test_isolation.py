@@ -131,9 +131,16 @@ def check_catalogue(api: Api, cloud: Cloud) -> None:
     assert api.get("/operations", key=ALICE).data == api.get("/operations", key=BOB).data
 
 
+def check_limits(api: Api, cloud: Cloud) -> None:
+    put_task(cloud, Phase.COMPLETED)
+
+    assert api.get("/limits", key=ALICE).data == api.get("/limits", key=BOB).data
+
+
 ISOLATION_CHECKS: dict[Route, Callable[[Api, Cloud], None]] = {
     ("POST", "/tasks"): check_submit,
     ("GET", "/operations"): check_catalogue,
+    ("GET", "/limits"): check_limits,
 }
 """How each route without a task id is tested. A new route needs an entry here."""
 

@@ -137,6 +137,35 @@ def test_a_limited_client_is_told_when_to_retry(
     assert api.submit().status_code == 201
 
 
+def test_every_submission_says_what_is_left_of_the_limit(make_api: MakeApi, clock: Clock) -> None:
+    api = make_api(submissions_per_minute=3)
+    clock.advance(timedelta(seconds=4))
+    large = json.dumps({"inputImageUrl": URL}) + " " * 4_096
+    responses = [
+        api.submit(),
+        api.post("/tasks", data=large, content_type="application/json"),
+        api.submit(),
+    ]
+
+    assert [response.status_code for response in responses] == [201, 201, 429]
+    assert [response.headers["RateLimit"] for response in responses] == [
+        '"default";r=2;t=51',
+        '"default";r=0;t=51',
+        '"default";r=0;t=51',
+    ]
+    policies = {response.headers["RateLimit-Policy"] for response in responses}
+    assert policies == {'"default";q=3;w=60'}
+    assert responses[2].headers["Retry-After"] == "51"
+
+
+def test_without_a_limit_and_on_other_routes_there_are_no_limit_headers(make_api: MakeApi) -> None:
+    unlimited, limited = make_api(), make_api(submissions_per_minute=3)
+
+    for response in (unlimited.submit(), limited.get("/operations")):
+        assert "RateLimit" not in response.headers
+        assert "RateLimit-Policy" not in response.headers
+
+
 def test_a_retry_counts_as_a_submission(make_api: MakeApi, cloud: Cloud) -> None:
     task = put_task(cloud, Phase.FAILED)
     api = make_api(submissions_per_minute=1)

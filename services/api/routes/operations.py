@@ -6,11 +6,12 @@ from flask_openapi3.models.tag import Tag
 
 from services.api.auth import ANY_SCOPE, requires
 from services.api.routes.responses import AUTHENTICATED, errors
-from services.api.schemas import CatalogueView, OperationView
+from services.api.schemas import CatalogueView, LimitsView, OperationView
+from services.common.config import ApiConfig
 from services.common.operations import DEFAULT_OPERATIONS, MAX_OPERATIONS, catalogue
 
 
-def operation_routes() -> APIBlueprint:
+def operation_routes(config: ApiConfig) -> APIBlueprint:
     routes = APIBlueprint(
         "operations",
         __name__,
@@ -21,7 +22,8 @@ def operation_routes() -> APIBlueprint:
         operations=[OperationView.model_validate(entry) for entry in catalogue()],
         default=[operation.model_dump(mode="json") for operation in DEFAULT_OPERATIONS],
         max_operations=MAX_OPERATIONS,
-    ).model_dump_json(by_alias=True)
+        limits=LimitsView.of(config),
+    ).model_dump_json(by_alias=True, exclude_none=True)
 
     @routes.get(
         "/operations",

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from services.common.image_limits import (
+    MAX_COMPUTED_PIXELS,
+    MAX_RESULT_BYTES,
+    MAX_RESULT_PIXELS,
+)
 from services.common.operations import Format
 
 
@@ -21,14 +26,11 @@ class ImagingLimits:
     max_pixels: int = 50_000_000
     """Of the decoded image. A JPEG may have more if it is decoded to a smaller size. Checked before
     decoding."""
-    max_result_pixels: int = 50_000_000
+    max_result_pixels: int = MAX_RESULT_PIXELS
     """Applies to the size after each operation, which is computed before decoding."""
-    max_computed_pixels: int = 150_000_000
-    """Of the images after all operations together: three operations at the full size of the largest
-    image. Without this limit, a file of 70 bytes could ask for ten enlargements to 50 megapixels.
-    Three of a transparent image take 5 s of CPU time on an x86 core of 2026. Checked before
-    decoding."""
-    max_result_bytes: int = 64 * 1024**2
+    max_computed_pixels: int = MAX_COMPUTED_PIXELS
+    """Applies to the sum over all operations, which is computed before decoding."""
+    max_result_bytes: int = MAX_RESULT_BYTES
     """The parent keeps the result in memory until it is stored."""
 
 
