@@ -17,7 +17,6 @@ ERRORS: dict[str, tuple[str, str, int, str]] = {
     "unknown route": ("GET", "/nothing/here", 404, "not_found"),
     "double slash": ("GET", "/tasks//x", 404, "not_found"),
     "unknown route, another method": ("DELETE", "/nothing", 404, "not_found"),
-    "trailing slash": ("GET", "/healthz/", 404, "not_found"),
     "method": ("PUT", "/tasks", 405, "method_not_allowed"),
     "method on a task": ("DELETE", TASK, 405, "method_not_allowed"),
     "OPTIONS": ("OPTIONS", "/tasks", 405, "method_not_allowed"),
