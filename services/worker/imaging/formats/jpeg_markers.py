@@ -132,7 +132,8 @@ class JpegStructure:
         """
         if not self.restart_interval or len(self.scans) != 1:
             return 0
-        found = _RESTART.findall(jpeg, self.scans[0].data, self.end or len(jpeg))
+        markers = _RESTART.finditer(jpeg, self.scans[0].data, self.end or len(jpeg))
+        found = [marker[0] for marker in markers]
         expected = (self.frame.units - 1) // self.restart_interval if self.end else len(found)
         in_order = sum(
             marker[1] - _FIRST_RESTART == number % _RESTART_NUMBERS
