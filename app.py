@@ -13,6 +13,7 @@ from typing import Any
 from aws_cdk import App, DefaultStackSynthesizer, Environment, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from cdk.constructs.role_bounds import bound_roles
 from cdk.settings import Egress, Settings, SettingsError, load_settings
 from cdk.stacks.api import ApiStack
 from cdk.stacks.delivery import DeliveryStack
@@ -67,6 +68,9 @@ def build(app: App, settings: Settings, env: Environment) -> None:
 
     network.termination_protection = state.termination_protection = settings.is_protected
     Tags.of(app).add("taskfleet:environment", settings.environment)
+    for tag, value in settings.tags:
+        Tags.of(app).add(tag, value)
+    bound_roles(app, settings)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 

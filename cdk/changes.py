@@ -42,6 +42,7 @@ RULES: Mapping[str, Rule] = {
         "subnets cannot move to another zone",
     ),
     "vpc_id": _never("the load balancer and all security groups belong to their VPC"),
+    "internal_load_balancer": _never("another load balancer would replace the one in use"),
     "cluster_name": _never("services cannot move to another cluster"),
 }
 """The settings that cannot change freely."""

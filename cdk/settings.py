@@ -147,6 +147,24 @@ def _none_if_empty(value: object) -> object:
 
 ACM_CERTIFICATE = r"^arn:aws(-cn|-us-gov)?:acm:[a-z0-9-]+:\d{12}:certificate/[\w-]+$"
 
+IAM_POLICY = r"^arn:aws(-cn|-us-gov)?:iam::(aws|\d{12}):policy/[\w+=,.@/-]+$"
+ROLE_PATH = r"^/([\w+=,.@-]+/)+$"
+TOPIC = r"^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:\d{12}:[\w-]+$"
+WEB_ACL = (
+    r"^(create|none|arn:aws(-cn|-us-gov)?:wafv2:[a-z0-9-]+:\d{12}:regional/webacl/[\w-]+/[\w-]+)$"
+)
+BUSY_HOURS = r"^(?P<days>[A-Z]{3}(-[A-Z]{3})?)/(?P<first>\d{1,2})-(?P<last>\d{1,2})$"
+
+
+def _tags(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair]
+    if not all(name and separator for name, separator, _ in pairs):
+        raise ValueError("tags are written as name=value,name=value")
+    return tuple((name, text) for name, _, text in pairs)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Words separated by commas."""
 
@@ -180,11 +198,32 @@ class Settings(BaseModel):
     base_image: OptionalText = None
     """Base image of both containers, such as a copy in your own registry. Default: the one that the
     Dockerfiles pin by its digest."""
+    tags: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_tags)] = ()
+    """Tags of all resources, as `name=value,name=value`."""
+    permissions_boundary_arn: Annotated[
+        Annotated[str, Field(pattern=IAM_POLICY)] | None, BeforeValidator(_none_if_empty)
+    ] = None
+    """IAM policy that bounds the permissions of every role."""
+    role_path: Annotated[
+        Annotated[str, Field(pattern=ROLE_PATH)] | None, BeforeValidator(_none_if_empty)
+    ] = None
+    """IAM path of every role, such as `/taskfleet/`."""
     log_retention_days: Annotated[int, AfterValidator(_log_retention)] = 30
     """How long service logs, flow logs and access logs are kept."""
     alarm_email: OptionalText = None
     """Address that receives alarms. AWS asks it to confirm first. Without one, subscribe to the
     topic yourself."""
+    alarm_topic_arn: Annotated[
+        Annotated[str, Field(pattern=TOPIC)] | None, BeforeValidator(_none_if_empty)
+    ] = None
+    """Existing SNS topic for alarms instead of a new one. Its policy must let CloudWatch
+    publish."""
+    ecs_exec: bool = False
+    """Whether operators may open a shell in a container of the API or a worker. For emergencies:
+    it makes the root file systems of these containers writable, which ECS Exec needs."""
+    backup_retention_days: NonNegativeInt = 0
+    """How long AWS Backup keeps a daily backup of the table. 0 means no backups. Point-in-time
+    recovery is always on."""
 
     # ── Network ───────────────────────────────────────────────────────────────────────────────
     egress: Egress
@@ -219,6 +258,16 @@ class Settings(BaseModel):
     FARGATE_SPOT."""
 
     # ── Edge ──────────────────────────────────────────────────────────────────────────────────
+    internal_load_balancer: bool = False
+    """Whether only the VPC and networks that are connected to it reach the load balancer."""
+    hosted_zone_id: Annotated[
+        Annotated[str, Field(pattern=r"^Z[A-Z0-9]{1,31}$")] | None, BeforeValidator(_none_if_empty)
+    ] = None
+    """Route 53 zone in which the deployment creates the record of `domain_name` and, without
+    `certificate_arn`, the certificate."""
+    web_acl: Annotated[str, Field(pattern=WEB_ACL)] = "create"
+    """Firewall of the load balancer: `create`, `none`, or the ARN of an existing regional web
+    ACL."""
     certificate_arn: Annotated[
         Annotated[str, Field(pattern=ACM_CERTIFICATE)] | None, BeforeValidator(_none_if_empty)
     ] = None
@@ -280,6 +329,12 @@ class Settings(BaseModel):
     """Maximum number of workers. Limits the cost and the load on image servers."""
     worker_on_demand_base: NonNegativeInt = 1
     """Number of workers that always run on demand, so that tasks continue without Spot capacity."""
+    worker_busy_min_tasks: NonNegativeInt = 0
+    """Minimum number of workers during `worker_busy_hours`. 0 means no schedule."""
+    worker_busy_hours: Annotated[str, Field(pattern=BUSY_HOURS)] = "MON-FRI/8-18"
+    """Days and hours with the other minimum, as `MON-FRI/8-18`."""
+    worker_busy_time_zone: str = "Etc/UTC"
+    """Time zone of `worker_busy_hours`, such as `Europe/Berlin`."""
     worker_spot_percent: Annotated[int, Field(ge=0, le=100)] = 75
     """Share of the other workers that run on Fargate Spot."""
     worker_concurrency: PositiveInt = 8
@@ -373,6 +428,18 @@ class Settings(BaseModel):
             )
 
     @property
+    def busy_hours(self) -> tuple[str, int, int]:
+        """Days, first hour and last hour of `worker_busy_hours`."""
+        days, _, hours = self.worker_busy_hours.partition("/")
+        first, _, last = hours.partition("-")
+        return days, int(first), int(last)
+
+    @property
+    def has_https(self) -> bool:
+        """Whether the load balancer has a certificate, given or created."""
+        return self.certificate_arn is not None or self.hosted_zone_id is not None
+
+    @property
     def is_protected(self) -> bool:
         """Whether stacks, table and load balancer are protected against deletion."""
         return self.deletion_protection and not self.disposable
@@ -399,10 +466,19 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _edge_is_safe(self) -> Self:
-        if self.certificate_arn is None and self.profile != "dev":
+        if not self.has_https and self.profile != "dev":
             raise ValueError(
-                f"certificate_arn must be given with profile {self.profile!r}: "
+                f"certificate_arn or hosted_zone_id must be given with profile {self.profile!r}: "
                 "only 'dev' may speak plain HTTP"
+            )
+        if self.hosted_zone_id and not self.domain_name:
+            raise ValueError(
+                f"domain_name must be given with hosted_zone_id ({self.hosted_zone_id})"
+            )
+        if self.alarm_topic_arn and self.alarm_email:
+            raise ValueError(
+                f"alarm_email ({self.alarm_email}) must subscribe to alarm_topic_arn "
+                f"({self.alarm_topic_arn}) outside this deployment"
             )
         if self.rate_limit_per_ip < 5 * self.submissions_per_minute:
             raise ValueError(
@@ -492,6 +568,11 @@ class Settings(BaseModel):
                     f"{service}_min_tasks ({minimum}) must not exceed "
                     f"{service}_max_tasks ({maximum})"
                 )
+        if self.worker_busy_min_tasks > self.worker_max_tasks:
+            raise ValueError(
+                f"worker_busy_min_tasks ({self.worker_busy_min_tasks}) must not exceed "
+                f"worker_max_tasks ({self.worker_max_tasks})"
+            )
         if self.worker_min_tasks == 0 and self.worker_from_zero_tasks == 0:
             raise ValueError(
                 "worker_from_zero_tasks (0) must be at least 1 with worker_min_tasks (0), "

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration
+from aws_cdk import Duration, TimeZone
 from aws_cdk.aws_applicationautoscaling import (
     AdjustmentType,
     CfnScalingPolicy,
     ScalingInterval,
+    Schedule,
 )
 from aws_cdk.aws_cloudwatch import IMetric, MathExpression, Metric
 from aws_cdk.aws_ecs import FargateService, ScalableTaskCount
@@ -78,6 +79,8 @@ class BacklogScaling(Construct):
         self._track_cpu(count)
         if settings.worker_min_tasks == 0:
             self._start_from_zero(count)
+        if settings.worker_busy_min_tasks:
+            self._raise_minimum_in_busy_hours(count)
 
     @property
     def backlog_per_worker(self) -> MathExpression:
@@ -129,6 +132,21 @@ class BacklogScaling(Construct):
             scale_out_cooldown=Duration.seconds(self._settings.worker_scale_out_cooldown_s),
             scale_in_cooldown=Duration.seconds(self._settings.worker_scale_in_cooldown_s),
         )
+
+    def _raise_minimum_in_busy_hours(self, count: ScalableTaskCount) -> None:
+        settings = self._settings
+        days, first, last = settings.busy_hours
+        minimums = {
+            "Busy": (first, settings.worker_busy_min_tasks),
+            "Quiet": (last, settings.worker_min_tasks),
+        }
+        for name, (hour, minimum) in minimums.items():
+            count.scale_on_schedule(
+                name,
+                schedule=Schedule.expression(f"cron(0 {hour} ? * {days} *)"),
+                time_zone=TimeZone.of(settings.worker_busy_time_zone),
+                min_capacity=minimum,
+            )
 
     def _start_from_zero(self, count: ScalableTaskCount) -> None:
         count.scale_on_metric(

@@ -48,6 +48,8 @@ ARCHITECTURES = {"X86_64": CpuArchitecture.X86_64, "ARM64": CpuArchitecture.ARM6
 class HardenedTask(FargateTaskDefinition):
     """One container without root, without capabilities and with only ``/tmp`` writable.
 
+    ``ecs_exec`` makes the root writable.
+
     Its role has the permissions in `statements` and no others.
     """
 
@@ -97,7 +99,8 @@ class HardenedTask(FargateTaskDefinition):
                 max_buffer_size=LOG_BUFFER,
             ),
             port_mappings=[PortMapping(container_port=port)] if port else None,
-            readonly_root_filesystem=True,
+            # ECS Exec does not work with a read-only root.
+            readonly_root_filesystem=not settings.ecs_exec,
             stop_timeout=Duration.seconds(stop_timeout_s),
             user=UNPRIVILEGED_USER,
         )
@@ -113,6 +116,13 @@ class HardenedTask(FargateTaskDefinition):
             reason="The environment contains resource names and limits. The only secret, the API "
             "keys, is read from Secrets Manager at run time.",
         )
+        if settings.ecs_exec:
+            acknowledge(
+                self,
+                "AwsSolutions-IAM5[Resource::*]",
+                reason="The channels of ECS Exec support no resources. The setting is for "
+                "emergencies and off by default.",
+            )
         acknowledge(
             self.obtain_execution_role(),
             "AwsSolutions-IAM5[Resource::*]",

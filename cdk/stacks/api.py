@@ -3,6 +3,7 @@
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk.aws_certificatemanager import Certificate, CertificateValidation
 from aws_cdk.aws_ec2 import Peer, Port, SecurityGroup
 from aws_cdk.aws_ecs import (
     AvailabilityZoneRebalancing,
@@ -23,6 +24,8 @@ from aws_cdk.aws_elasticloadbalancingv2 import (
 )
 from aws_cdk.aws_elasticloadbalancingv2 import HealthCheck as TargetHealthCheck
 from aws_cdk.aws_iam import PolicyStatement
+from aws_cdk.aws_route53 import CfnRecordSet, HostedZone
+from aws_cdk.aws_wafv2 import CfnWebACLAssociation
 from constructs import Construct
 
 from cdk.constructs.findings import acknowledge, acknowledge_objects
@@ -67,14 +70,11 @@ class ApiStack(Stack):
         self.service = self._service()
         self.target_group.add_target(self.service)
         self._add_scaling()
-        WebAcl(
-            self,
-            "WebAcl",
-            settings=settings,
-            load_balancer_arn=self.load_balancer.load_balancer_arn,
-        )
+        self._add_firewall()
+        if settings.hosted_zone_id:
+            self._add_record(settings.hosted_zone_id)
 
-        scheme = "https" if settings.certificate_arn else "http"
+        scheme = "https" if settings.has_https else "http"
         host = settings.domain_name or self.load_balancer.load_balancer_dns_name
         self.url = f"{scheme}://{host}"
         CfnOutput(self, "Url", value=self.url)
@@ -91,15 +91,15 @@ class ApiStack(Stack):
             description="Load balancer: clients in, API containers out",
             allow_all_outbound=False,
         )
-        port = Port.HTTPS if settings.certificate_arn else Port.HTTP
+        port = Port.HTTPS if settings.has_https else Port.HTTP
         for network in settings.client_networks:
             group.add_ingress_rule(Peer.ipv4(network), port)
         load_balancer = ApplicationLoadBalancer(
             self,
             "LoadBalancer",
             vpc=self._network.vpc,
-            vpc_subnets=self._network.public_subnets,
-            internet_facing=True,
+            vpc_subnets=self._network.load_balancer_subnets,
+            internet_facing=not settings.internal_load_balancer,
             security_group=group,
             idle_timeout=Duration.seconds(settings.idle_timeout_s),
             drop_invalid_header_fields=True,
@@ -134,7 +134,7 @@ class ApiStack(Stack):
         )
 
     def _add_listeners(self) -> None:
-        if self._settings.certificate_arn is None:
+        if not self._settings.has_https:
             self.load_balancer.add_listener(
                 "Http",
                 port=80,
@@ -148,9 +148,48 @@ class ApiStack(Stack):
             "Https",
             port=443,
             open=False,
-            certificates=[ListenerCertificate.from_arn(self._settings.certificate_arn)],
+            certificates=[self._certificate()],
             default_action=ListenerAction.forward([self.target_group]),
         )
+
+    def _certificate(self) -> ListenerCertificate:
+        settings = self._settings
+        if settings.certificate_arn:
+            return ListenerCertificate.from_arn(settings.certificate_arn)
+        zone = HostedZone.from_hosted_zone_id(self, "Zone", settings.hosted_zone_id or "")
+        created = Certificate(
+            self,
+            "Certificate",
+            domain_name=settings.domain_name or "",
+            validation=CertificateValidation.from_dns(zone),
+        )
+        return ListenerCertificate.from_certificate_manager(created)
+
+    def _add_record(self, zone_id: str) -> None:
+        """Uses the L1 construct, because the CDK's records need the name of the zone too."""
+        CfnRecordSet(
+            self,
+            "Record",
+            hosted_zone_id=zone_id,
+            name=self._settings.domain_name or "",
+            type="A",
+            alias_target=CfnRecordSet.AliasTargetProperty(
+                dns_name=self.load_balancer.load_balancer_dns_name,
+                hosted_zone_id=self.load_balancer.load_balancer_canonical_hosted_zone_id,
+            ),
+        )
+
+    def _add_firewall(self) -> None:
+        settings, arn = self._settings, self.load_balancer.load_balancer_arn
+        match settings.web_acl:
+            case "create":
+                WebAcl(self, "WebAcl", settings=settings, load_balancer_arn=arn)
+            case "none":
+                pass
+            case existing:
+                CfnWebACLAssociation(
+                    self, "WebAclAssociation", resource_arn=arn, web_acl_arn=existing
+                )
 
     def _task(self) -> HardenedTask:
         settings, state = self._settings, self._state
@@ -226,6 +265,7 @@ class ApiStack(Stack):
             ],
             propagate_tags=PropagatedTagSource.SERVICE,
             availability_zone_rebalancing=AvailabilityZoneRebalancing.ENABLED,
+            enable_execute_command=self._settings.ecs_exec,
             min_healthy_percent=100,
             max_healthy_percent=200,
             circuit_breaker=DeploymentCircuitBreaker(rollback=True),

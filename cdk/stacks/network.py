@@ -52,6 +52,10 @@ class NetworkStack(Stack):
     the reconciler, reach only AWS if egress is private. VPC and cluster may be existing ones.
     """
 
+    load_balancer_subnets: SubnetSelection
+    worker_subnets: SubnetSelection
+    internal_subnets: SubnetSelection
+
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, **stack: Any
     ) -> None:
@@ -62,6 +66,8 @@ class NetworkStack(Stack):
             self._use_existing_vpc(settings.vpc_id)
         else:
             self._create_vpc()
+        if settings.internal_load_balancer and not settings.vpc_id:
+            self.load_balancer_subnets = self.internal_subnets
         self.cluster = self._cluster()
         if settings.vpc_id and settings.cluster_name:
             # A stack must have a resource. This one does nothing.
@@ -107,7 +113,7 @@ class NetworkStack(Stack):
             restrict_default_security_group=False,
         )
         self.vpc: IVpc = vpc
-        self.public_subnets = SubnetSelection(subnet_type=PUBLIC)
+        self.load_balancer_subnets = SubnetSelection(subnet_type=PUBLIC)
         self.worker_subnets = SubnetSelection(subnet_type=WORKER_SUBNETS[settings.egress])
         self.internal_subnets = SubnetSelection(subnet_type=INTERNAL_SUBNETS[settings.egress])
         self._add_gateway_endpoints(vpc)
@@ -132,7 +138,7 @@ class NetworkStack(Stack):
         self.vpc = Vpc.from_vpc_attributes(
             self, "Vpc", vpc_id=vpc_id, availability_zones=self.availability_zones
         )
-        self.public_subnets = self._subnets("Public", settings.load_balancer_subnet_ids)
+        self.load_balancer_subnets = self._subnets("Public", settings.load_balancer_subnet_ids)
         self.worker_subnets = self._subnets("Worker", settings.worker_subnet_ids)
         self.internal_subnets = self._subnets(
             "Internal", settings.internal_subnet_ids or settings.worker_subnet_ids

@@ -14,7 +14,7 @@ from aws_cdk.aws_cloudwatch import (
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from aws_cdk.aws_elasticloadbalancingv2 import HttpCodeElb, HttpCodeTarget
 from aws_cdk.aws_iam import PolicyStatement, ServicePrincipal
-from aws_cdk.aws_sns import CfnSubscription, Topic
+from aws_cdk.aws_sns import CfnSubscription, ITopic, Topic
 from constructs import Construct
 
 from cdk.constructs.alarm import LateTolerantAlarm, MissingMetricAlarm
@@ -50,15 +50,7 @@ class ObservabilityStack(Stack):
         self._state = state
         self._api = api
         self._worker = worker
-        self.topic = Topic(self, "Alarms", enforce_ssl=True)
-        self.topic.add_to_resource_policy(
-            PolicyStatement(
-                principals=[ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[self.topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
-            )
-        )
+        self.topic = self._topic()
         if settings.alarm_email:
             self._mail(settings.alarm_email)
         self.alarms: list[Alarm] = []
@@ -81,6 +73,20 @@ class ObservabilityStack(Stack):
             table=state.table,
             has_nat_gateways=settings.nat_gateways > 0 and not settings.vpc_id,
         )
+
+    def _topic(self) -> ITopic:
+        if self._settings.alarm_topic_arn:
+            return Topic.from_topic_arn(self, "Alarms", self._settings.alarm_topic_arn)
+        topic = Topic(self, "Alarms", enforce_ssl=True)
+        topic.add_to_resource_policy(
+            PolicyStatement(
+                principals=[ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        return topic
 
     def _mail(self, address: str) -> None:
         """Mail every change of an alarm except to OK from the state of a new alarm.

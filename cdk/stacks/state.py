@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, SecretValue, Stack
+from aws_cdk.aws_backup import BackupPlan, BackupPlanRule, BackupResource, BackupVault
 from aws_cdk.aws_dynamodb import (
     Attribute,
     AttributeType,
@@ -12,6 +13,7 @@ from aws_cdk.aws_dynamodb import (
     ProjectionType,
     Table,
 )
+from aws_cdk.aws_events import Schedule
 from aws_cdk.aws_s3 import (
     BlockPublicAccess,
     Bucket,
@@ -52,6 +54,8 @@ class StateStack(Stack):
         self._settings = settings
         self.table = self._task_table()
         self.dead_letter_queue, self.queue = self._queues()
+        if settings.backup_retention_days:
+            self._back_up()
         self.log_bucket = self._log_bucket()
         self.result_bucket = self._result_bucket()
         self.api_keys = self._api_keys()
@@ -97,6 +101,26 @@ class StateStack(Stack):
                 projection_type=ProjectionType.KEYS_ONLY,
             )
         return table
+
+    def _back_up(self) -> None:
+        """Only the table: results expire, and the queues and the keys can be recreated."""
+        vault = BackupVault(self, "Backups", removal_policy=removal_policy(self._settings))
+        plan = BackupPlan(self, "BackupPlan", backup_vault=vault)
+        plan.add_rule(
+            BackupPlanRule(
+                schedule_expression=Schedule.cron(hour="3", minute="0"),
+                delete_after=Duration.days(self._settings.backup_retention_days),
+            )
+        )
+        selection = plan.add_selection(
+            "Table", resources=[BackupResource.from_dynamo_db_table(self.table)]
+        )
+        acknowledge(
+            selection,
+            "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+            "AWSBackupServiceRolePolicyForBackup]",
+            reason="AWS Backup's own policy for its role, which AWS keeps up to date.",
+        )
 
     def _queues(self) -> tuple[Queue, Queue]:
         """The dead-letter queue and the task queue.

@@ -145,6 +145,7 @@ class WorkerStack(Stack):
             ],
             vpc_subnets=self._network.worker_subnets,
             assign_public_ip=self._network.assign_public_ip,
+            enable_execute_command=settings.ecs_exec,
             capacity_provider_strategies=[
                 CapacityProviderStrategy(
                     capacity_provider="FARGATE",

@@ -45,7 +45,7 @@ def profiles_table(deployments: Mapping[str, Templates]) -> str:
         "egress": [_egress(each) for each in deployments.values()],
         "API": [_fleet(each, "api") for each in deployments.values()],
         "workers": [_fleet(each, "worker") for each in deployments.values()],
-        "HTTPS": [_yes(each.settings.certificate_arn) for each in deployments.values()],
+        "HTTPS": [_yes(each.settings.has_https) for each in deployments.values()],
         "data outlives the stack": [
             _yes(not each.settings.disposable) for each in deployments.values()
         ],

@@ -12,6 +12,16 @@ CERTIFICATE = "arn:aws:acm:eu-west-1:111122223333:certificate/11111111-2222-3333
 
 EVERYTHING: Mapping[str, Any] = {
     "disposable": "true",
+    "tags": "team=images",
+    "permissions_boundary_arn": "arn:aws:iam::111122223333:policy/boundary",
+    "role_path": "/taskfleet/",
+    "ecs_exec": "true",
+    "backup_retention_days": "35",
+    "web_acl": "none",
+    "hosted_zone_id": "Z0123456789ABC",
+    "worker_busy_min_tasks": "3",
+    "worker_busy_hours": "MON-SAT/7-20",
+    "worker_busy_time_zone": "Europe/Berlin",
     "base_image": "registry.example.org/python:3.13-slim-trixie",
     "cpu_architecture": "ARM64",
     "log_retention_days": "90",
@@ -108,6 +118,11 @@ DEPLOYMENTS: Mapping[str, Mapping[str, Any]] = {
         "load_balancer_subnet_ids": "subnet-00000007,subnet-00000008",
         "worker_subnet_ids": "subnet-00000009,subnet-0000000a",
         "internal_subnet_ids": "subnet-00000005,subnet-00000006",
+    },
+    "standard with an existing topic": {
+        "profile": "standard",
+        "certificate_arn": CERTIFICATE,
+        "alarm_topic_arn": "arn:aws:sns:eu-west-1:111122223333:operations",
     },
     "standard with everything changed": {
         "profile": "standard",

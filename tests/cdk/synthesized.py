@@ -19,7 +19,7 @@ def cdk_context() -> dict[str, Any]:
     return context
 
 
-def deployed(folder: Path, **context: Any) -> Templates:
+def deployed(folder: Path, *, region: str = ENV.region or "", **context: Any) -> Templates:
     """Synthesize into `folder`, with `context` as if given by ``-c name=value``."""
     app = App(context={**cdk_context(), **context}, outdir=str(folder))
-    return Templates(synthesize(app, ENV), folder)
+    return Templates(synthesize(app, Environment(account=ENV.account, region=region)), folder)

@@ -238,6 +238,27 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             ["certificate_arn", "pattern"],
             id="malformed certificate",
         ),
+        pytest.param(
+            {"hosted_zone_id": "Z0123456789ABC"},
+            ["domain_name", "hosted_zone_id (Z0123456789ABC)"],
+            id="zone without a name",
+        ),
+        pytest.param(
+            {"alarm_topic_arn": "arn:aws:sns:eu-west-1:111122223333:t", "alarm_email": "a@b.c"},
+            ["alarm_email (a@b.c)", "alarm_topic_arn"],
+            id="email address for an existing topic",
+        ),
+        pytest.param(
+            {"worker_busy_min_tasks": "21"},
+            ["worker_busy_min_tasks (21)", "worker_max_tasks (20)"],
+            id="more workers in busy hours than at most",
+        ),
+        pytest.param(
+            {"worker_busy_hours": "8-18"}, ["worker_busy_hours", "'8-18'"], id="hours without days"
+        ),
+        pytest.param({"tags": "team"}, ["tags", "name=value"], id="tag without a value"),
+        pytest.param({"role_path": "taskfleet"}, ["role_path"], id="role path without slashes"),
+        pytest.param({"web_acl": "off"}, ["web_acl", "create"], id="unknown firewall"),
         pytest.param({"client_networks": ""}, ["client_networks"], id="no client network"),
     ],
 )
