@@ -24,6 +24,8 @@ MAX_RATIO = 3
 """The contract's limit on the duration of a request that does not need the hanging service,
 relative to the same request on an idle server."""
 PAIRS = 25
+PAUSE_S = 0.25
+"""Between the requests of a client. More load would make Python itself slow, not the outage."""
 SERVICES = ("SQS", "DYNAMODB", "SECRETS_MANAGER")
 
 
@@ -64,7 +66,7 @@ class Load:
         stop = threading.Event()
 
         def run() -> None:
-            while not stop.wait(0.05):
+            while not stop.wait(PAUSE_S):
                 started = time.monotonic()
                 self.statuses[request()] += 1
                 self.longest_s = max(self.longest_s, time.monotonic() - started)
