@@ -29,10 +29,11 @@ TLS_HANDSHAKE = b"\x16"
 class FlowSource:
     """Runs inside a ``with``. Each URL has its own responses."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, host: str = HOST, port: int = 0) -> None:
+        self._host = host
         self._responders: dict[str, list[Responder]] = {}
         self._numbers = count(1)
-        self._server = _SourceServer(self._next_responder)
+        self._server = _SourceServer((host, port), self._next_responder)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -44,7 +45,7 @@ class FlowSource:
         """A new URL that gives these responses in order, then repeats the last."""
         path = f"/{next(self._numbers)}/image"
         self._responders[path] = [_as_responder(response) for response in responses]
-        return f"{scheme}://{HOST}:{self.port}{path}?token={TOKEN}"
+        return f"{scheme}://{self._host}:{self.port}{path}?token={TOKEN}"
 
     @contextmanager
     def tls(self, context: ssl.SSLContext) -> Iterator[None]:
@@ -72,8 +73,12 @@ class _SourceServer(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, next_responder: Callable[[str], Responder]) -> None:
-        super().__init__((HOST, 0), _SourceHandler)
+    allow_reuse_address = True
+
+    def __init__(
+        self, address: tuple[str, int], next_responder: Callable[[str], Responder]
+    ) -> None:
+        super().__init__(address, _SourceHandler)
         self.next_responder = next_responder
         self.tls: ssl.SSLContext | None = None
 

@@ -20,7 +20,7 @@ FAILURES = "services/worker/fetching/failures.py"
 PACING = "services/worker/fetching/pacing.py"
 HOST_SLOTS = "services/worker/fetching/host_slots.py"
 CLIENT = "taskfleet/client.py"
-DEADLINE = "taskfleet/deadline.py"
+REPETITION = "taskfleet/repetition.py"
 
 MODEL = "tests/model/test_model.py"
 ON_TASK = "tests/common/test_task.py"
@@ -309,15 +309,15 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "give a slow host every slot",
         HOST_SLOTS,
-        "limit = max(1, int(self._slots() * SHARE_OF_A_SLOW_HOST))",
+        "limit = max(1, int(self._slots() * share))",
         "limit = self._slots()",
         (ON_HOST_SLOTS,),
     ),
     Mutation(
-        "limit a slow host that is alone",
+        "limit a slow host that is alone like one beside others",
         HOST_SLOTS,
-        "        others_arrive = len(self._hosts) > 1\n",
-        "        others_arrive = True\n",
+        "SHARE_BESIDE_OTHERS if len(self._hosts) > 1 else SHARE_ALONE",
+        "SHARE_BESIDE_OTHERS",
         (ON_HOST_SLOTS,),
     ),
     # ── The Python client ─────────────────────────────────────────────────────────────────────
@@ -343,10 +343,10 @@ MUTATIONS: Sequence[Mutation] = (
         (ON_CLIENT,),
     ),
     Mutation(
-        "wait for a response as long as it drips",
-        DEADLINE,
-        "outcome.get(timeout=self.remaining_s())",
-        "outcome.get(timeout=10)",
+        "pause beyond the time limit of a call",
+        REPETITION,
+        "            if pause_s >= deadline.remaining_s():\n",
+        "            if False:\n",
         (ON_CLIENT,),
     ),
     # ── Owners of faults ──────────────────────────────────────────────────────────────────────

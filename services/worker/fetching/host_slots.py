@@ -15,12 +15,13 @@ from services.common.errors import SourceDeferred
 
 SLOW_FETCH_S = 2.0
 """A host is slow after a fetch that takes longer."""
-SHARE_OF_A_SLOW_HOST = 0.25
-"""Share of the slots that one slow host may hold while tasks of other hosts arrive."""
+SHARE_BESIDE_OTHERS = 0.25
+"""Share of the slots that a slow host may hold while tasks of other hosts arrive."""
+SHARE_ALONE = 0.75
+"""Its share while only its tasks arrive. The free slots find out whether others wait."""
 MEMORY_S = 120.0
 """How long after its last slow fetch a host is slow, and after its last fetch it counts as another
 host that needs slots."""
-MIN_DEFERRAL_S = 1.0
 MAX_DEFERRAL_S = 300.0
 """The longest deferral: as long as a message waits hidden in the queue."""
 
@@ -31,6 +32,8 @@ class _Host:
     slow_until: float
     deferred_until: float
     """When the task that was deferred last comes back."""
+    slow_fetch_s: float = SLOW_FETCH_S
+    """How long its last slow fetch took."""
     starts: list[float] = field(default_factory=list)
     """The starts of its running fetches, the oldest first."""
 
@@ -38,10 +41,11 @@ class _Host:
         return now < self.slow_until or self._longest_s(now) > SLOW_FETCH_S
 
     def defer(self, now: float, *, limit: int) -> float:
-        """How long the task waits, in seconds: behind those that were deferred before it."""
-        per_task_s = self._longest_s(now) / limit
-        self.deferred_until = max(now, self.deferred_until) + per_task_s
-        return min(max(self.deferred_until - now, MIN_DEFERRAL_S), MAX_DEFERRAL_S)
+        """How long the task waits, in seconds: for a free slot, behind those deferred before it."""
+        fetch_s = max(self.slow_fetch_s, self._longest_s(now))
+        slot_free_at = now - self._longest_s(now) + fetch_s
+        self.deferred_until = max(slot_free_at, self.deferred_until) + fetch_s / limit
+        return min(self.deferred_until - now, MAX_DEFERRAL_S)
 
     def _longest_s(self, now: float) -> float:
         return now - self.starts[0] if self.starts else 0.0
@@ -76,9 +80,9 @@ class HostSlots:
         host = self._hosts.setdefault(name, _Host(used_at=now, slow_until=now, deferred_until=now))
         host.used_at = now
         self._hosts.move_to_end(name)
-        limit = max(1, int(self._slots() * SHARE_OF_A_SLOW_HOST))
-        others_arrive = len(self._hosts) > 1
-        if others_arrive and host.is_slow(now) and len(host.starts) >= limit:
+        share = SHARE_BESIDE_OTHERS if len(self._hosts) > 1 else SHARE_ALONE
+        limit = max(1, int(self._slots() * share))
+        if host.is_slow(now) and len(host.starts) >= limit:
             raise SourceDeferred(
                 "The image's server is slow and has enough connections, so this task waits.",
                 retry_after_s=host.defer(now, limit=limit),
@@ -91,6 +95,7 @@ class HostSlots:
         host.starts.remove(start)
         if now - start > SLOW_FETCH_S:
             host.slow_until = now + MEMORY_S
+            host.slow_fetch_s = now - start
 
     def _forget_idle_hosts(self, now: float) -> None:
         while self._hosts:
