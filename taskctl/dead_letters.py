@@ -24,11 +24,18 @@ from services.common.errors import (
     ImagingCrashed,
     ImagingTimeout,
     InternalError,
+    OperationInvalid,
     QueueUnavailable,
     StorageFailed,
 )
 from services.common.task import Phase, SubmissionPolicy, Task, is_task_id
-from services.common.task_queue import MAX_MESSAGES_PER_CALL, Message, TaskQueue, parse_body
+from services.common.task_queue import (
+    MAX_MESSAGES_PER_CALL,
+    Envelope,
+    Message,
+    TaskQueue,
+    parse_body,
+)
 from services.common.task_table import TaskTable, TransitionRefused
 
 if TYPE_CHECKING:
@@ -88,6 +95,8 @@ ADVICE: Mapping[str, str] = {
     "fixed.",
     ImagingTimeout.code: "The workers had too little CPU for the image. Redrive when they have "
     "more or are less busy.",
+    OperationInvalid.code: "The workers do not know an operation that the API accepted. Deploy "
+    "workers of the same version as the API. Redrive when they run.",
     InternalError.code: "The task met a bug. Search the workers' logs for the task ID: the entry "
     "of the attempt has the traceback. Redrive when the fix is deployed.",
 }
@@ -266,11 +275,11 @@ class DeadLetters:
             self._table.retry(task.task_id, policy=self._policy, now=self._clock())
         except TransitionRefused:
             return self._send(task)  # the client has retried the task in the meantime
-        self._queue.send(task.task_id, request_id=task.request_id)
+        self._queue.send(Envelope(task.task_id, request_id=task.request_id, owner=task.owner))
         return RedriveOutcome.RETRIED
 
     def _send(self, task: Task) -> RedriveOutcome:
-        self._queue.send(task.task_id, request_id=task.request_id)
+        self._queue.send(Envelope(task.task_id, request_id=task.request_id, owner=task.owner))
         return RedriveOutcome.SENT
 
     def _entry(self, letters: Sequence[DeadLetter]) -> DeadLetterEntry:

@@ -17,6 +17,7 @@ from services.common.task import (
     Wait,
     pending_task,
 )
+from services.common.task_queue import Envelope
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -44,6 +45,10 @@ RESULT = Result(
     height=3,
     sha256="ab" * 32,
 )
+
+
+def envelope(task_id: str, *, request_id: str = "r", owner: str = "alice") -> Envelope:
+    return Envelope(task_id, request_id=request_id, owner=owner)
 
 
 def new_task(task_id: str = "6e1f7a4e-0000-4000-8000-000000000001", **changes: Any) -> Task:

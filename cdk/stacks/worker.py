@@ -125,7 +125,7 @@ class WorkerStack(Stack):
                     resources=[state.dead_letter_queue.queue_arn],
                 ),
                 PolicyStatement(
-                    actions=["s3:PutObject"],
+                    actions=["s3:DeleteObject", "s3:PutObject"],
                     resources=[state.result_bucket.arn_for_objects(f"{RESULTS}*")],
                 ),
             ],

@@ -24,7 +24,7 @@ from services.common.task import (
     pending_task,
     task_id_for,
 )
-from services.common.task_queue import TaskQueue
+from services.common.task_queue import Envelope, TaskQueue
 from services.common.task_table import TaskTable, TransitionRefused
 from services.common.telemetry import Metric
 
@@ -160,7 +160,7 @@ class TaskService:
     def _send(self, task: Task, *, request_id: str) -> bool:
         """Queue the task. If that fails, return False and leave it to the reconciler."""
         try:
-            self._queue.send(task.task_id, request_id=request_id)
+            self._queue.send(Envelope(task.task_id, request_id=request_id, owner=task.owner))
         except QueueUnavailable as failed:
             self._send_breaker.failed()
             log.warning("task not queued", task_id=task.task_id, reason=str(failed))

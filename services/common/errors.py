@@ -264,9 +264,13 @@ class ResultTooLarge(ImageError):
 
 
 class OperationInvalid(ImageError):
-    """This worker does not know a stored operation, or rejects its parameters."""
+    """This worker does not know a stored operation, or rejects its parameters.
+
+    The API accepted it, so a newer version of the worker, which may be on its way, knows it.
+    """
 
     code = "operation_invalid"
+    fault = Fault.OURS
 
 
 class ImagingCrashed(ImageError):

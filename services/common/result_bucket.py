@@ -40,6 +40,11 @@ class ResultBucket:
                 Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
             )
 
+    def delete(self, key: str) -> None:
+        """Delete a result. It is no error if there is none."""
+        with wrap_errors(BucketUnavailable):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def presign(self, key: str, *, content_type: str) -> str:
         """A URL that serves the result for `PRESIGNED_URL_TTL_S`.
 

@@ -17,6 +17,7 @@ from services.common.errors import AwsError, LeaseLost
 from services.common.task import Task
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable
+from services.worker.interrupt import Interrupt
 
 log = structlog.get_logger()
 
@@ -31,6 +32,8 @@ class Lease:
         """No heartbeat and no further stage follows. The row's condition rejects later writes."""
         self.finishing = False
         """The attempt's last write has started. A heartbeat that fails now has lost nothing."""
+        self.interrupt = Interrupt()
+        """Set when the lease is lost, so that the attempt wastes no more time and CPU."""
         self.lock = threading.Lock()
         """Held during a heartbeat and while the lease ends, so that no heartbeat follows."""
 
@@ -137,6 +140,7 @@ class LeaseKeeper:
             self._queue.change_visibility(lease.message, timeout_s=self._duration.total_seconds())
         except LeaseLost as lost:
             lease.ended = True
+            lease.interrupt.set()
             if not lease.finishing:
                 log.warning("lease lost", task_id=lease.claim.task_id, reason=str(lost))
         except Exception:

@@ -45,7 +45,9 @@ from services.common.task import (
 from services.common.task_queue import Message, TaskQueue
 from services.common.task_table import TaskTable, TransitionRefused
 from services.common.telemetry import Metric
+from services.worker.fetching.fetcher import Writable
 from services.worker.imaging import ResultImage
+from services.worker.interrupt import Interrupt
 from services.worker.lease import Lease, LeaseKeeper
 
 log = structlog.get_logger()
@@ -56,7 +58,7 @@ in progress ends within minutes to hours."""
 
 
 class Fetcher(Protocol):
-    def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int: ...
+    def fetch(self, url: str, *, into: Writable, timeout_s: float) -> int: ...
 
 
 class Imaging(Protocol):
@@ -66,6 +68,7 @@ class Imaging(Protocol):
         recipe: Mapping[str, Any],
         *,
         timeout_s: float,
+        interrupt: Interrupt,
     ) -> ResultImage: ...
 
 
@@ -196,7 +199,11 @@ class Processor:
             internal.__cause__ = bug
             return self._fail(claim, lease, internal)
         lease.finishing = True
-        self._table.complete(claim, result, now=self._clock())
+        try:
+            self._table.complete(claim, result, now=self._clock())
+        except LeaseLost:
+            self._delete_stored(result)
+            raise
         total_ms = budget.elapsed_ms()
         log.info(
             "task completed",
@@ -207,11 +214,20 @@ class Processor:
         )
         return None
 
+    def _delete_stored(self, result: Result) -> None:
+        """Delete a result that no row names: the task was canceled, or another attempt won."""
+        try:
+            self._bucket.delete(result.key)
+        except BucketUnavailable:
+            log.exception("result not deleted", key=result.key)
+
     def _run_stages(self, claim: Task, lease: Lease, budget: "_Budget") -> Result:
         with tempfile.NamedTemporaryFile(dir=self._scratch) as source:
-            with _stage("fetch"), Path(source.name).open("wb") as into:
+            with _stage("fetch"), Path(source.name).open("wb") as file:
                 self._fetcher.fetch(
-                    claim.input_image_url, into=into, timeout_s=budget.remaining_s()
+                    claim.input_image_url,
+                    into=_FileOfLease(file, lease),
+                    timeout_s=budget.remaining_s(),
                 )
             lease.check()
             with _stage("image"):
@@ -219,6 +235,7 @@ class Processor:
                     Path(source.name),
                     claim.recipe,
                     timeout_s=budget.remaining_s(),
+                    interrupt=lease.interrupt,
                 )
         lease.check()
         with _stage("store"):
@@ -345,6 +362,18 @@ class Processor:
         """Move the message. If the worker dies in between, there are two, which is harmless."""
         self._dead_letters.send_copy(message)
         self._queue.delete(message)
+
+
+class _FileOfLease:
+    """The file of a download. Writing raises ``LeaseLost`` after the lease has ended."""
+
+    def __init__(self, file: BinaryIO, lease: Lease) -> None:
+        self._file = file
+        self._lease = lease
+
+    def write(self, chunk: bytes, /) -> int:
+        self._lease.check()
+        return self._file.write(chunk)
 
 
 class _Budget:

@@ -12,7 +12,7 @@ from services.api.schemas import Submission
 from services.common.errors import QueueUnavailable, TableUnavailable
 from services.common.operations import Resize
 from services.common.task import Phase, Status, Task, task_id_for
-from services.common.task_queue import TaskQueue
+from services.common.task_queue import Envelope, TaskQueue
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
 from tests.api.conftest import ALICE, BOB, URL, Api, MakeApi
@@ -122,11 +122,11 @@ class FlakyQueue(TaskQueue):
         self.is_down = True
         self.sends = 0
 
-    def send(self, task_id: str, *, request_id: str) -> None:
+    def send(self, envelope: Envelope) -> None:
         self.sends += 1
         if self.is_down:
             raise QueueUnavailable("SendMessage: Timeout")
-        super().send(task_id, request_id=request_id)
+        super().send(envelope)
 
 
 def test_while_the_queue_keeps_failing_tasks_are_recorded_without_a_send(

@@ -16,10 +16,14 @@ from services.common.errors import (
 from tests.aws_faults.conftest import TRIES
 from tests.aws_faults.faults import RETRIED, FaultKind, Service
 from tests.aws_faults.faulty_system import Adapters, FaultySystem
+from tests.tasks import envelope
 
 CALLS: dict[Service, tuple[Callable[[Adapters], object], type[AwsError]]] = {
     Service.DYNAMODB: (lambda adapters: adapters.table.get("unknown"), TableUnavailable),
-    Service.SQS: (lambda adapters: adapters.queue.send("t", request_id="r"), QueueUnavailable),
+    Service.SQS: (
+        lambda adapters: adapters.queue.send(envelope("t", request_id="r")),
+        QueueUnavailable,
+    ),
     Service.S3: (
         lambda adapters: adapters.bucket.put("k", b"bytes", content_type="image/png"),
         BucketUnavailable,

@@ -20,6 +20,7 @@ from tests.tasks import (
     POLICY,
     RESULT,
     RETRY_LATER,
+    envelope,
     new_task,
     task_in,
 )
@@ -142,7 +143,7 @@ def test_a_claim_whose_responses_are_all_lost_costs_one_attempt(
 ) -> None:
     """The row is leased, but no worker knows it."""
     task = system.healthy.table.create(new_task())
-    system.healthy.queue.send(task.task_id, request_id="r")
+    system.healthy.queue.send(envelope(task.task_id, request_id="r"))
     message = system.receive()
     system.inject(kind, Service.DYNAMODB, "UpdateItem")
     with pytest.raises(TableUnavailable):

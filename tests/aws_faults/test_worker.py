@@ -16,7 +16,7 @@ from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
 from tests.conftest import Clock
-from tests.tasks import LEASE, NOW, new_task
+from tests.tasks import LEASE, NOW, envelope, new_task
 from tests.worker.stubs import RESULT_IMAGE, StubFetcher
 
 CALLS = {
@@ -34,7 +34,7 @@ CALLS_OF_A_FAILED_ATTEMPT = {
 @pytest.fixture
 def task(system: FaultySystem) -> Task:
     task = system.healthy.table.create(new_task())
-    system.healthy.queue.send(task.task_id, request_id="r")
+    system.healthy.queue.send(envelope(task.task_id, request_id="r"))
     return task
 
 
@@ -180,7 +180,7 @@ def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem, tmp_pa
             rule = system.inject(kind, Service.SQS)
             wait_until(lambda rule=rule: len(rule.failed) > 4, f"calls have failed: {kind}")  # type: ignore[misc]
         system.remove_fault()
-        system.healthy.queue.send("task", request_id="r")
+        system.healthy.queue.send(envelope("task", request_id="r"))
         wait_until(lambda: len(processed) == 1, "the message has been processed")
     finally:
         consumer.stop()

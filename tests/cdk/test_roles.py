@@ -21,6 +21,7 @@ ALLOWED = {
         ("sqs:DeleteMessage", "queue"),
         ("sqs:ChangeMessageVisibility", "queue"),
         ("sqs:SendMessage", "dead-letter queue"),
+        ("s3:DeleteObject", "result bucket/results/*"),
         ("s3:PutObject", "result bucket/results/*"),
     },
     "reconciler": {
@@ -100,6 +101,7 @@ def test_only_the_registry_token_and_results_need_a_wildcard(
 
     assert wildcards == {
         ("ecr:GetAuthorizationToken", "*"),
+        ("s3:DeleteObject", "result bucket/results/*"),
         ("s3:GetObject", "result bucket/results/*"),
         ("s3:PutObject", "result bucket/results/*"),
     }

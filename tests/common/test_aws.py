@@ -14,6 +14,7 @@ from services.common.call_limits import CallLimits
 from services.common.errors import QueueUnavailable
 from services.common.result_bucket import ResultBucket
 from services.common.task_queue import TaskQueue
+from tests.tasks import envelope
 
 REGIONS = {
     "us-east-1": "s3.us-east-1.amazonaws.com",
@@ -135,4 +136,4 @@ def test_the_deadline_ends_with_its_block(hanging: CountingServer, aws: Aws) -> 
 def test_a_passed_deadline_is_an_outage_of_the_service(hanging: CountingServer, aws: Aws) -> None:
     queue = TaskQueue(aws.sqs(), url=hanging.url)
     with calls_end_by(time.monotonic()), pytest.raises(QueueUnavailable, match="CallDeadline"):
-        queue.send("1", request_id="r")
+        queue.send(envelope("1", request_id="r"))

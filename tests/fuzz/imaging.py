@@ -21,6 +21,7 @@ from typing import Any
 from services.common.errors import ImageError, ImagingCrashed, ImagingTimeout
 from services.common.operations import FORMATS
 from services.worker.imaging import ImagingLimits, ImagingPool
+from services.worker.interrupt import Interrupt
 from tests.fuzz.corpus import corpus, largest
 from tests.fuzz.mutations import mutated
 from tests.fuzz.peak_memory import peak_memory_of_children
@@ -93,7 +94,7 @@ class Fuzzer:
         source = self.folder / str(number)
         source.write_bytes(case.content)
         try:
-            self.pool.process(source, case.recipe, timeout_s=DEADLINE_S)
+            self.pool.process(source, case.recipe, timeout_s=DEADLINE_S, interrupt=Interrupt())
         except ImageError as error:
             if error.code in FUZZ_FAILURES and self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)

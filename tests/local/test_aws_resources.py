@@ -1,20 +1,19 @@
 """Behavior of the created resources."""
 
+import json
+
 from local import aws_resources
-from services.common.task_queue import TaskQueue
 from services.common.task_table import OPEN_TASKS_INDEX
 from tests.conftest import Cloud
 
 
-def test_a_message_moves_to_the_dead_letter_queue_after_the_last_receive(
-    cloud: Cloud, queue: TaskQueue, dead_letters: TaskQueue
-) -> None:
-    queue.send("task", request_id="request")
-    for _ in range(aws_resources.MAX_RECEIVE_COUNT):
-        (message,) = queue.receive(limit=1, wait_s=0)
-        queue.change_visibility(message, timeout_s=0)
-    assert queue.receive(limit=1, wait_s=0) == []
-    assert dead_letters.backlog().visible == 1
+def test_a_message_moves_to_the_dead_letter_queue_after_the_last_receive(cloud: Cloud) -> None:
+    attributes = cloud.sqs.get_queue_attributes(
+        QueueUrl=cloud.resources.task_queue_url, AttributeNames=["RedrivePolicy"]
+    )["Attributes"]
+    redrive = json.loads(attributes["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"].endswith("dead-letters")
+    assert int(redrive["maxReceiveCount"]) == aws_resources.MAX_RECEIVE_COUNT
 
 
 def test_the_visibility_timeout_equals_the_lease(cloud: Cloud) -> None:

@@ -64,7 +64,13 @@ class MemorySqs:
         self._on_delete = on_delete
         self._numbers: Iterator[int] = itertools.count(1)
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str) -> Mapping[str, Any]:  # noqa: N803
+    def send_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MessageBody: str,  # noqa: N803
+        **_: Any,
+    ) -> Mapping[str, Any]:
         now = self._clock()
         message = StoredMessage(
             f"message-{next(self._numbers)}", MessageBody, sent_at=now, visible_at=now

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
 
 from services.api.http_errors import IdempotencyKeyReused, TaskNotFound, TaskStateConflict
@@ -22,7 +22,9 @@ from services.common.errors import (
 from services.common.result_bucket import ResultBucket
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
+from services.worker.fetching.fetcher import Writable
 from services.worker.imaging import ResultImage
+from services.worker.interrupt import Interrupt
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconciler import ReconcilePolicy, Reconciler
@@ -72,7 +74,7 @@ class _FakeProcessing:
         self._attempt = attempt
         self._unique_id = unique_id
 
-    def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
+    def fetch(self, url: str, *, into: Writable, timeout_s: float) -> int:
         self._gate.call("fetch", lambda: None)
         if self._attempt.value is not None:
             raise self._attempt.value
@@ -84,6 +86,7 @@ class _FakeProcessing:
         recipe: Mapping[str, Any],
         *,
         timeout_s: float,
+        interrupt: Interrupt,
     ) -> ResultImage:
         return ResultImage(
             body=f"made by {self._unique_id}".encode(), content_type="image/png", width=1, height=1
@@ -91,13 +94,17 @@ class _FakeProcessing:
 
 
 class _BucketClient:
-    """An S3 client with the only call that a worker makes."""
+    """An S3 client with the calls that a worker makes."""
 
     def __init__(self, invariants: InvariantChecker) -> None:
         self._invariants = invariants
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> Mapping[str, Any]:  # noqa: N803
         self._invariants.on_put(Key, Body)
+        return {}
+
+    def delete_object(self, *, Key: str, **_: Any) -> Mapping[str, Any]:  # noqa: N803
+        self._invariants.results.pop(Key, None)
         return {}
 
 

@@ -109,7 +109,7 @@ MUTATIONS: Sequence[Mutation] = (
         "send the message before writing the row",
         SERVICE,
         "        row = self._table.create(task)\n",
-        "        self._queue.send(task.task_id, request_id=request_id)\n"
+        "        self._queue.send(Envelope(task.task_id, request_id=request_id, owner=owner))\n"
         "        row = self._table.create(task)\n",
         (MODEL,),
     ),

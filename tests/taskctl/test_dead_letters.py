@@ -24,7 +24,7 @@ from taskctl.dead_letters import (
     RedriveOutcome,
 )
 from tests.conftest import Clock, Cloud
-from tests.tasks import POLICY, new_task, task_in
+from tests.tasks import POLICY, envelope, new_task, task_in
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -82,7 +82,7 @@ class Operator:
     def add_letters(self, *task_ids: str) -> None:
         """Send a message for each task to the dead-letter queue."""
         for each in task_ids:
-            self.dead_letter_queue().send(each, request_id="r")
+            self.dead_letter_queue().send(envelope(each, request_id="r"))
 
     def dead_letter_queue(self) -> TaskQueue:
         return TaskQueue(self.cloud.sqs, url=self.cloud.resources.dead_letter_queue_url)

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from services.worker.fetching.fetcher import Writable
 from services.worker.imaging import ResultImage
+from services.worker.interrupt import Interrupt
 
 SOURCE_BYTES = b"what the source serves"
 RESULT_IMAGE = ResultImage(body=b"a gray image", content_type="image/png", width=4, height=3)
@@ -18,7 +20,7 @@ class StubFetcher:
     error: Exception | None = None
     urls: list[str] = field(default_factory=list)
 
-    def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
+    def fetch(self, url: str, *, into: Writable, timeout_s: float) -> int:
         self.urls.append(url)
         if self.error is not None:
             raise self.error
@@ -39,6 +41,7 @@ class StubImaging:
         recipe: Mapping[str, Any],
         *,
         timeout_s: float,
+        interrupt: Interrupt,
     ) -> ResultImage:
         self.sources.append(source.read_bytes())
         self.meanwhile()

@@ -13,6 +13,7 @@ from services.worker.consumer import Consumer
 from services.worker.health import HealthFile
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.conftest import Cloud
+from tests.tasks import envelope
 
 
 class BlockingProcessor:
@@ -91,7 +92,7 @@ def running(
 
 def send(queue: TaskQueue, count: int) -> None:
     for number in range(count):
-        queue.send(f"task-{number}", request_id="r")
+        queue.send(envelope(f"task-{number}", request_id="r"))
 
 
 def test_no_more_messages_are_received_than_can_be_started(

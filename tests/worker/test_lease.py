@@ -14,7 +14,7 @@ from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
 from testbed.waiting import wait_until
 from tests.conftest import Clock, Cloud
-from tests.tasks import LEASE, NOW, new_task
+from tests.tasks import LEASE, NOW, envelope, new_task
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def claim(table: TaskTable) -> Task:
 
 @pytest.fixture
 def message(claim: Task, queue: TaskQueue) -> Message:
-    queue.send(claim.task_id, request_id="r")
+    queue.send(envelope(claim.task_id, request_id="r"))
     [message] = queue.receive(limit=1, wait_s=0)
     return message
 

@@ -27,10 +27,11 @@ from services.common.task_queue import Message, TaskQueue
 from services.common.task_record import to_item
 from services.common.task_table import TaskTable
 from services.common.telemetry import Metric
+from services.worker.fetching.fetcher import Writable
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from tests.conftest import Clock, Cloud
-from tests.tasks import BACKOFF, LEASE, LIMITS, NOW, POLICY, new_task, task_in
+from tests.tasks import BACKOFF, LEASE, LIMITS, NOW, POLICY, envelope, new_task, task_in
 from tests.worker.stubs import RESULT_IMAGE, SOURCE_BYTES, StubFetcher, StubImaging
 
 
@@ -72,7 +73,7 @@ class ProcessorHarness:
 
     def put(self, task: Task) -> Task:
         self.cloud.dynamodb.put_item(TableName=self.cloud.resources.task_table, Item=to_item(task))
-        self.queue.send(task.task_id, request_id=task.request_id)
+        self.queue.send(envelope(task.task_id, request_id=task.request_id))
         return task
 
     def receive(self) -> Message:
@@ -233,7 +234,7 @@ def test_the_message_of_a_task_with_a_long_wait_is_deleted_and_the_row_is_unsent
     assert (row.next_attempt_at, row.check_at) == (until, until)
     assert harness.cloud.messages()["queue"] == 0
     # A duplicate of the deleted message is not needed either.
-    harness.queue.send(task.task_id, request_id="duplicate")
+    harness.queue.send(envelope(task.task_id, request_id="duplicate"))
     harness.process()
     assert harness.row(task) == row
     assert harness.cloud.messages()["queue"] == 0
@@ -245,7 +246,7 @@ def test_the_row_of_a_newer_version_is_left_alone_and_tried_again_later(
     item = {**to_item(new_task()), "status": {"S": "PAUSED"}}
     table = harness.cloud.resources.task_table
     harness.cloud.dynamodb.put_item(TableName=table, Item=item)
-    harness.queue.send(new_task().task_id, request_id="r")
+    harness.queue.send(envelope(new_task().task_id, request_id="r"))
     harness.process()
     assert harness.cloud.dynamodb.scan(TableName=table)["Items"] == [item]
     assert harness.queue.backlog().in_flight == 1
@@ -410,6 +411,43 @@ def test_nothing_is_stored_for_a_canceled_task(harness: ProcessorHarness) -> Non
     assert harness.stored() == {}
 
 
+def test_a_result_that_no_row_names_is_deleted(harness: ProcessorHarness) -> None:
+    task = harness.put(new_task())
+
+    class CanceledMeanwhile(ResultBucket):
+        def put(self, key: str, body: bytes, *, content_type: str) -> None:
+            super().put(key, body, content_type=content_type)
+            harness.table.cancel(task.task_id, now=NOW)
+
+    harness.bucket = CanceledMeanwhile(
+        harness.cloud.s3, bucket=harness.cloud.resources.result_bucket
+    )
+    harness.process()
+    assert harness.row(task).status is Status.CANCELED
+    assert harness.stored() == {}
+
+
+def test_a_heartbeat_ends_the_download_and_the_processing_of_a_canceled_task(
+    harness: ProcessorHarness,
+) -> None:
+    task = harness.put(new_task())
+    written: list[int] = []
+
+    class DrippingFetcher(StubFetcher):
+        def fetch(self, url: str, *, into: Writable, timeout_s: float) -> int:
+            written.append(into.write(b"first"))
+            harness.table.cancel(task.task_id, now=NOW)
+            wait(harness.leases.heartbeat())
+            written.append(into.write(b"second"))
+            return sum(written)
+
+    harness.fetcher = DrippingFetcher()
+    harness.process()
+    assert written == [len(b"first")]
+    assert harness.imaging.sources == []
+    assert harness.row(task).status is Status.CANCELED
+
+
 def test_a_late_result_does_not_replace_the_winning_attempts_result(
     harness: ProcessorHarness,
 ) -> None:
@@ -417,7 +455,7 @@ def test_a_late_result_does_not_replace_the_winning_attempts_result(
 
     def another_worker_completes_the_task() -> None:
         harness.clock.advance(LEASE)
-        harness.queue.send(task.task_id, request_id="again")
+        harness.queue.send(envelope(task.task_id, request_id="again"))
         winner = ProcessorHarness(harness.cloud, harness.table, harness.clock, harness.scratch)
         winner.lease_owners = (f"winner-{n}" for n in itertools.count())
         winner.process()
@@ -427,7 +465,7 @@ def test_a_late_result_does_not_replace_the_winning_attempts_result(
     row = harness.row(task)
     assert row.result is not None
     assert (row.status, row.result.key) == (Status.COMPLETED, f"results/{task.task_id}/2.png")
-    assert harness.stored()[row.result.key] == RESULT_IMAGE.body
+    assert harness.stored() == {row.result.key: RESULT_IMAGE.body}
 
 
 def test_the_log_shows_the_wait_and_the_duration_of_each_stage(

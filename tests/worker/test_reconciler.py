@@ -19,7 +19,7 @@ from services.common.telemetry import Metric
 from services.worker.reconciler import ReconcilePolicy, Reconciler, ReconcileReport
 from tests.broken_aws import BrokenQueue, UnreachableQueue
 from tests.conftest import Clock, Cloud
-from tests.tasks import LEASE, LIMITS, NOW, POLICY, new_task, task_in
+from tests.tasks import LEASE, LIMITS, NOW, POLICY, envelope, new_task, task_in
 
 COUNT_LAG = timedelta(minutes=1)
 DUE: dict[str, Any] = {"check_at": NOW}
@@ -80,7 +80,7 @@ def test_an_unsent_task_is_sent_whatever_the_backlog(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, backlog: int
 ) -> None:
     for number in range(backlog):
-        queue.send(table.create(new_task(f"waiting-{number}")).task_id, request_id="r")
+        queue.send(envelope(table.create(new_task(f"waiting-{number}")).task_id, request_id="r"))
     for number in range(25):
         table.create(new_task(f"unsent-{number}", unsent=True, **DUE))
     assert reconciler.run().sent == 25
@@ -156,7 +156,7 @@ def test_only_as_many_tasks_are_sent_again_as_messages_are_missing_from_a_deep_b
     for number in range(lost):
         table.create(new_task(f"lost-{number}", check_at=NOW + timedelta(seconds=number)))
     for number in range(60):
-        queue.send(table.create(new_task(f"waiting-{number}")).task_id, request_id="r")
+        queue.send(envelope(table.create(new_task(f"waiting-{number}")).task_id, request_id="r"))
     clock.advance(2 * POLICY.first_check)
     assert reconciler.run().resent == lost
     assert cloud.messages()["queue"] == 60 + lost
@@ -168,7 +168,7 @@ def test_tasks_that_need_nothing_are_neither_read_nor_written(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     for number in range(10):
-        queue.send(table.create(new_task(f"waiting-{number}")).task_id, request_id="r")
+        queue.send(envelope(table.create(new_task(f"waiting-{number}")).task_id, request_id="r"))
     clock.advance(2 * POLICY.first_check)
     calls: list[str] = []
     cloud.dynamodb.meta.events.register(
@@ -217,9 +217,10 @@ def test_a_task_whose_message_is_hidden_is_not_sent_again(
 
 
 def test_a_task_whose_workers_kept_disappearing_is_failed(
-    cloud: Cloud, table: TaskTable, reconciler: Reconciler
+    cloud: Cloud, table: TaskTable, reconciler: Reconciler, clock: Clock
 ) -> None:
     task = write(cloud, task_in(Phase.ABANDONED, expired_leases=LIMITS.expired_leases, **DUE))
+    clock.advance(LEASE)
     assert reconciler.run().given_up == 1
     row = row_of(table, task)
     assert (row.status, row.failure_code) == (Status.FAILED, "attempts_exhausted")
@@ -266,7 +267,7 @@ def test_a_deadline_holds_in_a_deep_backlog(
     cloud: Cloud, table: TaskTable, queue: TaskQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     for number in range(60):
-        queue.send(table.create(new_task(f"waiting-{number}")).task_id, request_id="r")
+        queue.send(envelope(table.create(new_task(f"waiting-{number}")).task_id, request_id="r"))
     clock.advance(2 * POLICY.first_check)
     late = write(cloud, new_task("late", deadline_at=clock.now, check_at=clock.now))
     assert reconciler.run().given_up == 1

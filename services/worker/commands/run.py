@@ -26,6 +26,7 @@ from services.worker.fetching.host_slots import HostSlots
 from services.worker.fetching.pacing import HostPacer
 from services.worker.health import HealthFile, max_healthy_age_s
 from services.worker.imaging import ImagingLimits, ImagingPool
+from services.worker.imaging.pool import MAX_WAIT_S
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 
@@ -145,7 +146,7 @@ def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
 def _max_task_s(budget_s: float) -> float:
     """The longest time for a task in which every call to AWS times out at its last retry."""
     limits = CallLimits()
-    return budget_s + limits.max_transfer_s() + CALLS_PER_TASK * limits.max_call_s()
+    return budget_s + MAX_WAIT_S + limits.max_transfer_s() + CALLS_PER_TASK * limits.max_call_s()
 
 
 def _drain(consumer: Consumer, leases: LeaseKeeper, *, remaining_s: float) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Protocol
 
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
@@ -50,6 +50,12 @@ _FRAMING_BYTES = 1_000_000
 _IMAGE = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
 _REFUSALS = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _REDIRECTS = {301, 302, 303, 307, 308}
+
+
+class Writable(Protocol):
+    """Where the body of a download goes."""
+
+    def write(self, chunk: bytes, /) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +114,7 @@ class GuardedFetcher:
             tls=tls or ssl.create_default_context(),
         )
 
-    def fetch(self, url: str, *, into: BinaryIO, timeout_s: float) -> int:
+    def fetch(self, url: str, *, into: Writable, timeout_s: float) -> int:
         """Write the body of ``url`` to a file and return the number of bytes.
 
         ``timeout_s`` applies if it is shorter than the policy's timeout. Raises SourceError or
@@ -161,7 +167,7 @@ class GuardedFetcher:
         else:
             pacer.answered(host)
 
-    def _store(self, response: HTTPResponse, into: BinaryIO) -> int:
+    def _store(self, response: HTTPResponse, into: Writable) -> int:
         if response.status not in _IMAGE:
             raise status_error(response, now=self._now())
         self._check_size(response.length_remaining or 0)  # from Content-Length

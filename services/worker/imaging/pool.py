@@ -11,14 +11,23 @@ from typing import Any, Final, Self
 
 import structlog
 
-from services.common.errors import ImageTooComplex, ImagingBusy, ImagingCrashed, ImagingTimeout
+from services.common.errors import (
+    ImageError,
+    ImageTooComplex,
+    ImagingBusy,
+    ImagingCrashed,
+    ImagingTimeout,
+)
 from services.worker.imaging import sandbox
 from services.worker.imaging.child_process import ChildExited, ChildProcess
 from services.worker.imaging.handler import ResultImage
 from services.worker.imaging.limits import ImagingLimits
+from services.worker.interrupt import Interrupt
 
 log = structlog.get_logger()
 
+MAX_WAIT_S: Final = 20
+"""How long an image waits for a free child before its task is given back."""
 BUSY_RETRY_S: Final = 15
 """How long a task waits that found no free child. Other workers may have one sooner."""
 
@@ -47,8 +56,13 @@ class ImagingPool:
         processes: int,
         loader: str = IMAGE_HANDLER,
         images_per_child: int = IMAGES_PER_CHILD,
+        max_wait_s: float = MAX_WAIT_S,
     ) -> None:
-        """``loader`` names the ``HandlerLoader`` that the children run, as ``module:function``."""
+        """``loader`` names the ``HandlerLoader`` that the children run, as ``module:function``.
+
+        A caller waits for a free child for ``max_wait_s`` at most.
+        """
+        self._max_wait_s = max_wait_s
         self._slots = [
             _Slot(limits=limits, loader=loader, images_per_child=images_per_child)
             for _ in range(processes)
@@ -83,23 +97,24 @@ class ImagingPool:
         recipe: Mapping[str, Any],
         *,
         timeout_s: float,
+        interrupt: Interrupt,
     ) -> ResultImage:
         """Make a result of the image in the file ``source``, by the members of a ``Recipe``.
 
-        ``timeout_s`` is wall-clock time and covers waiting for a free child. It should be well
-        above the CPU time that ``limits`` allows. Otherwise an image that never stops computing
-        counts as a slow machine. Thread-safe. Raises ``ImageError`` with the child's traceback as
-        a note.
+        ``timeout_s`` is wall-clock time, from when the image has a child. It should be well above
+        the CPU time that ``limits`` allows. Otherwise an image that never stops computing counts as
+        a slow machine. ``interrupt`` kills the child. Thread-safe. Raises ``ImagingBusy``, or
+        ``ImageError`` with the child's traceback as a note.
         """
-        deadline = time.monotonic() + timeout_s
         try:
-            slot = self._free.get(timeout=max(timeout_s, 0))
+            slot = self._free.get(timeout=max(0.0, min(timeout_s, self._max_wait_s)))
         except queue.Empty as busy:
             raise ImagingBusy(
                 "No imaging process became free in time.", retry_after_s=BUSY_RETRY_S
             ) from busy
         try:
-            with source.open("rb") as file:
+            deadline = time.monotonic() + timeout_s
+            with source.open("rb") as file, interrupt.calling(slot.interrupt):
                 return slot.process(file.fileno(), recipe, deadline=deadline)
         finally:
             self._free.put(slot)
@@ -150,16 +165,27 @@ class _Slot:
         *,
         deadline: float,
     ) -> ResultImage:
-        failed = False
+        may_stay = False
         try:
-            return self._process(source, recipe, deadline)
-        except (ImageTooComplex, ImagingCrashed, ImagingTimeout):
-            failed = True
+            image = self._process(source, recipe, deadline)
+            may_stay = True
+        except ImageError as error:
+            may_stay = not isinstance(error, (ImageTooComplex, ImagingCrashed, ImagingTimeout))
             raise
+        else:
+            return image
         finally:
+            # Only a child that has replied is in step. After a MemoryError in this process, say, it
+            # may still reply to this image while the next one waits.
             self._images += 1  # also after an error, which a compromised child may have made up
-            if failed or self._images >= self._images_per_child:
+            if not may_stay or self._images >= self._images_per_child:
                 self._replace_child()  # the new one starts before the next caller needs it
+
+    def interrupt(self) -> None:
+        """Kill the child, whose image is no longer needed. Any thread may call this."""
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
 
     def stop(self) -> None:
         with self._lock:

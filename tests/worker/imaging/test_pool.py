@@ -30,6 +30,7 @@ from services.common.errors import (
     NotAnImage,
 )
 from services.worker.imaging import ImagingLimits, ImagingPool, ResultImage, sandbox
+from services.worker.interrupt import Interrupt
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.worker.imaging.sample_images import PHOTOGRAPHS, SAMPLES, bombs, file_of, opened
 
@@ -83,8 +84,14 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield callers
 
 
-def grayscale(pool: ImagingPool, source: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> ResultImage:
-    return pool.process(source, {"operations": GRAYSCALE}, timeout_s=timeout_s)
+def grayscale(
+    pool: ImagingPool,
+    source: Path,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    interrupt: Interrupt | None = None,
+) -> ResultImage:
+    recipe = {"operations": GRAYSCALE}
+    return pool.process(source, recipe, timeout_s=timeout_s, interrupt=interrupt or Interrupt())
 
 
 class SlowSource:
@@ -96,9 +103,15 @@ class SlowSource:
         self._content = PHOTOGRAPH.read_bytes()
         self._pipe: IO[bytes] | None = None
 
-    def submit_to(self, pool: ImagingPool, callers: ThreadPoolExecutor) -> Future[ResultImage]:
+    def submit_to(
+        self,
+        pool: ImagingPool,
+        callers: ThreadPoolExecutor,
+        *,
+        interrupt: Interrupt | None = None,
+    ) -> Future[ResultImage]:
         """Return after a child has read the first half."""
-        future = callers.submit(grayscale, pool, self.path)
+        future = callers.submit(grayscale, pool, self.path, interrupt=interrupt)
         self._pipe = self.path.open("wb", buffering=0)
         self._pipe.write(self._content[:20_000])
         wait_until(self._is_read, "a child has read the first half of the image")
@@ -119,6 +132,34 @@ class SlowSource:
         return struct.unpack("i", unread) == (0,)
 
 
+def test_a_child_is_replaced_after_an_error_in_this_process() -> None:
+    """It might still reply to the first image while the next one waits."""
+    with private_pool(processes=1) as private:
+        first = private.children()
+        with pytest.raises(TypeError):
+            private.pool.process(
+                PHOTOGRAPH,
+                {"operations": object()},
+                timeout_s=DEFAULT_TIMEOUT_S,
+                interrupt=Interrupt(),
+            )
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
+        assert private.children().isdisjoint(first)
+
+
+def test_an_interrupt_ends_the_image_and_the_next_one_is_processed(
+    slow_source: "SlowSource", callers: ThreadPoolExecutor
+) -> None:
+    interrupt = Interrupt()
+    with private_pool(processes=1) as private:
+        running = slow_source.submit_to(private.pool, callers, interrupt=interrupt)
+        interrupt.set()
+        with pytest.raises(ImagingCrashed):
+            running.result(timeout=DEFAULT_TIMEOUT_S)
+        slow_source.drop()
+        assert grayscale(private.pool, PHOTOGRAPH).width == 640
+
+
 @pytest.fixture
 def slow_source(tmp_path: Path) -> SlowSource:
     return SlowSource(tmp_path)
@@ -133,7 +174,7 @@ def test_a_photograph_becomes_gray(pool: ImagingPool) -> None:
 def test_operations_and_output_reach_the_child(pool: ImagingPool) -> None:
     resize = {"name": "resize", "width": 64}
     recipe = {"operations": [resize], "output": {"format": "png"}}
-    result = pool.process(PHOTOGRAPH, recipe, timeout_s=DEFAULT_TIMEOUT_S)
+    result = pool.process(PHOTOGRAPH, recipe, timeout_s=DEFAULT_TIMEOUT_S, interrupt=Interrupt())
     assert (result.content_type, result.width, result.height) == ("image/png", 64, 43)
 
 

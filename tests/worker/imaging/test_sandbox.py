@@ -10,6 +10,7 @@ import pytest
 
 from services.common.errors import ImageTooComplex, ImagingCrashed, ImagingTimeout
 from services.worker.imaging import ImagingLimits, ImagingPool, sandbox
+from services.worker.interrupt import Interrupt
 
 pytestmark = pytest.mark.skipif(not sandbox.IS_LINUX, reason="only Linux has the sandbox")
 
@@ -28,7 +29,9 @@ def outcome(pool: ImagingPool, attack: str, tmp_path: Path, *, timeout_s: float 
     """The attack's outcome: the name of an errno if the kernel denied it."""
     (tmp_path / "image").write_bytes(b"pixels")
     operation = {"name": attack, "parent": os.getpid(), "path": str(tmp_path / "image")}
-    result = pool.process(tmp_path / "image", {"operations": [operation]}, timeout_s=timeout_s)
+    result = pool.process(
+        tmp_path / "image", {"operations": [operation]}, timeout_s=timeout_s, interrupt=Interrupt()
+    )
     return result.body.decode()
 
 
