@@ -58,10 +58,6 @@ format: .venv/.synced ## Fix lint errors and format the code
 	@$(PY) -m ruff check --fix
 	@$(PY) -m ruff format
 
-.PHONY: bench
-bench: .venv/.synced ## Measure CPU time per task and per submission against a baseline, and latency
-	@$(PY) -m bench
-
 .PHONY: clean
 clean: ## Delete everything that the targets created
 	rm -rf .venv .tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .local cdk.out \

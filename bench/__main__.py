@@ -1,78 +1,126 @@
-"""``make bench``: CPU time per task and per submission, and latency.
+"""``make bench``: Taskfleet beside Celery, Dramatiq and a bare loop, on a stub of AWS.
 
-``python -m bench task`` runs only the named measurements. Each writes its figures and a description
-of the machine to ``bench/results``.
+``python -m bench tasks`` runs only the named measurements. Each writes its figures and a
+description of the machine to ``bench/results``. ``python -m bench gate`` writes nothing. It
+compares a few ratios with the recorded ones, and fails if one is worse.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import latency, machine
-from bench.overhead import submission_cost, task_cost
+from bench import api, gate, growth, latency, machine, tasks
+from bench.contestants import FLOOR, TASKFLEET
+from bench.figures import Figures
+from bench.images import write_images
+from bench.tasks import AWS_LATENCIES, CASES
 
 RESULTS = Path(__file__).parent / "results"
 
-IMAGES = ("rocket.jpg", "coffee.png")
-"""640 by 427 and 600 by 400 pixels. The smaller the image, the larger the share of the overhead."""
-ROUNDS = 7
-TASKS, SUBMISSIONS = 200, 1_000
+ROUNDS = 3
+SUBMISSIONS = 1_000
 """Per round. They take seconds of CPU time, because the kernel reports it in steps of 10 ms."""
-LATENCY_TASKS = 100
+REQUESTS_PER_S = (50, 150, 300)
+LOAD_S = 4.0
+LATENCY_TASKS = 50
+BACKLOGS = (100, 1_000, 10_000, 100_000)
+TASKS_OF_BACKLOG, TASKS_OF_LARGEST_BACKLOG = 1_000, 20_000
 
-MAX_RATIO = 1.5
-MAX_MEDIAN_MS = 150
-
-Figures = dict[str, Any]
+Report = Callable[[str], None]
 
 
-def _task(scratch: Path) -> Figures:
+def _tasks(folder: Path, report: Report) -> Figures:
     return {
-        image: task_cost.measure(image, tasks=TASKS, rounds=ROUNDS, scratch=scratch).figures()
-        for image in IMAGES
+        "latencies_s": asdict(AWS_LATENCIES),
+        "rounds": ROUNDS,
+        "cases": tasks.measure(
+            CASES, rounds=ROUNDS, images=folder / "images", scratch=folder, report=report
+        ),
     }
 
 
-def _submission(scratch: Path) -> Figures:
-    return submission_cost.measure(
-        submissions=SUBMISSIONS, rounds=ROUNDS, scratch=scratch
-    ).figures()
+def _submissions(folder: Path, report: Report) -> Figures:
+    return api.measure_submissions(
+        submissions=SUBMISSIONS,
+        rounds=ROUNDS,
+        images=folder / "images",
+        scratch=folder,
+        report=report,
+    )
 
 
-def _latency(scratch: Path) -> Figures:
-    return latency.measure(IMAGES[0], tasks=LATENCY_TASKS, scratch=scratch).figures()
+def _load(folder: Path, report: Report) -> Figures:
+    return api.measure_load(
+        REQUESTS_PER_S,
+        latencies=AWS_LATENCIES,
+        duration_s=LOAD_S,
+        rounds=ROUNDS,
+        images=folder / "images",
+        scratch=folder,
+        report=report,
+    )
 
 
-MEASUREMENTS: Mapping[str, Callable[[Path], Figures]] = {
-    "task": _task,
-    "submission": _submission,
+def _latency(folder: Path, report: Report) -> Figures:
+    return latency.measure(
+        latencies=AWS_LATENCIES,
+        tasks=LATENCY_TASKS,
+        images=folder / "images",
+        scratch=folder,
+        report=report,
+    )
+
+
+def _growth(folder: Path, report: Report) -> Figures:
+    return growth.measure(
+        BACKLOGS,
+        tasks=TASKS_OF_BACKLOG,
+        tasks_of_largest=TASKS_OF_LARGEST_BACKLOG,
+        images=folder / "images",
+        scratch=folder,
+        report=report,
+    )
+
+
+MEASUREMENTS: Mapping[str, Callable[[Path, Report], Figures]] = {
+    "tasks": _tasks,
+    "submissions": _submissions,
+    "load": _load,
     "latency": _latency,
+    "growth": _growth,
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("measurement", nargs="*", metavar=" | ".join(MEASUREMENTS))
+    parser.add_argument("measurement", nargs="*", metavar=" | ".join((*MEASUREMENTS, "gate")))
     selected = parser.parse_args().measurement or list(MEASUREMENTS)
-    if unknown := set(selected) - MEASUREMENTS.keys():
+    if unknown := set(selected) - MEASUREMENTS.keys() - {"gate"}:
         parser.error(f"there is no measurement {', '.join(sorted(unknown))}")
-    table = Table("", "measured", "baseline", "ratio", "target")
-    for name in selected:
-        with TemporaryDirectory(prefix="taskfleet-bench-") as folder:
-            figures = MEASUREMENTS[name](Path(folder))
-        _write(name, figures)
-        for row in _rows(name, figures):
-            table.add_row(*row)
-    console = Console()
-    console.print(table)
-    console.print(f"All figures are in {RESULTS.relative_to(Path.cwd())}.")
+    started = time.monotonic()
+
+    def report(step: str) -> None:
+        print(f"{time.monotonic() - started:5.0f} s  {step}", flush=True)
+
+    with TemporaryDirectory(prefix="taskfleet-bench-") as name:
+        folder = Path(name)
+        write_images(folder / "images")
+        if "gate" in selected:
+            return _gate(folder, report)
+        for measurement in selected:
+            _write(measurement, MEASUREMENTS[measurement](folder, report))
+    report(f"All figures are in {RESULTS.relative_to(Path.cwd())}.")
+    return 0
 
 
 def _write(name: str, figures: Figures) -> None:
@@ -85,34 +133,40 @@ def _write(name: str, figures: Figures) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _rows(name: str, figures: Figures) -> Iterator[tuple[str, ...]]:
-    match name:
-        case "task":
-            for image, compared in figures.items():
-                yield _compared(f"CPU per task, {image}", compared)
-        case "submission":
-            yield _compared("CPU per submission", figures)
-        case "latency":
-            median, p95 = figures["median_ms"], figures["p95_ms"]
-            target = f"{_verdict(median <= MAX_MEDIAN_MS)}: {MAX_MEDIAN_MS} ms"
-            yield "latency, median", f"{median:.0f} ms", "", "", target
-            yield "latency, 95th percentile", f"{p95:.0f} ms", "", "", ""
+def _read(name: str) -> Figures:
+    figures: Figures = json.loads((RESULTS / f"{name}.json").read_text())[name]
+    return figures
 
 
-def _compared(label: str, compared: Figures) -> tuple[str, ...]:
-    ratio = compared["ratio"]
-    return (
-        label,
-        f"{compared['program_ms']:.2f} ms",
-        f"{compared['baseline_ms']:.2f} ms",
-        f"{ratio:.2f}",
-        f"{_verdict(ratio <= MAX_RATIO)}: {MAX_RATIO}",
-    )
+def _gate(folder: Path, report: Report) -> int:
+    """Return 1 if Taskfleet has become slower, and 0 otherwise."""
+    cases = [
+        replace(case, contestants=[each for each in case.contestants if each in {TASKFLEET, FLOOR}])
+        for case in CASES
+        if case.name in {gate.COMPUTING, gate.WAITING}
+    ]
 
+    def measure() -> gate.Ratios:
+        figures = tasks.measure(
+            cases, rounds=ROUNDS, images=folder / "images", scratch=folder, report=report
+        )
+        return gate.ratios(figures, _submissions(folder, report))
 
-def _verdict(reached: bool) -> str:  # noqa: FBT001 - its only argument
-    return "reached" if reached else "missed"
+    recorded = gate.ratios(_read("tasks")["cases"], _read("submissions"))
+    verdicts = gate.verdicts(measure, recorded)
+    table = Table("compared with the floor", "measured", "recorded", "limit", "")
+    for verdict in verdicts:
+        table.add_row(
+            verdict.name,
+            f"{verdict.measured:.2f}",
+            f"{verdict.recorded:.2f}",
+            f"{verdict.recorded * gate.MAX_WORSE:.2f}",
+            "worse" if verdict.is_worse else "",
+        )
+    Console().print(table)
+    report(f"Load average: {os.getloadavg()[0]:.1f}.")
+    return int(any(verdict.is_worse for verdict in verdicts))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

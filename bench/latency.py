@@ -1,66 +1,60 @@
-"""Time from submission to completion of a small image, on an idle system started by `make run`."""
+"""Time from a submission to COMPLETED on an idle system, compared with the sum of its parts."""
 
-import json
-import os
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median, quantiles
-from urllib.parse import quote
 
-from bench.overhead.running_program import running
-from local.ports import HOST, free_port_pair
-from local.processes import Program
-from local.run import KEY_ID, KEY_SECRET
+from bench import api
+from bench.contestants import TASKFLEET
+from bench.figures import Figures, spread
+from bench.images import SMALL
+from bench.program import running
+from bench.stub_aws.client import StubAws
+from bench.stub_aws.service import Latencies
 from taskfleet.api_client import ApiClient
+from testbed.waiting import wait_until
 
-POLL_INTERVAL_S = 0.005
 WARM_UP_TASKS = 5
-READY = "Taskfleet is ready."
+PAUSE_S = 0.05
+"""Between two tasks, so that the worker waits in a long poll again."""
 
 
-class TaskNotCompleted(Exception):
-    """The message is the task as the API returned it."""
+def waiting_ms(latencies: Latencies) -> float:
+    """The waits that a task cannot avoid: row, message, claim, source image and result.
+
+    The stub counts a task as completed when the last write arrives, not when it responds.
+    """
+    waits_s = 2 * latencies.dynamodb + latencies.sqs + latencies.source + latencies.s3
+    return waits_s * 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds from the start of the POST request to the response with status COMPLETED."""
-
-    latencies_ms: list[float]
-
-    def figures(self) -> dict[str, object]:
-        return {
-            "tasks": len(self.latencies_ms),
-            "median_ms": round(median(self.latencies_ms), 1),
-            "p95_ms": round(quantiles(self.latencies_ms, n=20)[-1], 1),
-            "poll_interval_ms": POLL_INTERVAL_S * 1000,
-        }
-
-
-def measure(image: str, *, tasks: int, scratch: Path) -> Latency:
-    """Submit the sample `image` `tasks` times, one task after the other."""
-    port = free_port_pair()
-    program = Program(
-        "make run", (sys.executable, "-m", "local.run"), {**os.environ, "PORT": str(port)}
-    )
-    image_url = f"http://{HOST}:{port + 1}/{quote(image)}"
-    with running(program, scratch=scratch) as system:
-        system.wait_until(lambda: system.has_printed(READY), "become ready")
-        api = ApiClient(f"http://{HOST}:{port}", key=f"{KEY_ID}.{KEY_SECRET}")
-        latencies_ms = [_latency_ms(api, image_url) for _ in range(WARM_UP_TASKS + tasks)]
-    return Latency(latencies_ms[WARM_UP_TASKS:])
+def measure(
+    *, latencies: Latencies, tasks: int, images: Path, scratch: Path, report: Callable[[str], None]
+) -> Figures:
+    """Submit the small image `tasks` times, one task after the other."""
+    report("latency")
+    log = scratch / "latency.aws.log"
+    with (
+        StubAws(images=images, log=log, secret=api.secret()) as aws,
+        api.started(aws, scratch=scratch) as running_api,
+        running(TASKFLEET.program(aws, scratch), log=scratch / "latency.worker.log"),
+    ):
+        aws.delay(latencies)
+        submission = {"inputImageUrl": aws.image_url(SMALL)}
+        all_ms = [
+            _latency_ms(aws, running_api.client, submission) for _ in range(WARM_UP_TASKS + tasks)
+        ]
+    return {
+        "tasks": tasks,
+        "latency_ms": spread(all_ms[WARM_UP_TASKS:]),
+        "waiting_ms": waiting_ms(latencies),
+    }
 
 
-def _latency_ms(api: ApiClient, image_url: str) -> float:
-    """Submit a task and poll until it ends. Raises ``TaskNotCompleted``."""
-    started = time.perf_counter()
-    task = api.submit({"inputImageUrl": image_url}).body
-    while task["status"] in {"PENDING", "RUNNING"}:
-        time.sleep(POLL_INTERVAL_S)
-        task = api.get_task(task["taskId"]).body
-    latency_s = time.perf_counter() - started
-    if task["status"] != "COMPLETED":
-        raise TaskNotCompleted(json.dumps(task))
-    return latency_s * 1000
+def _latency_ms(aws: StubAws, client: ApiClient, submission: Mapping[str, str]) -> float:
+    time.sleep(PAUSE_S)
+    completed, started = aws.state().completed, time.monotonic()
+    client.submit(submission)
+    wait_until(lambda: aws.state().completed > completed, "the task completes")
+    [ended] = aws.completions(since=completed)
+    return (ended - started) * 1_000

@@ -2,9 +2,13 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+
+PEERS = Path("bench/peers/requirements.txt")
+_PINNED = re.compile(r"^([\w-]+)==([^ ]+)", re.MULTILINE)
 
 
 def description() -> Mapping[str, object]:
@@ -16,8 +20,14 @@ def description() -> Mapping[str, object]:
         "packages": {
             name: version(name) for name in ("boto3", "flask", "gunicorn", "pillow", "urllib3")
         },
+        "peers": _peers(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
     }
+
+
+def _peers() -> Mapping[str, str]:
+    locked = dict(_PINNED.findall(PEERS.read_text()))
+    return {name: locked[name] for name in ("celery", "dramatiq", "dramatiq-sqs")}
 
 
 def _cpu() -> str:

@@ -1,12 +1,13 @@
 """The tables of the documentation, as Markdown."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from cdk.changes import RULES
 from cdk.constructs.alarm import LATEST_METRIC_MIN
 from cdk.settings import Settings
 from cdk.template.templates import Resource, Templates
 from docs.generator.idle_cost import CostLine, idle_month
+from docs.generator.markdown import markdown_table
 from docs.generator.prices import Prices
 
 
@@ -21,7 +22,7 @@ def settings_table(settings: Mapping[str, Settings]) -> str:
         ]
         for name, field in Settings.model_fields.items()
     ]
-    return _table(["setting", "description", "can change", *settings], rows)
+    return markdown_table(["setting", "description", "can change", *settings], rows)
 
 
 def _shown(value: object) -> str:
@@ -55,7 +56,7 @@ def profiles_table(deployments: Mapping[str, Templates]) -> str:
         ],
         "logs kept": [f"{_log_days(each)} days" for each in deployments.values()],
     }
-    return _table(["", *deployments], [[name, *values] for name, values in rows.items()])
+    return markdown_table(["", *deployments], [[name, *values] for name, values in rows.items()])
 
 
 def alarms_table(deployment: Templates) -> str:
@@ -69,7 +70,7 @@ def alarms_table(deployment: Templates) -> str:
         ]
         for alarm in deployment.all("CloudWatch::Alarm", stack="observability")
     ]
-    return _table(["alarm", "metrics", "goes off after", "at the latest after"], rows)
+    return markdown_table(["alarm", "metrics", "goes off after", "at the latest after"], rows)
 
 
 HASH_LENGTH = 8
@@ -144,15 +145,10 @@ def cost_table(deployments: Mapping[str, Templates], prices: Prices) -> str:
         for item in items
     ]
     totals = [f"**{sum(line.usd for line in bill):.0f}**" for bill in bills.values()]
-    return _table(
+    return markdown_table(
         [f"USD a month, {prices.region}, {prices.as_of}", *bills], [*rows, ["**total**", *totals]]
     )
 
 
 def _priced(line: CostLine) -> str:
     return f"{line.usd:.2f} ({line.quantity})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -231,6 +231,7 @@ def test_the_pull_request_for_updates_contains_only_files_that_pin_versions() ->
         "services/worker/requirements.txt",
         "services/api/Dockerfile",
         "services/worker/Dockerfile",
+        "bench/peers/requirements.txt",
     ]
     assert upload["with"]["path"] == "${{ env.LOCKS }}"
     assert download["with"]["name"] == upload["with"]["name"]

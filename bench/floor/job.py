@@ -1,14 +1,11 @@
-"""Baseline of a task: a loop of the calls that every task needs, and nothing else.
+"""The work of one task and nothing else: claim, fetch, process, store, complete.
 
-It uses one thread and stock boto3, without heartbeats, address checks, isolation and log. It reads
-lines ``<tasks> <receives>`` from standard input, and processes so many tasks with so many receive
-calls. Another process measures its CPU time.
+It uses stock boto3 and the worker's Pillow calls, without heartbeats, address checks, isolation and
+log. The floor and the peers run it.
 """
 
 import hashlib
-import json
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -17,36 +14,25 @@ from typing import Any
 
 import boto3
 import urllib3
+from botocore.config import Config
 from PIL import Image, ImageCms
 
 SRGB = ImageCms.createProfile("sRGB")
 
 
-class TaskBaseline:
-    def __init__(self) -> None:
+class Job:
+    """Thread-safe. `threads` is the number of threads that share its connections."""
+
+    def __init__(self, *, threads: int) -> None:
+        config = Config(max_pool_connections=threads)
         session = boto3.Session(region_name=os.environ["AWS_REGION"])
-        self._sqs = session.client("sqs")
-        self._dynamodb = session.client("dynamodb")
-        self._s3 = session.client("s3")
-        self._http = urllib3.PoolManager()
-        self._queue_url = os.environ["TASK_QUEUE_URL"]
+        self._dynamodb = session.client("dynamodb", config=config)
+        self._s3 = session.client("s3", config=config)
+        self._http = urllib3.PoolManager(maxsize=threads)
         self._table = os.environ["TASK_TABLE"]
         self._bucket = os.environ["RESULT_BUCKET"]
 
-    def process(self, tasks: int, receives: int) -> None:
-        for receive in range(receives):
-            # Spread the tasks evenly over the receive calls.
-            limit = tasks * (receive + 1) // receives - tasks * receive // receives
-            received = self._sqs.receive_message(
-                QueueUrl=self._queue_url, MaxNumberOfMessages=limit, WaitTimeSeconds=20
-            )
-            for message in received["Messages"]:
-                self._process_task(json.loads(message["Body"])["taskId"])
-                self._sqs.delete_message(
-                    QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"]
-                )
-
-    def _process_task(self, task_id: str) -> None:
+    def run(self, task_id: str) -> None:
         row = self._claim(task_id)
         source = self._http.request("GET", row["inputImageUrl"]["S"]).data
         body, content_type, size = grayscale(source)
@@ -62,14 +48,12 @@ class TaskBaseline:
             UpdateExpression="SET #status = :target, updatedAt = :nowText, "
             "attempt = attempt + :one, leaseOwner = :leaseOwner, leaseUntil = :leaseUntil, "
             "startedAt = if_not_exists(startedAt, :nowText) "
-            "REMOVE willRetry, failureCode, failureReason",
-            ConditionExpression="((#status = :RUNNING AND leaseUntil <= :now) OR "
-            "#status = :PENDING OR (#status = :FAILED AND willRetry = :true)) AND "
-            "attempt < attemptLimit AND deadlineAt > :nowText",
+            "REMOVE unsent, nextAttemptAt, willRetry, failureCode, failureReason",
+            ConditionExpression="(#status = :PENDING OR (#status = :FAILED AND willRetry = :true)) "
+            "AND deadlineAt > :nowText AND NOT nextAttemptAt > :now",
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={
                 ":PENDING": {"S": "PENDING"},
-                ":RUNNING": {"S": "RUNNING"},
                 ":FAILED": {"S": "FAILED"},
                 ":target": {"S": "RUNNING"},
                 ":true": {"BOOL": True},
@@ -105,7 +89,7 @@ class TaskBaseline:
             Key={"taskId": row["taskId"]},
             UpdateExpression="SET #status = :target, updatedAt = :nowText, #result = :result, "
             "finishedAt = :nowText, expiresAt = :expiresAt "
-            "REMOVE leaseOwner, leaseUntil, openShard, checkAt, checkGapS",
+            "REMOVE leaseOwner, leaseUntil, openShard, checkAt, checkedBy, unsent, nextAttemptAt",
             ConditionExpression="((#status = :RUNNING AND leaseUntil <= :now) OR "
             "(#status = :RUNNING AND NOT leaseUntil <= :now)) AND "
             "attempt = :attempt AND leaseOwner = :leaseOwner",
@@ -147,9 +131,3 @@ def grayscale(source: bytes) -> tuple[bytes, str, tuple[int, int]]:
 @cache
 def to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(BytesIO(icc), SRGB, mode, mode)
-
-
-if __name__ == "__main__":
-    baseline = TaskBaseline()
-    for line in sys.stdin:
-        baseline.process(*map(int, line.split()))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bench.overhead.process_cpu import tree_cpu_s
+from bench.process_tree import tree_cpu_s
 
 CPU_S = 0.5
 USE_CPU = f"""
