@@ -34,7 +34,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "api_max_tasks": 4,
         "worker_cpu": 1_024,
         "worker_memory_mib": 2_048,
-        "imaging_processes": 1,
         "worker_min_tasks": 0,
         "worker_max_tasks": 5,
         # ECS does not fall back from Spot, so the first worker runs on demand.

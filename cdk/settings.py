@@ -101,9 +101,9 @@ FROM_ZERO_MEMORY_S = 420
 """How long the alarm that starts workers from zero may still see none after one runs. The alarm
 looks back seven minutes, and the count of running workers is up to three minutes late."""
 
-WORKER_BASE_MEMORY_MIB = 512
-"""Memory of the worker process itself. An estimate: 74 MB measured while idle, eight downloads of
-up to 20 MB, and as much again for results."""
+CONSUMER_MEMORY_MIB = 512
+"""Memory of a consumer process without its imaging process. An estimate: 74 MB measured while idle,
+eight downloads of up to 20 MB, and as much again for results."""
 
 
 def _split(value: object) -> object:
@@ -338,11 +338,10 @@ class Settings(BaseModel):
     worker_spot_percent: Annotated[int, Field(ge=0, le=100)] = 75
     """Share of the other workers that run on Fargate Spot."""
     worker_concurrency: PositiveInt = 8
-    """Tasks that a worker processes at the same time. Most of them wait for the network."""
-    imaging_processes: PositiveInt = 2
-    """Child processes per worker that decode and encode images."""
+    """Tasks that a consumer process works on at the same time. Most of them wait for the network.
+    A worker has one such process for each vCPU."""
     imaging_memory_mib: PositiveInt = 1_024
-    """Memory limit of each child process."""
+    """Memory limit of the process that decodes and encodes images, one for each vCPU."""
 
     fetch_contact: Annotated[
         Annotated[str, Field(pattern=r"^[!-'*-\[\]-~]+$")] | None,
@@ -456,6 +455,11 @@ class Settings(BaseModel):
         return own + self.denied_networks
 
     @property
+    def worker_consumers(self) -> int:
+        """Consumer processes of a worker: one for each whole vCPU."""
+        return max(1, self.worker_cpu // 1_024)
+
+    @property
     def backlog_per_worker(self) -> float:
         """Messages, visible and in flight, per worker that the fleet can start in time.
 
@@ -549,11 +553,11 @@ class Settings(BaseModel):
                     f"{service}_memory_mib ({memory}) must be one of Fargate's sizes with "
                     f"{service}_cpu ({cpu}): {sizes}"
                 )
-        needed = self.imaging_processes * self.imaging_memory_mib + WORKER_BASE_MEMORY_MIB
+        needed = self.worker_consumers * (self.imaging_memory_mib + CONSUMER_MEMORY_MIB)
         if needed > self.worker_memory_mib:
             raise ValueError(
-                f"worker_memory_mib ({self.worker_memory_mib}) must hold imaging_processes * "
-                f"imaging_memory_mib + {WORKER_BASE_MEMORY_MIB} MiB for the worker itself "
+                f"worker_memory_mib ({self.worker_memory_mib}) must hold imaging_memory_mib + "
+                f"{CONSUMER_MEMORY_MIB} MiB for each of {self.worker_consumers} consumer processes "
                 f"({needed} MiB)"
             )
         return self
@@ -590,12 +594,13 @@ class Settings(BaseModel):
                 f"start_promise_s ({self.start_promise_s}) must be longer than "
                 f"the reaction to a burst ({SCALE_OUT_REACTION_S} s), or added workers start late"
             )
-        if self.backlog_per_worker <= self.worker_concurrency:
+        concurrent_tasks = self.worker_consumers * self.worker_concurrency
+        if self.backlog_per_worker <= concurrent_tasks:
             raise ValueError(
                 f"start_promise_s ({self.start_promise_s}) allows a backlog of "
                 f"{self.backlog_per_worker:.0f} tasks per worker, which must be more than "
-                f"worker_concurrency ({self.worker_concurrency}), or busy workers alone cause a "
-                "scale-out"
+                f"the {concurrent_tasks} that it works on at the same time "
+                f"(worker_concurrency for each vCPU), or busy workers alone cause a scale-out"
             )
         return self
 

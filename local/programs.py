@@ -19,6 +19,8 @@ LOOPBACK = "127.0.0.0/8,::1/128"
 _DEFAULTS = {
     "LOG_FORMAT": "console",
     "API_PROCESSES": "1",
+    # A machine with many cores does other things too.
+    "WORKER_VCPUS": "2",
     # Created and revoked keys take effect within seconds.
     "API_KEYS_REFRESH_S": "2",
     # Ctrl-C stops everything within seconds: short polls and short stop timeouts.

@@ -3,11 +3,13 @@
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 from local import aws_resources, programs
 from local.aws_resources import Resources
@@ -21,6 +23,7 @@ from testbed.process import Process
 from testbed.waiting import wait_until
 
 KEY_ID = "fleet"
+CONSUMER_MODULE = "services.worker.commands.consume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,14 @@ class WorkerProcess(Process):
         super().__init__(program, log=log)
         self.health_file = health_file
         self._environment = program.environment
+
+    def consumers(self) -> Sequence[psutil.Process]:
+        """The consumer processes."""
+        return [
+            child
+            for child in psutil.Process(self.pid).children()
+            if CONSUMER_MODULE in child.cmdline()
+        ]
 
     def is_polling(self) -> bool:
         return self.is_running() and self.health_file.exists()

@@ -6,6 +6,7 @@ seconds, ``_bytes``, ``_pixels``). boto3 itself reads the credentials and the en
 """
 
 import os
+import sys
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
@@ -32,6 +33,11 @@ def _split(value: object) -> object:
 
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]
 """Scheme, host and port as a browser sends them: in lower case, without a path."""
+
+
+def _usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class S3EndpointConfig(BaseSettings):
@@ -165,8 +171,10 @@ class WorkerConfig(ExecutionConfig, ImageConfig):
     result_bucket: str
     dead_letter_queue_url: str
 
+    worker_vcpus: PositiveFloat = Field(default_factory=_usable_cores)
+    """vCPUs of the container. Each whole one gets a consumer process."""
     worker_concurrency: PositiveInt = 8
-    """Concurrent tasks. Most of them wait for the network."""
+    """Concurrent tasks of a consumer process. Most of them wait for the network."""
     heartbeat_interval_s: PositiveFloat = 20
     processing_budget_s: PositiveInt = 90
     """Time for one whole attempt: fetch, process, store."""
@@ -175,7 +183,7 @@ class WorkerConfig(ExecutionConfig, ImageConfig):
     receive_wait_s: Annotated[int, Field(ge=0, le=20)] = 20
     """Wait time of a long poll. SQS allows at most 20 s."""
     health_file: str = "/tmp/taskfleet-worker-health"  # noqa: S108 - the only writable folder of the image
-    """The poll loop writes the time to it in every round. The container's health check reads it."""
+    """The supervisor writes it, and the container's health check reads it."""
 
     fetch_timeout_s: PositiveFloat = 30
     """Time for one whole fetch: DNS lookup, connections, redirects and body."""
@@ -191,10 +199,16 @@ class WorkerConfig(ExecutionConfig, ImageConfig):
     fetch_denied_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks that are never reached, such as public addresses that the VPC or its peers use."""
 
-    imaging_processes: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    imaging_processes: PositiveInt = 1
+    """Imaging processes of a consumer process."""
     imaging_memory_bytes: PositiveInt = 1024**3
     imaging_timeout_s: PositiveFloat = 30
     """CPU time for one image. Its wall-clock limit is the rest of the attempt's budget."""
+
+    @property
+    def consumers(self) -> int:
+        """The number of consumer processes."""
+        return max(1, int(self.worker_vcpus))
 
     _split_ports = field_validator("fetch_allowed_ports", mode="before")(_split)
     _split_networks = field_validator(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from services.common.config import ReconcilerConfig, WorkerConfig
-from services.worker.commands.reconcile import reconcile
 from services.worker.commands.run import run
 
 
@@ -19,6 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         match command:
             case "reconcile":
+                # Loads boto3, which the supervisor does not need.
+                from services.worker.commands.reconcile import reconcile  # noqa: PLC0415
+
                 return reconcile(ReconcilerConfig())
             case _:
                 return run(WorkerConfig())

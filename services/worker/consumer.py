@@ -10,12 +10,11 @@ import structlog
 
 from services.common.errors import AwsError, QueueUnavailable
 from services.common.task_queue import MAX_MESSAGES_PER_CALL, Message, TaskQueue
-from services.worker.health import HealthFile
 
 log = structlog.get_logger()
 
 SLOT_WAIT_S = 1.0
-"""How long an iteration waits for a free slot. A busy worker must keep its health file fresh."""
+"""How long an iteration waits for a free slot. A busy worker must report progress."""
 RECEIVE_RETRY_S = 5.0
 """The longest pause after a failed receive, in addition to boto3's retries. It is jittered."""
 
@@ -23,8 +22,9 @@ RECEIVE_RETRY_S = 5.0
 class Consumer:
     """Runs `process` on up to `concurrency` messages at the same time, each in its own thread.
 
-    `process` raises ``AwsError`` to have its message redelivered. A task that runs longer than
-    `max_task_s` is stuck and makes the worker unhealthy. `jitter` returns a number in [0, 1).
+    `process` raises ``AwsError`` to have its message redelivered. Each iteration calls
+    `report_progress`, unless a task runs longer than `max_task_s`: such a task is stuck and makes
+    the worker unhealthy. `jitter` returns a number in [0, 1).
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Consumer:
         concurrency: int,
         receive_wait_s: int,
         max_task_s: float,
-        health: HealthFile,
+        report_progress: Callable[[], None],
         jitter: Callable[[], float],
     ) -> None:
         self._queue = queue
@@ -43,7 +43,7 @@ class Consumer:
         self._concurrency = concurrency
         self._receive_wait_s = receive_wait_s
         self._max_task_s = max_task_s
-        self._health = health
+        self._report_progress = report_progress
         self._jitter = jitter
         self._stops: SimpleQueue[None] = SimpleQueue()
         """Empty until ``stop``. Its ``put`` is reentrant, so a signal handler may call it; the
@@ -56,7 +56,7 @@ class Consumer:
         """Consume until ``stop``. Return after the current poll has ended."""
         while not self._is_stopped():
             if not self._is_stuck():
-                self._health.touch()
+                self._report_progress()
             messages = self._receive(self._wait_for_free_slots())
             if self._is_stopped():
                 self._return_messages(messages)

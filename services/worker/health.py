@@ -1,8 +1,9 @@
-"""The worker's health: whether its poll loop makes progress.
+"""The worker's health: whether the poll loop of every consumer process makes progress.
 
-The poll loop touches a file in each iteration, whether the worker is idle or busy. It stops when it
-hangs, and when a task runs longer than any task may. The health check, probe.py, reads the file's
-age, so it does not depend on AWS.
+A poll loop reports progress in each iteration, whether it is idle or busy. It stops when it hangs,
+and when a task runs longer than any task may. The supervisor writes the oldest of the last reports
+to a file. The health check, probe.py, reads the file's age, so it does not depend on AWS, and it
+fails when the supervisor hangs too.
 """
 
 import time
@@ -26,20 +27,20 @@ class HealthFile:
         self._max_age_s = max_age_s
         self._next = path.with_name(f"{path.name}.next")
 
-    def touch(self) -> None:
+    def write(self, polled_at: float) -> None:
         """Replace the file atomically, so that the health check never reads a partial one.
 
-        If the disk fails, the poll loop continues, but the worker becomes unhealthy and is then
+        If the disk fails, the consumers continue, but the worker becomes unhealthy and is then
         stopped gracefully.
         """
         try:
-            self._next.write_text(f"{time.monotonic()} {self._max_age_s}")
+            self._next.write_text(f"{polled_at} {self._max_age_s}")
             self._next.replace(self._path)
         except OSError:
             log.exception("health file not written")
 
     def age_s(self) -> float | None:
-        """Seconds since the last touch, or None before the first."""
+        """Seconds since the time in the file, or None if there is none."""
         try:
             return time.monotonic() - float(self._path.read_text().split()[0])
         except FileNotFoundError:

@@ -1,6 +1,6 @@
 """The container's health check, ``python -I -S services/worker/probe.py``: exit code 0 or 1.
 
-It reads the file that the poll loop writes. It imports little, because on a busy vCPU the imports
+It reads the file that the supervisor writes. It imports little, because on a busy vCPU the imports
 of the application take longer than a health check may.
 """
 
@@ -12,7 +12,7 @@ DEFAULT_HEALTH_FILE = "/tmp/taskfleet-worker-health"  # noqa: S108 - as in servi
 
 
 def fault(health_file: str) -> str | None:
-    """Why the poll loop is not healthy, or None."""
+    """Why the worker is not healthy, or None."""
     try:
         with open(health_file, encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import
             polled_at, max_age_s = map(float, file.read().split())

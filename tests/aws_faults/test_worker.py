@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import wait
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from services.common.errors import AwsError, LeaseLost, QueueUnavailable, Source
 from services.common.task import Status, Task
 from services.common.task_queue import Message
 from services.worker.consumer import Consumer
-from services.worker.health import HealthFile
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
@@ -161,16 +159,15 @@ def test_returning_a_deleted_message_raises(system: FaultySystem, message: Messa
         system.faulty.queue.return_messages([message])
 
 
-def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem, tmp_path: Path) -> None:
+def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem) -> None:
     processed: list[Message] = []
-    health = HealthFile(tmp_path / "health", max_age_s=60)
     consumer = Consumer(
         queue=system.faulty.queue,
         process=processed.append,
         concurrency=2,
         receive_wait_s=0,
         max_task_s=60,
-        health=health,
+        report_progress=lambda: None,
         jitter=lambda: 0.0,
     )
     loop = threading.Thread(target=consumer.run, daemon=True)

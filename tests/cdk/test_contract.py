@@ -202,8 +202,15 @@ def test_rows_and_results_are_kept_equally_long(deployment: Templates, service: 
 def test_imaging_processes_fit_into_the_containers_memory(deployment: Templates) -> None:
     settings = config(deployment, "worker")
     memory_bytes = int(deployment.tasks["worker"]["Memory"]) * 1024**2
+    processes = settings.consumers * settings.imaging_processes
 
-    assert settings.imaging_processes * settings.imaging_memory_bytes < memory_bytes
+    assert processes * settings.imaging_memory_bytes < memory_bytes
+
+
+def test_a_worker_runs_a_consumer_process_for_each_vcpu(deployment: Templates) -> None:
+    cpu_units = int(deployment.tasks["worker"]["Cpu"])
+
+    assert config(deployment, "worker").consumers == max(1, cpu_units // 1_024)
 
 
 def test_the_api_listens_on_the_port_of_the_load_balancer(deployment: Templates) -> None:

@@ -94,8 +94,8 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
             id="a request outlasts an API container that stops",
         ),
         pytest.param(
-            {"imaging_processes": "4"},
-            ["worker_memory_mib (4096)", "imaging_processes", "imaging_memory_mib", "4608"],
+            {"imaging_memory_mib": "1537"},
+            ["worker_memory_mib (4096)", "imaging_memory_mib", "2 consumer processes", "4098"],
             id="imaging processes exceed the memory",
         ),
         pytest.param(
@@ -130,7 +130,7 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
         ),
         pytest.param(
             {"task_cpu_s": "75"},
-            ["start_promise_s (600)", "worker_concurrency (8)"],
+            ["start_promise_s (600)", "8 tasks per worker", "worker_concurrency"],
             id="busy workers alone cause a scale-out",
         ),
         pytest.param(
@@ -285,7 +285,7 @@ def test_an_empty_value_means_none(setting: str) -> None:
     [
         ("visibility_timeout_s", 40),
         ("processing_budget_s", 119),
-        ("imaging_processes", 3),
+        ("imaging_memory_mib", 1_536),
         ("queue_retention_days", 13),
         ("worker_min_tasks", 20),
         ("worker_from_zero_cooldown_s", 511),

@@ -19,7 +19,7 @@ SETTINGS = {
     "HEARTBEAT_INTERVAL_S": "0.5",
     "RETRY_BACKOFF_BASE_S": "1",
     "RETRY_BACKOFF_CAP_S": "1",
-    "IMAGING_PROCESSES": "1",
+    "WORKER_VCPUS": "1",
     "FIRST_CHECK_S": str(FIRST_CHECK.seconds),
     "QUEUE_COUNT_LAG_S": "1",
 }

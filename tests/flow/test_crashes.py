@@ -1,5 +1,8 @@
 """Workers that are killed, stopped, frozen or cut off during a task: one result counts."""
 
+import os
+import signal
+
 import pytest
 
 from taskfleet.api_client import TaskBody
@@ -36,6 +39,56 @@ def test_a_killed_worker_s_task_is_completed_by_another(
     assert len(api_only.stored_results(task_id)) == 1
     assert is_made_from(SECOND_IMAGE, api_only, task_id)
     api_only.wait_until_queue_is_empty()
+
+
+def test_a_task_of_a_consumer_that_dies_is_completed_by_the_one_that_replaces_it(
+    api_only: DeployedSystem, source: FlowSource
+) -> None:
+    fetch = HeldResponder(ok(FIRST_IMAGE))
+    task_id = api_only.submit(source.url(fetch, ok(SECOND_IMAGE)))
+    worker = api_only.fleet.start_worker()
+    fetch.wait_until_requested()
+    [consumer] = worker.consumers()
+    consumer.kill()
+    task = api_only.wait_until_final(task_id)
+    assert (task["status"], task["attempt"]) == ("COMPLETED", 2)
+    assert is_made_from(SECOND_IMAGE, api_only, task_id)
+    assert worker.is_running()
+    api_only.wait_until_queue_is_empty()
+
+
+def test_a_consumer_whose_supervisor_dies_finishes_its_task_and_stops(
+    api_only: DeployedSystem, source: FlowSource
+) -> None:
+    """Otherwise it would keep working on a machine where nothing can stop it."""
+    fetch = HeldResponder(ok(FIRST_IMAGE))
+    task_id = api_only.submit(source.url(fetch))
+    worker = api_only.fleet.start_worker(STOP_TIMEOUT_S="60")
+    fetch.wait_until_requested()
+    [consumer] = worker.consumers()
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_until(lambda: "worker draining" in worker.output(), "the consumer drains")
+    fetch.release()
+    task = api_only.wait_until_final(task_id)
+    assert (task["status"], task["attempt"]) == ("COMPLETED", 1)
+    wait_until(lambda: not consumer.is_running(), "the consumer has stopped")
+    api_only.wait_until_queue_is_empty()
+
+
+def test_every_consumer_drains_after_sigterm(api_only: DeployedSystem, source: FlowSource) -> None:
+    fetches = [HeldResponder(ok(FIRST_IMAGE)) for _ in range(4)]
+    task_ids = [api_only.submit(source.url(fetch)) for fetch in fetches]
+    worker = api_only.fleet.start_worker(WORKER_VCPUS="2", STOP_TIMEOUT_S="60")
+    for fetch in fetches:
+        fetch.wait_until_requested()
+    worker.terminate()
+    wait_until(lambda: worker.output().count("worker draining") == 2, "both consumers drain")
+    for fetch in fetches:
+        fetch.release()
+    assert worker.wait_for_exit() == 0
+    tasks = [api_only.task(task_id) for task_id in task_ids]
+    assert {(task["status"], task["attempt"]) for task in tasks} == {("COMPLETED", 1)}
+    assert api_only.message_count() == 0
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ SETTINGS = {
     "PROCESSING_BUDGET_S": "30",
     "STOP_TIMEOUT_S": "6",
     "WORKER_CONCURRENCY": "4",
-    "IMAGING_PROCESSES": "1",
+    "WORKER_VCPUS": "1",
     "DEADLINE_S": "180",
     "FIRST_CHECK_S": "20",
     "QUEUE_COUNT_LAG_S": "5",

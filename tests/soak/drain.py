@@ -41,7 +41,7 @@ SETTINGS: Final = {
     "LEASE_S": str(LEASE_S),
     "STOP_TIMEOUT_S": "5",  # half of it is reserved for releasing tasks
     "RECEIVE_WAIT_S": "2",
-    "IMAGING_PROCESSES": "1",
+    "WORKER_VCPUS": "1",
     "SUBMISSIONS_PER_MINUTE": "0",
 }
 MAX_RESPONSE_S: Final = 5.0

@@ -1,16 +1,13 @@
-"""The poll loop: what it receives, what it puts back, and the health it reports."""
+"""The poll loop: what it receives, what it puts back, and the progress it reports."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
 from services.common.errors import QueueUnavailable
 from services.common.task_queue import Message, TaskQueue
 from services.worker.consumer import Consumer
-from services.worker.health import HealthFile
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.conftest import Cloud
 from tests.tasks import envelope
@@ -43,15 +40,29 @@ def processor(queue: TaskQueue) -> Iterator[BlockingProcessor]:
     processor.proceed.set()
 
 
+class Reports:
+    """Counts the progress reports of a consumer."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+    def wait_for_another(self) -> None:
+        before = self.count
+        wait_until(lambda: self.count > before, "the poll loop has reported progress")
+
+
 @pytest.fixture
-def health(tmp_path: Path) -> HealthFile:
-    return HealthFile(tmp_path / "health", max_age_s=60)
+def reports() -> Reports:
+    return Reports()
 
 
 def make_consumer(
     queue: TaskQueue,
     processor: BlockingProcessor,
-    health: HealthFile,
+    reports: Reports,
     *,
     max_task_s: float = 60,
 ) -> Consumer:
@@ -61,7 +72,7 @@ def make_consumer(
         concurrency=2,
         receive_wait_s=0,
         max_task_s=max_task_s,
-        health=health,
+        report_progress=reports,
         jitter=lambda: 0.001,
     )
 
@@ -82,9 +93,9 @@ class ConsumerThread:
 
 @pytest.fixture
 def running(
-    queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
+    queue: TaskQueue, processor: BlockingProcessor, reports: Reports
 ) -> Iterator[ConsumerThread]:
-    running = ConsumerThread(make_consumer(queue, processor, health))
+    running = ConsumerThread(make_consumer(queue, processor, reports))
     yield running
     processor.proceed.set()
     running.stop()
@@ -120,7 +131,7 @@ def test_running_tasks_finish_after_stop_and_no_task_starts(
 
 
 def test_messages_of_the_current_poll_are_put_back_after_stop(
-    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
+    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, reports: Reports
 ) -> None:
     class StoppingQueue(TaskQueue):
         """Stops the consumer just before it returns the messages of a poll."""
@@ -135,7 +146,7 @@ def test_messages_of_the_current_poll_are_put_back_after_stop(
 
     stopping = StoppingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
     send(queue, 2)
-    stopping.consumer = make_consumer(stopping, processor, health)
+    stopping.consumer = make_consumer(stopping, processor, reports)
     stopping.consumer.run()
     assert processor.started == []
     backlog = queue.backlog()
@@ -155,7 +166,7 @@ def test_a_message_whose_processing_fails_frees_its_slot_and_stays_in_the_queue(
 
 
 def test_the_loop_continues_after_failed_receives(
-    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
+    cloud: Cloud, queue: TaskQueue, processor: BlockingProcessor, reports: Reports
 ) -> None:
     class FlakyQueue(TaskQueue):
         failures = 3
@@ -169,47 +180,49 @@ def test_the_loop_continues_after_failed_receives(
     send(queue, 1)
     processor.proceed.set()
     flaky = FlakyQueue(cloud.sqs, url=cloud.resources.task_queue_url)
-    running = ConsumerThread(make_consumer(flaky, processor, health))
+    running = ConsumerThread(make_consumer(flaky, processor, reports))
     processor.wait_until_started(1)
     running.stop()
 
 
-def wait_until_touched(health: HealthFile) -> None:
-    since = time.monotonic()
-
-    def is_touched() -> bool:
-        age_s = health.age_s()
-        return age_s is not None and age_s < time.monotonic() - since
-
-    wait_until(is_touched, "the health file has been touched")
-
-
-def test_an_idle_worker_keeps_touching_its_health_file(
-    running: ConsumerThread, health: HealthFile
+def test_an_idle_consumer_keeps_reporting_progress(
+    running: ConsumerThread, reports: Reports
 ) -> None:
-    wait_until_touched(health)
-    wait_until_touched(health)
+    reports.wait_for_another()
+    reports.wait_for_another()
 
 
-def test_a_busy_worker_keeps_touching_its_health_file(
-    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread, health: HealthFile
+def test_a_busy_consumer_keeps_reporting_progress(
+    queue: TaskQueue, processor: BlockingProcessor, running: ConsumerThread, reports: Reports
 ) -> None:
     send(queue, 3)
     processor.wait_until_started(2)
-    wait_until_touched(health)
+    reports.wait_for_another()
 
 
-def test_a_worker_with_a_stuck_task_does_not_touch_its_health_file(
-    queue: TaskQueue, processor: BlockingProcessor, health: HealthFile
+def test_a_consumer_with_a_stuck_task_reports_no_progress(
+    cloud: Cloud, processor: BlockingProcessor, reports: Reports
 ) -> None:
-    running = ConsumerThread(make_consumer(queue, processor, health, max_task_s=0))
-    send(queue, 2)
-    processor.wait_until_started(2)
-    wait_until(lambda: (health.age_s() or 0) > 1.5, "the health file is old")
+    counting = CountingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    send(counting, 1)
+    running = ConsumerThread(make_consumer(counting, processor, reports, max_task_s=0))
+    processor.wait_until_started(1)
+    counting.wait_for_another_receive()
+    reported = reports.count
+    counting.wait_for_another_receive()
+    assert reports.count == reported
     processor.proceed.set()
-    wait_until_touched(health)
+    reports.wait_for_another()
     running.stop()
 
 
-def test_the_health_file_has_no_age_before_the_first_iteration(health: HealthFile) -> None:
-    assert health.age_s() is None
+class CountingQueue(TaskQueue):
+    receives = 0
+
+    def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
+        self.receives += 1
+        return super().receive(limit=limit, wait_s=wait_s)
+
+    def wait_for_another_receive(self) -> None:
+        before = self.receives
+        wait_until(lambda: self.receives > before, "the consumer has polled again")

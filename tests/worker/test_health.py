@@ -1,4 +1,4 @@
-"""The health file, which the poll loop writes and the container's health check reads."""
+"""The health file, which the supervisor writes and the container's health check reads."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ def health_file(path: Path) -> HealthFile:
 
 
 def test_a_worker_is_healthy_after_a_recent_poll(path: Path, health_file: HealthFile) -> None:
-    health_file.touch()
+    health_file.write(time.monotonic())
 
     assert probe.fault(str(path)) is None
 
@@ -34,7 +34,7 @@ def test_a_worker_is_unhealthy_before_the_first_poll(path: Path) -> None:
 
 
 def test_an_old_poll_is_reported_with_the_limit(path: Path, health_file: HealthFile) -> None:
-    health_file.touch()
+    health_file.write(time.monotonic())
     _, max_age_s = path.read_text().split()
     path.write_text(f"{time.monotonic() - MAX_AGE_S - 1} {max_age_s}")
 
@@ -49,26 +49,26 @@ def test_the_health_check_reads_the_file_that_the_worker_writes_by_default() -> 
 
 
 def test_a_reader_never_sees_a_partial_file(path: Path, health_file: HealthFile) -> None:
-    health_file.touch()
+    health_file.write(time.monotonic())
     stop = threading.Event()
 
-    def touch_until_stopped() -> None:
+    def write_until_stopped() -> None:
         while not stop.is_set():
-            health_file.touch()
+            health_file.write(time.monotonic())
 
-    poll_loop = threading.Thread(target=touch_until_stopped)
-    poll_loop.start()
+    supervisor = threading.Thread(target=write_until_stopped)
+    supervisor.start()
     try:
         faults = {probe.fault(str(path)) for _ in range(2_000)}
     finally:
         stop.set()
-        poll_loop.join()
+        supervisor.join()
     assert faults == {None}
 
 
 def test_a_disk_error_makes_the_worker_unhealthy_without_raising(tmp_path: Path) -> None:
     path = tmp_path / "no such folder" / "health"
 
-    HealthFile(path, max_age_s=MAX_AGE_S).touch()
+    HealthFile(path, max_age_s=MAX_AGE_S).write(time.monotonic())
 
     assert probe.fault(str(path)) is not None

@@ -1,185 +1,34 @@
-"""The ``run`` command: the worker process, wired to AWS."""
+"""The ``run`` command: a supervisor and its consumer processes."""
 
-import random
-import secrets
-import signal
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
-import structlog
-
 from services.common import telemetry
-from services.common.aws import Aws
-from services.common.call_limits import CallLimits
-from services.common.clock import utc_now
 from services.common.config import WorkerConfig
-from services.common.result_bucket import ResultBucket
-from services.common.task import Backoff
-from services.common.task_queue import TaskQueue
-from services.common.task_table import TaskTable
-from services.worker.consumer import Consumer
-from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
-from services.worker.fetching.host_slots import HostSlots
-from services.worker.fetching.pacing import HostPacer
 from services.worker.health import HealthFile, max_healthy_age_s
-from services.worker.imaging import ImagingLimits, ImagingPool
-from services.worker.imaging.pool import MAX_WAIT_S
-from services.worker.lease import LeaseKeeper
-from services.worker.processor import AttemptPolicy, Processor
+from services.worker.stop_signal import StopSignal
+from services.worker.supervisor import Supervisor
 
-log = structlog.get_logger()
-
-CALLS_PER_TASK = 5
-"""Calls to AWS in addition to the store: claim, final write, the two of a heartbeat that runs
-meanwhile, and the one that settles the message."""
-STOP_MARGIN_S = 10
-"""Part of the stop timeout that is reserved for releasing unfinished tasks."""
+CONSUME = (sys.executable, "-m", "services.worker.commands.consume")
 
 
 def run(config: WorkerConfig) -> int:
     """Work until SIGTERM or SIGINT. Return 0 after all tasks have finished or been released."""
-    stop = _StopSignal()  # first, because PID 1 of a container ignores signals without a handler
+    stop = StopSignal()  # first, because PID 1 of a container ignores signals without a handler
     telemetry.configure(
         service="worker",
         environment=config.taskfleet_environment,
         log_format=config.log_format,
     )
-    # Two connections per task: one for its thread and one for its heartbeat.
-    aws = Aws(region=config.aws_region, connections=2 * config.worker_concurrency)
-    table = TaskTable(
-        aws.dynamodb(),
-        table=config.task_table,
-        retention=timedelta(seconds=config.row_retention_s),
-    )
-    queue = TaskQueue(aws.sqs(), url=config.task_queue_url)
-    dead_letters = TaskQueue(aws.sqs(), url=config.dead_letter_queue_url)
-    bucket = ResultBucket(aws.s3(), bucket=config.result_bucket)
-    leases = LeaseKeeper(
-        table=table,
-        queue=queue,
-        concurrency=config.worker_concurrency,
-        duration=timedelta(seconds=config.lease_s),
-        interval=timedelta(seconds=config.heartbeat_interval_s),
-        clock=utc_now,
-    )
-    imaging = _imaging(config)
     with tempfile.TemporaryDirectory(prefix="taskfleet-") as scratch:
-        processor = Processor(
-            table=table,
-            queue=queue,
-            dead_letters=dead_letters,
-            bucket=bucket,
-            fetcher=_fetcher(config),
-            imaging=imaging,
-            leases=leases,
-            policy=_attempt_policy(config),
-            scratch=Path(scratch),
-            clock=utc_now,
-            jitter=random.random,
-            new_lease_owner=lambda: secrets.token_urlsafe(12),
-        )
-        # Long polls have their own client, whose read timeout is too long for other calls.
-        polls = aws.sqs(receive_wait_s=config.receive_wait_s)
-        consumer = Consumer(
-            queue=TaskQueue(polls, url=config.task_queue_url),
-            process=processor.process,
-            concurrency=config.worker_concurrency,
-            receive_wait_s=config.receive_wait_s,
-            max_task_s=_max_task_s(config.processing_budget_s),
+        supervisor = Supervisor(
+            CONSUME,
+            consumers=config.consumers,
             health=HealthFile(
                 Path(config.health_file), max_age_s=max_healthy_age_s(config.receive_wait_s)
             ),
-            jitter=random.random,
+            scratch=Path(scratch),
+            stop=stop,
         )
-        imaging.start()
-        leases.start()
-        stop.on_receipt(consumer.stop)
-        log.info("worker started")
-        consumer.run()
-        _drain(consumer, leases, remaining_s=config.stop_timeout_s - stop.age_s())
-        leases.stop()
-        imaging.stop()
-    return 0
-
-
-def _imaging(config: WorkerConfig) -> ImagingPool:
-    limits = ImagingLimits(
-        memory_bytes=config.imaging_memory_bytes,
-        timeout_s=config.imaging_timeout_s,
-        max_pixels=config.imaging_max_pixels,
-    )
-    return ImagingPool(limits=limits, processes=config.imaging_processes)
-
-
-def _fetcher(config: WorkerConfig) -> GuardedFetcher:
-    policy = FetchPolicy(
-        max_bytes=config.fetch_max_bytes,
-        timeout_s=config.fetch_timeout_s,
-        max_redirects=config.fetch_max_redirects,
-        allowed_ports=config.fetch_allowed_ports,
-        allowed_networks=config.fetch_allowed_networks,
-        contact=config.fetch_contact,
-        denied_networks=config.fetch_denied_networks,
-    )
-    return GuardedFetcher(
-        policy=policy,
-        pacer=HostPacer(Path(config.paced_hosts_folder)),
-        slots=HostSlots(slots=lambda: config.worker_concurrency),
-    )
-
-
-def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
-    backoff = Backoff(
-        base=timedelta(seconds=config.retry_backoff_base_s),
-        cap=timedelta(seconds=config.retry_backoff_cap_s),
-    )
-    return AttemptPolicy(
-        budget=timedelta(seconds=config.processing_budget_s),
-        backoff=backoff,
-        limits=config.failure_limits(),
-    )
-
-
-def _max_task_s(budget_s: float) -> float:
-    """The longest time for a task in which every call to AWS times out at its last retry."""
-    limits = CallLimits()
-    return budget_s + MAX_WAIT_S + limits.max_transfer_s() + CALLS_PER_TASK * limits.max_call_s()
-
-
-def _drain(consumer: Consumer, leases: LeaseKeeper, *, remaining_s: float) -> None:
-    """Wait for running tasks, then release the unfinished ones.
-
-    The process is killed in `remaining_s` seconds.
-    """
-    wait_s = remaining_s - min(STOP_MARGIN_S, remaining_s / 2)
-    log.info("worker draining", seconds_left=round(wait_s, 1))
-    if not consumer.wait_until_idle(max(0.0, wait_s)):
-        leases.release_all()
-    log.info("worker stopped")
-
-
-class _StopSignal:
-    """Handles SIGTERM and SIGINT from its creation on. Only the first signal counts."""
-
-    def __init__(self) -> None:
-        self._received_at: float | None = None
-        self._on_receipt: Callable[[], None] = lambda: None
-        signal.signal(signal.SIGTERM, self._receive)
-        signal.signal(signal.SIGINT, self._receive)
-
-    def on_receipt(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the signal arrives, or now if it has arrived already."""
-        self._on_receipt = callback
-        if self._received_at is not None:
-            callback()
-
-    def age_s(self) -> float:
-        """Seconds since the signal, or 0 if none has arrived."""
-        return 0.0 if self._received_at is None else time.monotonic() - self._received_at
-
-    def _receive(self, _signal: int, _frame: object) -> None:
-        self._received_at = self._received_at or time.monotonic()
-        self._on_receipt()
+        return supervisor.run()
