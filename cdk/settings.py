@@ -337,9 +337,9 @@ class Settings(BaseModel):
     """Time zone of `worker_busy_hours`, such as `Europe/Berlin`."""
     worker_spot_percent: Annotated[int, Field(ge=0, le=100)] = 75
     """Share of the other workers that run on Fargate Spot."""
-    worker_concurrency: PositiveInt = 8
-    """Tasks that a consumer process works on at the same time. Most of them wait for the network.
-    A worker has one such process for each vCPU."""
+    worker_concurrency: PositiveInt = 128
+    """Maximum number of tasks that a worker works on at the same time, for each vCPU. It works on
+    as many as keep its CPU busy; most of them wait for the network."""
     imaging_memory_mib: PositiveInt = 1_024
     """Memory limit of the process that decodes and encodes images, one for each vCPU."""
 
@@ -599,7 +599,7 @@ class Settings(BaseModel):
             raise ValueError(
                 f"start_promise_s ({self.start_promise_s}) allows a backlog of "
                 f"{self.backlog_per_worker:.0f} tasks per worker, which must be more than "
-                f"the {concurrent_tasks} that it works on at the same time "
+                f"the {concurrent_tasks} that it may work on at the same time "
                 f"(worker_concurrency for each vCPU), or busy workers alone cause a scale-out"
             )
         return self

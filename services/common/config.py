@@ -173,8 +173,9 @@ class WorkerConfig(ExecutionConfig, ImageConfig):
 
     worker_vcpus: PositiveFloat = Field(default_factory=_usable_cores)
     """vCPUs of the container. Each whole one gets a consumer process."""
-    worker_concurrency: PositiveInt = 8
-    """Concurrent tasks of a consumer process. Most of them wait for the network."""
+    worker_concurrency: PositiveInt = 128
+    """Maximum number of concurrent tasks of a consumer process. It works on as many as keep its
+    vCPU busy; most of them wait for the network."""
     heartbeat_interval_s: PositiveFloat = 20
     processing_budget_s: PositiveInt = 90
     """Time for one whole attempt: fetch, process, store."""

@@ -10,7 +10,10 @@ from services.common.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
-    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from types_boto3_sqs.type_defs import (
+        DeleteMessageBatchRequestEntryTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
+    )
 
 MAX_MESSAGES_PER_CALL = 10
 """The limit of SQS on messages received or changed by one call."""
@@ -126,6 +129,25 @@ class TaskQueue:
     def delete(self, message: Message) -> None:
         with wrap_errors(QueueUnavailable):
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
+
+    def delete_batch(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Delete up to ten messages with one call. Return those that may be tried again.
+
+        SQS answers 200 even if it could not delete some of them ("DeleteMessageBatch", Amazon SQS
+        API Reference). A receipt that it no longer accepts is not worth another try: the message
+        has been received again.
+        """
+        entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(position), "ReceiptHandle": message.receipt_handle}
+            for position, message in enumerate(messages)
+        ]
+        with wrap_errors(QueueUnavailable):
+            response = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+        return [
+            messages[int(failed["Id"])]
+            for failed in response.get("Failed", ())
+            if not failed["SenderFault"]
+        ]
 
     def backlog(self) -> Backlog:
         with wrap_errors(QueueUnavailable):

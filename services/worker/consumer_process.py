@@ -1,6 +1,5 @@
 """The supervisor's handle on one consumer process."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -13,8 +12,9 @@ from services.worker.progress import ProgressReader
 class ConsumerProcess:
     """A running consumer process with a temporary folder of its own.
 
-    `command` gets one more argument, the descriptor of the pipe for progress reports. The folder
-    `scratch` is emptied first, because a process that was killed leaves its downloads behind.
+    `command` gets two more arguments: the descriptor of the pipe for progress reports, and the
+    folder `scratch`. The folder is emptied first, because a process that was killed leaves its
+    downloads behind.
     """
 
     def __init__(self, command: Sequence[str], *, scratch: Path) -> None:
@@ -22,8 +22,7 @@ class ConsumerProcess:
         scratch.mkdir()
         self._progress = ProgressReader()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            (*command, str(self._progress.writer)),
-            env={**os.environ, "TMPDIR": str(scratch)},
+            (*command, str(self._progress.writer), str(scratch)),
             pass_fds=[self._progress.writer],
         )
         self._progress.close_writer()

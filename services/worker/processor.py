@@ -82,7 +82,11 @@ class AttemptPolicy:
 
 
 class Processor:
-    """Thread-safe. `jitter` returns a number in [0, 1), and `new_lease_owner` a unique name."""
+    """Thread-safe.
+
+    `delete` deletes a message, soon rather than now. `jitter` returns a number in [0, 1), and
+    `new_lease_owner` a unique name.
+    """
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Processor:
         table: TaskTable,
         queue: TaskQueue,
         dead_letters: TaskQueue,
+        delete: Callable[[Message], None],
         bucket: ResultBucket,
         fetcher: Fetcher,
         imaging: Imaging,
@@ -103,6 +108,7 @@ class Processor:
         self._table = table
         self._queue = queue
         self._dead_letters = dead_letters
+        self._delete = delete
         self._bucket = bucket
         self._fetcher = fetcher
         self._imaging = imaging
@@ -172,7 +178,7 @@ class Processor:
             return
         match outcome:
             case None:
-                self._queue.delete(message)
+                self._delete(message)
             case Wait() as wait:
                 self._wait(message, wait)
             case Failure(wait=Wait() as wait):
@@ -306,7 +312,7 @@ class Processor:
         now = self._clock()
         match task.phase(now):
             case Phase.COMPLETED | Phase.CANCELED:
-                self._queue.delete(message)
+                self._delete(message)
             case Phase.FAILED:
                 self._settle_failed(message, task.failure_code or "")
             case Phase.LEASED if task.lease_until is not None:
@@ -330,7 +336,7 @@ class Processor:
             remaining_s = (wait.until - self._clock()).total_seconds()
             self._queue.change_visibility(message, timeout_s=max(0, math.ceil(remaining_s)))
         else:
-            self._queue.delete(message)
+            self._delete(message)
 
     def _give_up(self, message: Message, task: Task) -> None:
         now = self._clock()
@@ -356,12 +362,12 @@ class Processor:
         if fault_of(failure_code) is Fault.OURS:
             self._dead_letter(message)
         else:
-            self._queue.delete(message)
+            self._delete(message)
 
     def _dead_letter(self, message: Message) -> None:
         """Move the message. If the worker dies in between, there are two, which is harmless."""
         self._dead_letters.send_copy(message)
-        self._queue.delete(message)
+        self._delete(message)
 
 
 class _FileOfLease:

@@ -153,6 +153,7 @@ class FaultySystem:
             table=adapters.table,
             queue=adapters.queue,
             dead_letters=adapters.dead_letters,
+            delete=adapters.queue.delete,
             bucket=adapters.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,

@@ -10,12 +10,13 @@ from services.common.errors import AwsError, LeaseLost, QueueUnavailable, Source
 from services.common.task import Status, Task
 from services.common.task_queue import Message
 from services.worker.consumer import Consumer
+from services.worker.deleter import MessageDeleter
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.aws_faults.faults import RESPONSE_LOST, FaultKind, Service
 from tests.aws_faults.faulty_system import FaultySystem
 from tests.conftest import Clock
 from tests.tasks import LEASE, NOW, envelope, new_task
-from tests.worker.stubs import RESULT_IMAGE, StubFetcher
+from tests.worker.stubs import RESULT_IMAGE, FixedAdmission, StubFetcher
 
 CALLS = {
     "claim": (Service.DYNAMODB, "UpdateItem", 1),
@@ -145,6 +146,18 @@ def test_a_task_that_cannot_be_released_is_retried_when_its_lease_ends(
 
 
 @pytest.mark.parametrize("kind", FaultKind)
+def test_a_message_is_deleted_although_a_call_fails(
+    system: FaultySystem, message: Message, kind: FaultKind
+) -> None:
+    rule = system.inject(kind, Service.SQS, "DeleteMessageBatch", invocation=1)
+    deleter = MessageDeleter(system.faulty.queue)
+    deleter.start()
+    deleter.delete(message)
+    wait_until(lambda: rule.failed and system.count_messages() == 0, "the message is deleted")
+    deleter.stop()
+
+
+@pytest.mark.parametrize("kind", FaultKind)
 def test_a_failure_to_return_messages_raises(
     system: FaultySystem, message: Message, kind: FaultKind
 ) -> None:
@@ -164,7 +177,7 @@ def test_the_poll_loop_survives_every_kind_of_fault(system: FaultySystem) -> Non
     consumer = Consumer(
         queue=system.faulty.queue,
         process=processed.append,
-        concurrency=2,
+        admission=FixedAdmission(2),
         receive_wait_s=0,
         max_task_s=60,
         report_progress=lambda: None,

@@ -130,7 +130,7 @@ def test_a_deployment_keeps_its_data_by_default() -> None:
         ),
         pytest.param(
             {"task_cpu_s": "75"},
-            ["start_promise_s (600)", "8 tasks per worker", "worker_concurrency"],
+            ["start_promise_s (600)", "the 256 that it may work on", "worker_concurrency"],
             id="busy workers alone cause a scale-out",
         ),
         pytest.param(

@@ -24,7 +24,7 @@ class CallPattern(NamedTuple):
 CLAIM = CallPattern("dynamodb", "UpdateItem", b"startedAt")
 PUT_RESULT = CallPattern("s3", "PutObject")
 COMPLETE = CallPattern("dynamodb", "UpdateItem", b"COMPLETED")
-DELETE_MESSAGE = CallPattern("sqs", "DeleteMessage")
+DELETE_MESSAGE = CallPattern("sqs", "DeleteMessageBatch")
 SEND_MESSAGE = CallPattern("sqs", "SendMessage")
 
 

@@ -140,6 +140,7 @@ class ModelWorker:
                     table=self._world.table(gate),
                     queue=queue,
                     dead_letters=self._world.queue(gate, url=DEAD_LETTER_QUEUE_URL),
+                    delete=queue.delete,
                     bucket=self._world.bucket(gate),
                     fetcher=processing,
                     imaging=processing,

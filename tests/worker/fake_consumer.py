@@ -7,7 +7,6 @@ It reports its life as files in the folder of its second argument: ``<process id
 import os
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -21,10 +20,10 @@ ALLOWED = "drain"
 """With ``DRAIN_WHEN_ALLOWED``, the process drains once a file of this name is in the folder."""
 
 
-def main(behavior: str, folder: Path, descriptor: int) -> int:
+def main(behavior: str, folder: Path, descriptor: int, scratch: Path) -> int:
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda received, _: stopped.append(received))
-    Path(tempfile.gettempdir(), "download").touch()
+    scratch.joinpath("download").touch()
     folder.joinpath(f"{os.getpid()}.started").touch()
     if behavior == END_AT_ONCE:
         return 3
@@ -38,4 +37,4 @@ def main(behavior: str, folder: Path, descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])))

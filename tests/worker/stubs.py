@@ -1,4 +1,4 @@
-"""Stand-ins for the fetcher and the imaging pool."""
+"""Stand-ins for the admission, the fetcher and the imaging pool."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,19 @@ from services.worker.interrupt import Interrupt
 
 SOURCE_BYTES = b"what the source serves"
 RESULT_IMAGE = ResultImage(body=b"a gray image", content_type="image/png", width=4, height=3)
+
+
+class FixedAdmission:
+    """Always allows the same number of tasks."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def limit(self) -> int:
+        return self._limit
+
+    def set_running(self, running: int) -> None:
+        assert running <= self._limit
 
 
 @dataclass

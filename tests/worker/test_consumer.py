@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,10 @@ from services.worker.consumer import Consumer
 from testbed.waiting import DEFAULT_TIMEOUT_S, wait_until
 from tests.conftest import Cloud
 from tests.tasks import envelope
+from tests.worker.stubs import FixedAdmission
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
 
 
 class BlockingProcessor:
@@ -64,12 +69,13 @@ def make_consumer(
     processor: BlockingProcessor,
     reports: Reports,
     *,
+    slots: int = 2,
     max_task_s: float = 60,
 ) -> Consumer:
     return Consumer(
         queue=queue,
         process=processor,
-        concurrency=2,
+        admission=FixedAdmission(slots),
         receive_wait_s=0,
         max_task_s=max_task_s,
         report_progress=reports,
@@ -216,13 +222,58 @@ def test_a_consumer_with_a_stuck_task_reports_no_progress(
     running.stop()
 
 
+def test_a_full_queue_is_received_in_tens(
+    cloud: Cloud, processor: BlockingProcessor, reports: Reports
+) -> None:
+    counting = CountingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    send(counting, 100)
+    processor.proceed.set()
+    running = ConsumerThread(make_consumer(counting, processor, reports, slots=20))
+    processor.wait_until_started(100)
+    running.stop()
+    asked = [limit for limit, received in counting.receives if received]
+    assert asked[:4] == [2, 4, 8, 10]
+    assert sum(limit == 10 for limit in asked) >= 7
+
+
+def test_a_short_queue_leaves_messages_to_other_consumers(
+    cloud: Cloud, processor: BlockingProcessor, reports: Reports
+) -> None:
+    counting = CountingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    running = ConsumerThread(make_consumer(counting, processor, reports, slots=20))
+    counting.wait_for_another_receive()
+    send(counting, 1)
+    processor.wait_until_started(1)
+    counting.wait_for_another_receive()
+    running.stop()
+    assert {limit for limit, _ in counting.receives} == {2}
+
+
+def test_a_consumer_that_waits_for_a_batch_uses_the_slots_that_are_free(
+    cloud: Cloud, processor: BlockingProcessor, reports: Reports
+) -> None:
+    """Its other tasks are slow, so there are never ten free slots."""
+    counting = CountingQueue(cloud.sqs, url=cloud.resources.task_queue_url)
+    send(counting, 12)
+    running = ConsumerThread(make_consumer(counting, processor, reports, slots=10))
+    processor.wait_until_started(10)
+    processor.proceed.set()
+    processor.wait_until_started(12)
+    running.stop()
+
+
 class CountingQueue(TaskQueue):
-    receives = 0
+    """Notes for each receive how many messages it asked for and got."""
+
+    def __init__(self, client: "SQSClient", *, url: str) -> None:
+        super().__init__(client, url=url)
+        self.receives: list[tuple[int, int]] = []
 
     def receive(self, *, limit: int, wait_s: int) -> Sequence[Message]:
-        self.receives += 1
-        return super().receive(limit=limit, wait_s=wait_s)
+        messages = super().receive(limit=limit, wait_s=wait_s)
+        self.receives.append((limit, len(messages)))
+        return messages
 
     def wait_for_another_receive(self) -> None:
-        before = self.receives
-        wait_until(lambda: self.receives > before, "the consumer has polled again")
+        before = len(self.receives)
+        wait_until(lambda: len(self.receives) > before, "the consumer has polled again")

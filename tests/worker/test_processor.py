@@ -60,6 +60,7 @@ class ProcessorHarness:
             table=self.table,
             queue=self.queue,
             dead_letters=self.dead_letters,
+            delete=self.queue.delete,
             bucket=self.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,

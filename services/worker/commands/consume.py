@@ -1,9 +1,9 @@
-"""One consumer process, wired to AWS. The supervisor starts it with the descriptor of a pipe."""
+"""One consumer process, wired to AWS. The supervisor starts it with a pipe and a folder."""
 
+import os
 import random
 import secrets
 import sys
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from services.common.result_bucket import ResultBucket
 from services.common.task import Backoff
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
+from services.worker.admission import Admission
 from services.worker.consumer import Consumer
+from services.worker.deleter import MessageDeleter
 from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
 from services.worker.fetching.host_slots import HostSlots
 from services.worker.fetching.pacing import HostPacer
@@ -38,8 +40,11 @@ STOP_MARGIN_S = 10
 """Part of the stop timeout that is reserved for releasing unfinished tasks."""
 
 
-def consume(config: WorkerConfig, *, progress: ProgressWriter) -> int:
-    """Work until SIGTERM or SIGINT. Return 0 after all tasks have finished or been released."""
+def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) -> int:
+    """Work until SIGTERM or SIGINT. Return 0 after all tasks have finished or been released.
+
+    Downloads are kept in the folder `scratch`.
+    """
     stop = StopSignal()
     telemetry.configure(
         service="worker",
@@ -65,43 +70,47 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter) -> int:
         clock=utc_now,
     )
     imaging = _imaging(config)
-    with tempfile.TemporaryDirectory(prefix="taskfleet-") as scratch:
-        processor = Processor(
-            table=table,
-            queue=queue,
-            dead_letters=dead_letters,
-            bucket=bucket,
-            fetcher=_fetcher(config),
-            imaging=imaging,
-            leases=leases,
-            policy=_attempt_policy(config),
-            scratch=Path(scratch),
-            clock=utc_now,
-            jitter=random.random,
-            new_lease_owner=lambda: secrets.token_urlsafe(12),
-        )
-        # Long polls have their own client, whose read timeout is too long for other calls.
-        polls = aws.sqs(receive_wait_s=config.receive_wait_s)
-        consumer = Consumer(
-            queue=TaskQueue(polls, url=config.task_queue_url),
-            process=processor.process,
-            concurrency=config.worker_concurrency,
-            receive_wait_s=config.receive_wait_s,
-            max_task_s=_max_task_s(config.processing_budget_s),
-            report_progress=progress.report,
-            jitter=random.random,
-        )
-        imaging.start()
-        leases.start()
-        stop.on_receipt(consumer.stop)
-        log.info("worker started")
-        try:
-            consumer.run()
-        except SupervisorGone:
-            log.exception("supervisor gone")
-        _drain(consumer, leases, remaining_s=config.stop_timeout_s - stop.age_s())
-        leases.stop()
-        imaging.stop()
+    deleter = MessageDeleter(queue)
+    admission = _admission(config, imaging)
+    processor = Processor(
+        table=table,
+        queue=queue,
+        delete=deleter.delete,
+        dead_letters=dead_letters,
+        bucket=bucket,
+        fetcher=_fetcher(config, admission),
+        imaging=imaging,
+        leases=leases,
+        policy=_attempt_policy(config),
+        scratch=scratch,
+        clock=utc_now,
+        jitter=random.random,
+        new_lease_owner=lambda: secrets.token_urlsafe(12),
+    )
+    # Long polls have their own client, whose read timeout is too long for other calls.
+    polls = aws.sqs(receive_wait_s=config.receive_wait_s)
+    consumer = Consumer(
+        queue=TaskQueue(polls, url=config.task_queue_url),
+        process=processor.process,
+        admission=admission,
+        receive_wait_s=config.receive_wait_s,
+        max_task_s=_max_task_s(config.processing_budget_s),
+        report_progress=progress.report,
+        jitter=random.random,
+    )
+    imaging.start()
+    leases.start()
+    deleter.start()
+    stop.on_receipt(consumer.stop)
+    log.info("worker started")
+    try:
+        consumer.run()
+    except SupervisorGone:
+        log.exception("supervisor gone")
+    _drain(consumer, leases, remaining_s=config.stop_timeout_s - stop.age_s())
+    deleter.stop()
+    leases.stop()
+    imaging.stop()
     return 0
 
 
@@ -114,7 +123,22 @@ def _imaging(config: WorkerConfig) -> ImagingPool:
     return ImagingPool(limits=limits, processes=config.imaging_processes)
 
 
-def _fetcher(config: WorkerConfig) -> GuardedFetcher:
+def _admission(config: WorkerConfig, imaging: ImagingPool) -> Admission:
+    return Admission(
+        vcpus=config.worker_vcpus / config.consumers,
+        maximum=config.worker_concurrency,
+        cpu_s=lambda: _own_cpu_s() + imaging.cpu_s(),
+        image_wait_s=imaging.recent_wait_s,
+    )
+
+
+def _own_cpu_s() -> float:
+    """CPU time of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _fetcher(config: WorkerConfig, admission: Admission) -> GuardedFetcher:
     policy = FetchPolicy(
         max_bytes=config.fetch_max_bytes,
         timeout_s=config.fetch_timeout_s,
@@ -122,8 +146,13 @@ def _fetcher(config: WorkerConfig) -> GuardedFetcher:
         allowed_ports=config.fetch_allowed_ports,
         allowed_networks=config.fetch_allowed_networks,
         contact=config.fetch_contact,
+        denied_networks=config.fetch_denied_networks,
     )
-    return GuardedFetcher(policy=policy)
+    return GuardedFetcher(
+        policy=policy,
+        pacer=HostPacer(Path(config.paced_hosts_folder)),
+        slots=HostSlots(slots=admission.limit),
+    )
 
 
 def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
@@ -157,4 +186,7 @@ def _drain(consumer: Consumer, leases: LeaseKeeper, *, remaining_s: float) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(consume(WorkerConfig(), progress=ProgressWriter(int(sys.argv[1]))))
+    _descriptor, _scratch = sys.argv[1:]
+    sys.exit(
+        consume(WorkerConfig(), progress=ProgressWriter(int(_descriptor)), scratch=Path(_scratch))
+    )

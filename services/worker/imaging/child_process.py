@@ -37,6 +37,9 @@ MAX_REASON_CHARS: Final = 500
 them."""
 MAX_WARNINGS: Final = 10
 
+_UTIME, _STIME = 11, 12
+"""Positions in /proc/<pid>/stat after the name of the program (proc_pid_stat(5))."""
+
 _STDERR_BYTES: Final = 65_536
 """The capacity of a pipe on Linux (pipe(7))."""
 
@@ -131,6 +134,16 @@ class ChildProcess:
             return _result_from(reply)
         except ProtocolError as malformed:
             raise self._crash("sent a malformed reply") from malformed
+
+    def cpu_s(self) -> float:
+        """CPU time of the process, or 0 where there is no /proc or the process has ended."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        fields = stat.rpartition(")")[2].split()  # the name before it may contain spaces
+        user, system = fields[_UTIME], fields[_STIME]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
         """Kill the process. Any thread may call this; ``close`` must follow."""

@@ -38,6 +38,9 @@ IMAGES_PER_CHILD: Final = 1000
 """A child is replaced after this many images, so that leaks and fragmented memory take little of
 the memory limit. Replacing it costs 0.2 ms per image."""
 
+WAIT_SMOOTHING: Final = 0.1
+"""Weight of the latest image in the average of the waits."""
+
 IMAGE_HANDLER: Final = "services.worker.imaging.pipeline:load_handler"
 
 
@@ -71,6 +74,7 @@ class ImagingPool:
         self._free: queue.LifoQueue[_Slot] = queue.LifoQueue()
         for slot in self._slots:
             self._free.put(slot)
+        self._recent_wait_s = 0.0
 
     def start(self) -> None:
         """Start all children and wait until they are ready.
@@ -106,12 +110,15 @@ class ImagingPool:
         a slow machine. ``interrupt`` kills the child. Thread-safe. Raises ``ImagingBusy``, or
         ``ImageError`` with the child's traceback as a note.
         """
+        started = time.monotonic()
         try:
             slot = self._free.get(timeout=max(0.0, min(timeout_s, self._max_wait_s)))
         except queue.Empty as busy:
             raise ImagingBusy(
                 "No imaging process became free in time.", retry_after_s=BUSY_RETRY_S
             ) from busy
+        finally:
+            self._note_wait(time.monotonic() - started)
         try:
             deadline = time.monotonic() + timeout_s
             with source.open("rb") as file, interrupt.calling(slot.interrupt):
@@ -119,12 +126,24 @@ class ImagingPool:
         finally:
             self._free.put(slot)
 
+    def recent_wait_s(self) -> float:
+        """How long images have recently waited for a free child, on average."""
+        return self._recent_wait_s
+
+    def cpu_s(self) -> float:
+        """CPU time of the living children, so far as the system reports it."""
+        return sum(slot.cpu_s() for slot in self._slots)
+
     def stop(self) -> None:
         """Kill all children. An image in progress fails with ``ImagingCrashed``."""
         for slot in self._slots:
             slot.stop()
         for _ in self._slots:
             self._free.get().close()  # waits until the slot's caller has noticed
+
+    def _note_wait(self, wait_s: float) -> None:
+        # Two threads may note at once. A value that gets lost does not change the average much.
+        self._recent_wait_s += WAIT_SMOOTHING * (wait_s - self._recent_wait_s)
 
     def __enter__(self) -> Self:
         self.start()
@@ -186,6 +205,10 @@ class _Slot:
         with self._lock:
             if self._child is not None:
                 self._child.kill()
+
+    def cpu_s(self) -> float:
+        with self._lock:
+            return 0.0 if self._child is None else self._child.cpu_s()
 
     def stop(self) -> None:
         with self._lock:

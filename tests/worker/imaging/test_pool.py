@@ -266,6 +266,32 @@ def test_waiting_for_a_free_child_times_out(
         assert busy.result().width == 640
 
 
+def test_a_pool_reports_how_long_images_wait(
+    callers: ThreadPoolExecutor, slow_source: SlowSource
+) -> None:
+    with private_pool(processes=1) as private:
+        grayscale(private.pool, PHOTOGRAPH)
+        short = private.pool.recent_wait_s()
+        busy = slow_source.submit_to(private.pool, callers)
+        with pytest.raises(ImagingBusy):
+            grayscale(private.pool, PHOTOGRAPH, timeout_s=0.5)
+        assert private.pool.recent_wait_s() > short
+        slow_source.finish()
+        busy.result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_pool_reports_the_cpu_time_of_its_children() -> None:
+    with private_pool(processes=1) as private:
+        before = private.pool.cpu_s()
+
+        def has_computed() -> bool:
+            grayscale(private.pool, PHOTOGRAPH)
+            return private.pool.cpu_s() > before
+
+        wait_until(has_computed, "the children's CPU time grows")
+
+
 def test_an_image_over_the_memory_limit_fails_and_its_child_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(file_of(Image.new("RGB", (7000, 7000)), "png"))
     with private_pool(processes=1, limits=ImagingLimits(memory_bytes=200 * 1024**2)) as private:
