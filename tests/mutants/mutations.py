@@ -31,6 +31,7 @@ ON_LEASE = "tests/worker/test_lease.py"
 ON_CONSUMER = "tests/worker/test_consumer.py"
 ON_RECONCILE = "tests/worker/test_reconciler.py"
 ON_SUBMIT = "tests/api/test_submit.py"
+ON_ADMISSION = "tests/api/test_admission.py"
 ON_DEAD_LETTERS = "tests/taskctl/test_dead_letters.py"
 ON_REDIRECTS = "tests/worker/fetching/test_redirects.py"
 ON_FETCHER = "tests/worker/fetching/test_fetcher.py"
@@ -442,5 +443,62 @@ MUTATIONS: Sequence[Mutation] = (
         "            outcome = self._send(entry.task)\n",
         "            outcome = RedriveOutcome.SENT\n",
         (ON_DEAD_LETTERS,),
+    ),
+    # ── The API under outages and overload ────────────────────────────────────────────────────
+    Mutation(
+        "let submissions take all threads",
+        "services/common/config.py",
+        "        return max(1, self.api_threads // 2)\n",
+        "        return self.api_threads\n",
+        (ON_ADMISSION,),
+    ),
+    Mutation(
+        "start a call that may outlast its request",
+        "services/common/aws.py",
+        "        if remaining_s() < self._limits.max_try_s():\n",
+        "        if False:\n",
+        ("tests/common/test_aws.py",),
+    ),
+    Mutation(
+        "report health while the request threads are stalled",
+        "services/api/server/immediate_responses.py",
+        "        if not self._progress.is_stalled():\n",
+        "        if True:\n",
+        ("tests/api/server/test_immediate_responses.py",),
+    ),
+    Mutation(
+        "do not charge a body by its size",
+        "services/api/admission.py",
+        "        amount = 1 + len(body) // BYTES_PER_CHARGE\n",
+        "        amount = 1\n",
+        ("tests/api/test_submission_limiter.py",),
+    ),
+    Mutation(
+        "let defaults change the hash of a submission",
+        "services/api/schemas.py",
+        '        content = self.model_dump(mode="json", exclude_defaults=True)\n',
+        '        content = self.model_dump(mode="json")\n',
+        (ON_SUBMIT,),
+    ),
+    Mutation(
+        "do not cap the pixels that operations compute",
+        "services/worker/imaging/pipeline.py",
+        "    if computed > limits.max_computed_pixels:\n",
+        "    if False:\n",
+        ("tests/worker/imaging/test_pipeline.py",),
+    ),
+    Mutation(
+        "ignore the configured limit of submissions",
+        "services/api/wsgi.py",
+        "            limit=config.submissions_per_minute,\n",
+        "            limit=6_000,\n",
+        ("tests/api/test_wsgi.py",),
+    ),
+    Mutation(
+        "compare a key's secret character by character",
+        "services/common/api_key.py",
+        "hmac.compare_digest(self.sha256, hash_secret(secret))",
+        "self.sha256 == hash_secret(secret)",
+        ("tests/common/test_api_key.py",),
     ),
 )
