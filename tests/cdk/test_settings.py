@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from app import PROFILES
 from cdk.settings import Egress, Settings, SettingsError, load_settings
+from taskctl.commands.doctor import NAT_GATEWAYS, VCPUS
 from tests.cdk.changes import EXISTING_VPC
 from tests.cdk.conftest import CERTIFICATE
 
@@ -309,3 +310,15 @@ def test_the_backlog_per_worker_is_what_an_added_worker_completes_in_time() -> N
 
 def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_the_preflight_knows_what_each_profile_needs(profile: str) -> None:
+    context = {"profile": profile, "certificate_arn": CERTIFICATE}
+    settings = load_settings(context, profiles=PROFILES)
+    units = (
+        settings.api_min_tasks * settings.api_cpu + settings.worker_cpu + settings.reconciler_cpu
+    )
+
+    assert VCPUS[profile] == units / 1_024
+    assert NAT_GATEWAYS[profile] == settings.nat_gateways
