@@ -18,6 +18,9 @@ TaskBody = Mapping[str, Any]
 
 def is_final(task: TaskBody) -> bool:
     """Whether the task has ended and no further attempt follows."""
+    if "final" in task:
+        return bool(task["final"])
+    # The API is older than this member.
     if task["status"] == "FAILED":
         return not task["willRetry"]
     return task["status"] in {"COMPLETED", "CANCELED"}

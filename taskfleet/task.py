@@ -76,6 +76,8 @@ class Task:
     updated_at: datetime
     deadline_at: datetime
     """No attempt starts after this time."""
+    next_attempt_at: datetime | None = None
+    """When the next attempt may start, if that is known."""
     failure_code: str | None = None
     failure_reason: str | None = None
     warnings: Sequence[str] = ()
@@ -103,6 +105,7 @@ class Task:
             created_at=_instant(body["createdAt"]),
             updated_at=_instant(body["updatedAt"]),
             deadline_at=_instant(body["deadlineAt"]),
+            next_attempt_at=_instant(body["nextAttemptAt"]) if "nextAttemptAt" in body else None,
             failure_code=body.get("failureCode"),
             failure_reason=body.get("failureReason"),
             warnings=tuple(body.get("warnings") or ()),

@@ -49,8 +49,9 @@ def _lingering(response: bytes) -> Responder:
 
 
 def task(http_status: int = 200, /, **changes: Any) -> bytes:
-    """A response with a task."""
-    return answer(http_status, {**TASK, **changes})
+    """A response with a task, which is final unless it says otherwise or is open."""
+    final = changes.get("status", "PENDING") not in {"PENDING", "RUNNING"}
+    return answer(http_status, {**TASK, "final": final, **changes})
 
 
 def problem(http_status: int, code: str, *headers: str, **members: Any) -> bytes:

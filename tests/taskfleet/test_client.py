@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -189,7 +190,7 @@ def test_a_wait_ends_with_the_final_task(pending: Task) -> None:
 
 
 def test_a_failure_that_is_retried_is_not_the_end(pending: Task) -> None:
-    retried = task(status="FAILED", willRetry=True, failureCode="source_timeout")
+    retried = task(status="FAILED", final=False, nextAttemptAt="2026-11-25T12:01:00.000Z")
     failed = task(status="FAILED", failureCode="source_timeout", failureReason="Too slow.")
     with scripted(retried, failed) as (api, client):
         final = client.wait(pending, timeout_s=20)
@@ -199,6 +200,25 @@ def test_a_failure_that_is_retried_is_not_the_end(pending: Task) -> None:
         "Too slow.",
     )
     assert api.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "final"),
+    [
+        ({"status": "COMPLETED"}, True),
+        ({"status": "FAILED", "willRetry": True}, False),
+        ({"status": "FAILED", "willRetry": False}, True),
+    ],
+)
+def test_the_end_is_recognized_in_answers_of_an_older_api(
+    *, members: dict[str, object], final: bool
+) -> None:
+    assert Task.of({**TASK, **members}).final is final
+
+
+def test_a_task_says_when_its_next_attempt_may_start() -> None:
+    waiting = Task.of({**TASK, "nextAttemptAt": "2026-11-25T12:01:00.000Z"})
+    assert waiting.next_attempt_at == datetime(2026, 11, 25, 12, 1, tzinfo=UTC)
 
 
 def test_a_wait_survives_an_outage_of_the_api(pending: Task) -> None:
