@@ -26,7 +26,7 @@ POLICY = SubmissionPolicy(
     first_check=timedelta(minutes=15),
     retention=timedelta(days=30),
 )
-LIMITS = FailureLimits(source_failures=5, crashes=3, expired_leases=4)
+LIMITS = FailureLimits(source_failures=12, crashes=5, expired_leases=10)
 BACKOFF = Backoff(base=timedelta(seconds=10), cap=timedelta(minutes=15))
 FAILURE = Failure("source_not_found", "There is none.", FailureCounter.SOURCE_FAILURES, 1)
 """A final one."""

@@ -39,7 +39,7 @@ GIVE_UP_CODES = {"attempts_exhausted", "deadline_passed"}
 QUEUE_URL, DEAD_LETTER_QUEUE_URL = "queue", "dead letters"
 RECHECK = timedelta(minutes=15)
 """The reconciler sends a task at most this often, unless the row says that it is unsent."""
-SOURCE_FAILURE_LIMIT, CRASH_LIMIT, EXPIRED_LEASE_LIMIT = 5, 3, 4
+SOURCE_FAILURE_LIMIT, CRASH_LIMIT, EXPIRED_LEASE_LIMIT = 12, 5, 10
 COUNTERS = ("source_failures", "crashes", "expired_leases", "other_failures")
 
 
