@@ -8,6 +8,7 @@ from cdk.template.templates import Templates
 from docs.generator.access_drawing import access_drawing
 from docs.generator.deployment_drawing import deployment_drawing
 from docs.generator.examples import ROOT, examples
+from docs.generator.formats_table import formats_tables
 from docs.generator.imports import import_drawing, read_imports
 from docs.generator.prices import Prices
 from docs.generator.sections import fill_sections
@@ -16,6 +17,7 @@ from docs.generator.tables import alarms_table, cost_table, profiles_table, sett
 ARCHITECTURE = Path("docs/architecture.md")
 DEPLOY = Path("docs/deploy.md")
 CODE = Path("docs/code.md")
+FORMATS = Path("docs/formats.md")
 
 
 def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
@@ -33,6 +35,7 @@ def generated(deployments: Mapping[str, Templates]) -> dict[Path, str]:
         DEPLOY: fill_sections((ROOT / DEPLOY).read_text(), {"settings": settings}),
         ARCHITECTURE: fill_sections((ROOT / ARCHITECTURE).read_text(), sections),
         CODE: fill_sections((ROOT / CODE).read_text(), imports),
+        FORMATS: fill_sections((ROOT / FORMATS).read_text(), {"formats": formats_tables()}),
     }
 
 
