@@ -69,8 +69,12 @@ class OpenedImage:
 
     def fits(self, at_least: Size) -> bool:
         """Whether the image, decoded to at least this size, has no more pixels than allowed."""
-        width, height = self._source.decoded_size(self._turned(at_least))
+        width, height = self.decoded_size(at_least)
         return width * height <= self._limits.max_pixels
+
+    def decoded_size(self, at_least: Size) -> Size:
+        """The upright size to which ``decode`` decodes."""
+        return self._turned(self._source.decoded_size(self._turned(at_least)))
 
     def decode(self, *, gray: bool, at_least: Size, keep_damaged: bool) -> Upright:
         """Decode the pixels. Call it only once.

@@ -65,7 +65,7 @@ def _process(content: bytes, recipe: Recipe, limits: ImagingLimits) -> ResultIma
     opened = OpenedImage(content, source_format, page=recipe.page, limits=limits)
     at_least = _min_decode_size(recipe.operations, opened)
     opened.check_limits(at_least)
-    sizes = _sizes(recipe.operations, opened.size, limits)
+    sizes = _sizes(recipe.operations, opened.size, opened.decoded_size(at_least), limits)
     image, warning = opened.decode(
         gray=isinstance(recipe.operations[0], Grayscale),
         at_least=at_least,
@@ -99,18 +99,24 @@ def _parsed(recipe: Mapping[str, Any]) -> Recipe:
         raise OperationInvalid(f"{field}: {first['msg']}.") from invalid
 
 
-def _sizes(operations: Sequence[ImageOperation], size: Size, limits: ImagingLimits) -> list[Size]:
-    """The size after each operation. Raises ``ResultTooLarge`` or ``ImageTooComplex``."""
+def _sizes(
+    operations: Sequence[ImageOperation], size: Size, decoded: Size, limits: ImagingLimits
+) -> list[Size]:
+    """The size after each operation. Raises ``ResultTooLarge`` or ``ImageTooComplex``.
+
+    Until the first resize, operations work on the image as decoded, which may be smaller.
+    """
     sizes = []
     for operation in operations:
         size = operation.result_size(size)
-        width, height = size
+        decoded = size if isinstance(operation, Resize) else operation.result_size(decoded)
+        width, height = decoded
         if width * height > limits.max_result_pixels:
             raise ResultTooLarge(
                 f"After {operation.name} the image would be {width} by {height} pixels. "
                 f"The maximum is {limits.max_result_pixels / 1e6:g} megapixels."
             )
-        sizes.append(size)
+        sizes.append(decoded)
     computed = computed_pixels(operations, sizes)
     if computed > limits.max_computed_pixels:
         raise ImageTooComplex(

@@ -397,6 +397,26 @@ def test_only_operations_that_compute_pixels_count_towards_their_maximum() -> No
         result_of(image, *three, {"name": "grayscale"}, convert, limits=limits)
 
 
+@pytest.mark.parametrize(
+    "before", [[], [{"name": "grayscale"}], [{"name": "rotate", "degrees": 90}]]
+)
+def test_a_jpeg_over_the_limit_is_decoded_smaller_for_a_small_result(before: Any) -> None:
+    jpeg = file_of(gradient(size=(400, 300)), "jpeg")
+    limits = ImagingLimits(max_pixels=40_000, max_result_pixels=40_000)
+    result = result_of(jpeg, *before, {"name": "resize", "width": 60}, limits=limits)
+    assert result.width == 60
+    with pytest.raises(ImageTooLarge):
+        result_of(jpeg, *before or ROTATE, limits=limits)
+    with pytest.raises(ImageTooLarge):
+        result_of(jpeg, *before, {"name": "resize", "width": 201}, limits=limits)
+
+
+def test_a_progressive_jpeg_that_does_not_fit_into_memory_is_rejected_before_decoding() -> None:
+    jpeg = file_of(gradient(size=(400, 300)), "jpeg", progressive=True)
+    with pytest.raises(ImageTooLarge, match="Send it as a baseline JPEG"):
+        result_of(jpeg, *GRAYSCALE, limits=ImagingLimits(memory_bytes=400_000))
+
+
 def test_a_result_with_too_many_bytes_is_rejected() -> None:
     with pytest.raises(ResultTooLarge, match="bmp file"):
         result_of(
@@ -453,6 +473,15 @@ def test_a_truncated_image_is_rejected(file_format: Format, part: float) -> None
     whole = file_of(gradient(size=(64, 64)), file_format)
     with pytest.raises(ImageDamaged):
         result_of(whole[: int(len(whole) * part)], *GRAYSCALE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"RIFF\x10\0\0\0WEBPVP8 \4\0\0\0abcd", b"RIFF\x0c\0\0\0WEBPVP8X", b"RIFF\4\0\0\0WEBP"],
+)
+def test_a_webp_without_a_header_is_damaged(content: bytes) -> None:
+    with pytest.raises(ImageDamaged):
+        result_of(content, *GRAYSCALE)
 
 
 def test_an_image_without_its_palette_is_damaged() -> None:

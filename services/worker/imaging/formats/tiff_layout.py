@@ -79,6 +79,7 @@ UNCOMPRESSED: Final = 1
 JPEG: Final = 7
 _LOSSLESS: Final = frozenset({UNCOMPRESSED, 5, 8, 32773, 32946, 34925, 50000})
 """None, LZW, Deflate, PackBits, the older Deflate, LZMA and Zstandard."""
+_WITH_PREDICTOR: Final = frozenset({5, 8, 32946, 34925, 50000})
 _FAX: Final = frozenset({2, 3, 4})
 _OTHER_COMPRESSIONS: Final = {
     6: "JPEG compression of the old kind",
@@ -96,6 +97,11 @@ _OTHER_COMPRESSIONS: Final = {
     50001: "WebP compression",
     50002: "JPEG XL compression",
 }
+
+_NO_PREDICTOR: Final = 1
+DIFFERENCES: Final = 2
+FLOAT_DIFFERENCES: Final = 3
+"""Predictors ("TIFF Revision 6.0", section 14, and "TIFF Technical Note 3", Adobe)."""
 
 _UNSIGNED: Final = 1
 SIGNED: Final = 2
@@ -170,7 +176,7 @@ def pixel_format(directory: Directory) -> PixelFormat:
         bits=bits,
         sample_format=_same(formats, "samples of different types"),
         compression=compression,
-        predictor=directory.integer(Tag.PREDICTOR, 1),
+        predictor=_predictor(directory, compression, formats[0]),
         is_planar=channels > 1 and directory.integer(Tag.PLANAR_CONFIGURATION, 1) != 1,
         tile=_size(directory, Tag.TILE_WIDTH, Tag.TILE_LENGTH)
         if Tag.TILE_WIDTH in directory
@@ -195,6 +201,17 @@ def _alpha(directory: Directory, color_channels: int, channels: int) -> tuple[in
         if meaning in {_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA}:
             return color_channels + index, meaning == _ASSOCIATED_ALPHA
     return None, False
+
+
+def _predictor(directory: Directory, compression: int, sample_format: int) -> int:
+    """Compressions without a predictor ignore the field, as in libtiff."""
+    if compression not in _WITH_PREDICTOR:
+        return _NO_PREDICTOR
+    predictor = directory.integer(Tag.PREDICTOR, _NO_PREDICTOR)
+    known = {_NO_PREDICTOR, DIFFERENCES, *([FLOAT_DIFFERENCES] if sample_format == FLOAT else [])}
+    if predictor not in known:
+        raise not_supported(f"predictor {predictor}")
+    return predictor
 
 
 def _size(directory: Directory, width_tag: int, height_tag: int) -> Size:

@@ -21,7 +21,13 @@ from typing import Final, TypeAlias
 
 from PIL import Image
 
-from services.worker.imaging.formats.tiff_layout import FLOAT, SIGNED, PixelFormat
+from services.worker.imaging.formats.tiff_layout import (
+    DIFFERENCES,
+    FLOAT,
+    FLOAT_DIFFERENCES,
+    SIGNED,
+    PixelFormat,
+)
 
 Samples: TypeAlias = "array[int] | array[float]"
 
@@ -33,10 +39,6 @@ _UNSIGNED_CODES: Final = {8: "B", 16: "H", 32: "I", 64: "Q"}
 _SIGNED_CODES: Final = {8: "b", 16: "h", 32: "i"}
 _FLOAT_CODES: Final = {16: "e", 32: "f", 64: "d"}
 """``array`` does not know ``e``, a half, but ``struct`` does."""
-
-_DIFFERENCES: Final = 2
-_FLOAT_DIFFERENCES: Final = 3
-"""Predictors ("TIFF Revision 6.0", section 14, and "TIFF Technical Note 3", Adobe)."""
 
 _LARGEST_EXACT_BITS: Final = 16
 _BAND_SAMPLES: Final = 1_000_000
@@ -101,7 +103,7 @@ class _Samples:
 
     def _without_predictor(self, content: bytes) -> "array[int]":
         """The numbers in one row of a strip or tile."""
-        if self._pixels.predictor == _FLOAT_DIFFERENCES:
+        if self._pixels.predictor == FLOAT_DIFFERENCES:
             numbers = self._unsigned(_joined_bytes(content, self._channels, self._pixels.bits // 8))
             if sys.byteorder == "little":
                 numbers.byteswap()
@@ -109,7 +111,7 @@ class _Samples:
         numbers = self._unsigned(content)
         if self._must_swap:
             numbers.byteswap()
-        if self._pixels.predictor == _DIFFERENCES:
+        if self._pixels.predictor == DIFFERENCES:
             for channel in range(self._channels):
                 numbers[channel :: self._channels] = _sums(numbers[channel :: self._channels])
         return numbers

@@ -44,8 +44,10 @@ class WebPImage(SourceImage):
         try:
             self.size = _size(found)
             has_alpha = _has_alpha(found)
-        except (struct.error, LookupError) as malformed:
+        except (struct.error, LookupError, ValueError) as malformed:
             raise ImageDamaged("The header of the WebP is damaged.") from malformed
+        if 0 in self.size:
+            raise ImageDamaged("The WebP has no valid size.")
         if page > frames:
             raise PageNotFound(f"The WebP has {frames} frames.")
         storage = "lossless" if b"VP8L" in found else "lossy"
@@ -80,7 +82,7 @@ def _chunks(webp: bytes) -> Iterator[_Chunk]:
 
 
 def _size(found: dict[bytes, bytes]) -> Size:
-    """Of the canvas. Raises ``struct.error`` or ``LookupError``."""
+    """Of the canvas. Raises ``struct.error``, ``LookupError`` or ``ValueError``."""
     if extended := found.get(b"VP8X"):
         width, height = extended[4:7], extended[7:10]
         return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
