@@ -12,8 +12,9 @@ _ORDER: Final = ("gray", "palette", "RGB", "color", "YCbCr", "CMYK", "YCCK", "CI
 
 def formats_tables() -> str:
     """For each format, which samples and storages each kind of channels may have."""
+    header = ["channels", "samples", "storage"]
     return "\n\n".join(
-        f"### {name.upper()}\n\n{markdown_table(['channels', 'samples', 'storage'], _rows(SUPPORTED[name]))}"
+        f"### {name.upper()}\n\n{markdown_table(header, _rows(SUPPORTED[name]))}"
         for name in FORMATS
     )
 
