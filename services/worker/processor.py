@@ -49,6 +49,7 @@ from services.worker.fetching.fetcher import Writable
 from services.worker.imaging import ResultImage
 from services.worker.interrupt import Interrupt
 from services.worker.lease import Lease, LeaseKeeper
+from services.worker.result_memory import ResultMemory
 
 log = structlog.get_logger()
 
@@ -98,6 +99,7 @@ class Processor:
         bucket: ResultBucket,
         fetcher: Fetcher,
         imaging: Imaging,
+        result_memory: ResultMemory,
         leases: LeaseKeeper,
         policy: AttemptPolicy,
         scratch: Path,
@@ -112,6 +114,7 @@ class Processor:
         self._bucket = bucket
         self._fetcher = fetcher
         self._imaging = imaging
+        self._result_memory = result_memory
         self._leases = leases
         self._policy = policy
         self._scratch = scratch
@@ -236,14 +239,19 @@ class Processor:
                     timeout_s=budget.remaining_s(),
                 )
             lease.check()
-            with _stage("image"):
-                image = self._imaging.process(
-                    Path(source.name),
-                    claim.recipe,
-                    timeout_s=budget.remaining_s(),
-                    interrupt=lease.interrupt,
-                )
-        lease.check()
+            with self._result_memory.reserve() as memory:
+                with _stage("image"):
+                    image = self._imaging.process(
+                        Path(source.name),
+                        claim.recipe,
+                        timeout_s=budget.remaining_s(),
+                        interrupt=lease.interrupt,
+                    )
+                memory.shrink(len(image.body))
+                lease.check()
+                return self._store(claim, image)
+
+    def _store(self, claim: Task, image: ResultImage) -> Result:
         with _stage("store"):
             key = result_key(claim, image.content_type)
             try:

@@ -23,6 +23,7 @@ from services.common.task_table import TaskTable
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconciler import ReconcilePolicy, Reconciler
+from services.worker.result_memory import ResultMemory
 from tests.api.conftest import KEYS, Api
 from tests.aws_faults.botocore_faults import inject_faults
 from tests.aws_faults.faults import FaultKind, FaultRule, Service
@@ -157,6 +158,7 @@ class FaultySystem:
             bucket=adapters.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,
+            result_memory=ResultMemory(max_result_bytes=1024),
             leases=self.leases(adapters),
             policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS),
             scratch=self.scratch,

@@ -28,6 +28,7 @@ from services.worker.interrupt import Interrupt
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from services.worker.reconciler import ReconcilePolicy, Reconciler
+from services.worker.result_memory import ResultMemory
 from taskctl.dead_letters import DeadLetterQueue, DeadLetters
 from tests.conftest import Clock
 from tests.model.actor import Actor, CallGate, CallOutcome, Crash
@@ -144,6 +145,7 @@ class ModelWorker:
                     bucket=self._world.bucket(gate),
                     fetcher=processing,
                     imaging=processing,
+                    result_memory=ResultMemory(max_result_bytes=1024),
                     leases=self.leases,
                     policy=AttemptPolicy(
                         budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS

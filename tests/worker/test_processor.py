@@ -30,6 +30,7 @@ from services.common.telemetry import Metric
 from services.worker.fetching.fetcher import Writable
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
+from services.worker.result_memory import ResultMemory
 from tests.conftest import Clock, Cloud
 from tests.tasks import BACKOFF, LEASE, LIMITS, NOW, POLICY, envelope, new_task, task_in
 from tests.worker.stubs import RESULT_IMAGE, SOURCE_BYTES, StubFetcher, StubImaging
@@ -64,6 +65,7 @@ class ProcessorHarness:
             bucket=self.bucket,
             fetcher=self.fetcher,
             imaging=self.imaging,
+            result_memory=ResultMemory(max_result_bytes=1024),
             leases=self.leases,
             policy=AttemptPolicy(budget=timedelta(seconds=90), backoff=BACKOFF, limits=LIMITS),
             scratch=self.scratch,

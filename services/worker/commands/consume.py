@@ -29,6 +29,7 @@ from services.worker.imaging.pool import MAX_WAIT_S
 from services.worker.lease import LeaseKeeper
 from services.worker.processor import AttemptPolicy, Processor
 from services.worker.progress import ProgressWriter, SupervisorGone
+from services.worker.result_memory import ResultMemory
 from services.worker.stop_signal import StopSignal
 
 log = structlog.get_logger()
@@ -69,9 +70,11 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
         interval=timedelta(seconds=config.heartbeat_interval_s),
         clock=utc_now,
     )
-    imaging = _imaging(config)
+    limits = _imaging_limits(config)
+    imaging = ImagingPool(limits=limits, processes=config.imaging_processes)
     deleter = MessageDeleter(queue)
-    admission = _admission(config, imaging)
+    result_memory = ResultMemory(max_result_bytes=limits.max_result_bytes)
+    admission = _admission(config, imaging, result_memory)
     processor = Processor(
         table=table,
         queue=queue,
@@ -80,6 +83,7 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
         bucket=bucket,
         fetcher=_fetcher(config, admission),
         imaging=imaging,
+        result_memory=result_memory,
         leases=leases,
         policy=_attempt_policy(config),
         scratch=scratch,
@@ -114,21 +118,22 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
     return 0
 
 
-def _imaging(config: WorkerConfig) -> ImagingPool:
-    limits = ImagingLimits(
+def _imaging_limits(config: WorkerConfig) -> ImagingLimits:
+    return ImagingLimits(
         memory_bytes=config.imaging_memory_bytes,
         timeout_s=config.imaging_timeout_s,
         max_pixels=config.imaging_max_pixels,
     )
-    return ImagingPool(limits=limits, processes=config.imaging_processes)
 
 
-def _admission(config: WorkerConfig, imaging: ImagingPool) -> Admission:
+def _admission(
+    config: WorkerConfig, imaging: ImagingPool, result_memory: ResultMemory
+) -> Admission:
     return Admission(
         vcpus=config.worker_vcpus / config.consumers,
         maximum=config.worker_concurrency,
         cpu_s=lambda: _own_cpu_s() + imaging.cpu_s(),
-        image_wait_s=imaging.recent_wait_s,
+        image_wait_s=lambda: imaging.recent_wait_s() + result_memory.recent_wait_s(),
     )
 
 
