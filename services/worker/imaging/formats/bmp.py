@@ -77,7 +77,7 @@ class BmpImage(SourceImage):
             raw_mode = "P" if header.bits == 8 else f"P;{header.bits}"
             return self._with_palette(self._unpacked("P", raw_mode, rows)), complete
         if mode is not None:
-            return self._unpacked(*mode, rows), complete
+            return _without_empty_alpha(self._unpacked(*mode, rows)), complete
         return self._bit_fields(rows), complete
 
     def _unpacked(self, mode: str, raw_mode: str, rows: bytes) -> Image.Image:
@@ -95,7 +95,7 @@ class BmpImage(SourceImage):
     def _bit_fields(self, rows: bytes) -> Image.Image:
         *colors, alpha = self._header.masks
         channels = [self._channel(rows, mask) for mask in (*colors, *([alpha] if alpha else []))]
-        return Image.merge("RGBA" if alpha else "RGB", channels)
+        return _without_empty_alpha(Image.merge("RGBA" if alpha else "RGB", channels))
 
     def _channel(self, rows: bytes, mask: int) -> Image.Image:
         """The bits of one mask, scaled to 8.
@@ -187,6 +187,13 @@ class _Runs:
         self.pixels[start : start + len(fitting)] = fitting
         self.is_set[start : start + len(fitting)] = b"\xff" * len(fitting)
         return x + len(values)
+
+
+def _without_empty_alpha(image: Image.Image) -> Image.Image:
+    """Like browsers, show an image whose alpha is 0 everywhere: programs leave it unset."""
+    if image.mode == "RGBA" and image.getchannel("A").getbbox() is None:
+        return image.convert("RGB")
+    return image
 
 
 def _layout(header: BmpHeader) -> Layout:
