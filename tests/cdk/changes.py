@@ -52,7 +52,6 @@ EVERYTHING: Mapping[str, Any] = {
     "worker_on_demand_base": "2",
     "worker_spot_percent": "50",
     "worker_concurrency": "4",
-    "imaging_processes": "1",
     "imaging_memory_mib": "900",
     "start_promise_s": "700",
     "task_cpu_s": "0.5",
