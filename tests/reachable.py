@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from types import FunctionType, MethodType
 from typing import Any
 
-PLAIN = (str, bytes, int, float, timedelta)
+PLAIN = (str, bytes, int, float, timedelta, IPv4Network, IPv6Network)
 
 
 def reachable_values(*roots: object) -> set[object]:
-    """Numbers, texts and durations in the attributes, containers and closures of our objects.
+    """Numbers, texts, durations and networks in attributes, containers and closures.
 
     A duration also counts as its number of seconds.
     """

@@ -488,6 +488,13 @@ MUTATIONS: Sequence[Mutation] = (
         ("tests/worker/imaging/test_pipeline.py",),
     ),
     Mutation(
+        "ignore the configured memory of an image",
+        "services/worker/policies.py",
+        "        memory_bytes=config.imaging_memory_bytes,\n",
+        "",
+        ("tests/worker/test_policies.py",),
+    ),
+    Mutation(
         "ignore the configured limit of submissions",
         "services/api/wsgi.py",
         "            limit=config.submissions_per_minute,\n",

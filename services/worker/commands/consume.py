@@ -15,19 +15,19 @@ from services.common.call_limits import CallLimits
 from services.common.clock import utc_now
 from services.common.config import WorkerConfig
 from services.common.result_bucket import ResultBucket
-from services.common.task import Backoff
 from services.common.task_queue import TaskQueue
 from services.common.task_table import TaskTable
 from services.worker.admission import Admission
 from services.worker.consumer import Consumer
 from services.worker.deleter import MessageDeleter
-from services.worker.fetching.fetcher import FetchPolicy, GuardedFetcher
+from services.worker.fetching.fetcher import GuardedFetcher
 from services.worker.fetching.host_slots import HostSlots
 from services.worker.fetching.pacing import HostPacer
-from services.worker.imaging import ImagingLimits, ImagingPool
+from services.worker.imaging import ImagingPool
 from services.worker.imaging.pool import MAX_WAIT_S
 from services.worker.lease import LeaseKeeper
-from services.worker.processor import AttemptPolicy, Processor
+from services.worker.policies import attempt_policy, fetch_policy, imaging_limits
+from services.worker.processor import Processor
 from services.worker.progress import ProgressWriter, SupervisorGone
 from services.worker.result_memory import ResultMemory
 from services.worker.stop_signal import StopSignal
@@ -70,7 +70,7 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
         interval=timedelta(seconds=config.heartbeat_interval_s),
         clock=utc_now,
     )
-    limits = _imaging_limits(config)
+    limits = imaging_limits(config)
     imaging = ImagingPool(limits=limits, processes=config.imaging_processes)
     deleter = MessageDeleter(queue)
     result_memory = ResultMemory(max_result_bytes=limits.max_result_bytes)
@@ -85,7 +85,7 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
         imaging=imaging,
         result_memory=result_memory,
         leases=leases,
-        policy=_attempt_policy(config),
+        policy=attempt_policy(config),
         scratch=scratch,
         clock=utc_now,
         jitter=random.random,
@@ -118,14 +118,6 @@ def consume(config: WorkerConfig, *, progress: ProgressWriter, scratch: Path) ->
     return 0
 
 
-def _imaging_limits(config: WorkerConfig) -> ImagingLimits:
-    return ImagingLimits(
-        memory_bytes=config.imaging_memory_bytes,
-        timeout_s=config.imaging_timeout_s,
-        max_pixels=config.imaging_max_pixels,
-    )
-
-
 def _admission(
     config: WorkerConfig, imaging: ImagingPool, result_memory: ResultMemory
 ) -> Admission:
@@ -144,31 +136,10 @@ def _own_cpu_s() -> float:
 
 
 def _fetcher(config: WorkerConfig, admission: Admission) -> GuardedFetcher:
-    policy = FetchPolicy(
-        max_bytes=config.fetch_max_bytes,
-        timeout_s=config.fetch_timeout_s,
-        max_redirects=config.fetch_max_redirects,
-        allowed_ports=config.fetch_allowed_ports,
-        allowed_networks=config.fetch_allowed_networks,
-        contact=config.fetch_contact,
-        denied_networks=config.fetch_denied_networks,
-    )
     return GuardedFetcher(
-        policy=policy,
+        policy=fetch_policy(config),
         pacer=HostPacer(Path(config.paced_hosts_folder)),
         slots=HostSlots(slots=admission.limit),
-    )
-
-
-def _attempt_policy(config: WorkerConfig) -> AttemptPolicy:
-    backoff = Backoff(
-        base=timedelta(seconds=config.retry_backoff_base_s),
-        cap=timedelta(seconds=config.retry_backoff_cap_s),
-    )
-    return AttemptPolicy(
-        budget=timedelta(seconds=config.processing_budget_s),
-        backoff=backoff,
-        limits=config.failure_limits(),
     )
 
 
