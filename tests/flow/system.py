@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from services.common.task_queue import Backlog, TaskQueue
+from services.common.task_record import from_item
 from taskfleet.api_client import Response, TaskBody, is_final
 from testbed.endpoints import LoopbackClients
 from testbed.fleet import Fleet
@@ -72,6 +73,13 @@ class DeployedSystem:
             Bucket=self._resources.result_bucket, Prefix=f"results/{task_id}/"
         )
         return [entry["Key"] for entry in page.get("Contents", ())]
+
+    def source_failures(self, task_id: str) -> int:
+        """How many failures of its source the row of a task counts."""
+        row = self._clients.dynamodb.get_item(
+            TableName=self._resources.task_table, Key={"taskId": {"S": task_id}}
+        )["Item"]
+        return from_item(row).source_failures
 
     def row_count(self) -> int:
         """The number of tasks in the table."""

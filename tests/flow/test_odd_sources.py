@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[tuple[bytes, ...], str, str]] = {
 
 
 @pytest.mark.parametrize(("responses", "code", "reason"), REFUSED.values(), ids=REFUSED)
-def test_the_task_fails_at_the_first_attempt(
+def test_the_task_fails_at_the_first_failure(
     system: DeployedSystem,
     source: FlowSource,
     responses: tuple[bytes, ...],
@@ -94,8 +94,10 @@ def test_the_task_fails_at_the_first_attempt(
     reason: str,
 ) -> None:
     task = system.wait_until_final(system.submit(source.url(*responses)))
-    assert (task["status"], task["failureCode"], task["attempt"]) == ("FAILED", code, 1), task
+    assert (task["status"], task["failureCode"]) == ("FAILED", code), task
     assert reason in task["failureReason"]
+    # Its attempts may be more: the host of all sources may be paced because of an earlier test.
+    assert system.source_failures(task["taskId"]) == 1
 
 
 # ── Certificates ──────────────────────────────────────────────────────────────────────────────
