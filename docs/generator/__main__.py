@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdk.template.templates import Templates
+from cost.prices import Prices
 from docs.generator.access_drawing import access_drawing
 from docs.generator.deployment_drawing import deployment_drawing
 from docs.generator.examples import ROOT, examples
 from docs.generator.formats_table import formats_tables
 from docs.generator.imports import import_drawing, read_imports
-from docs.generator.prices import Prices
 from docs.generator.sections import fill_sections
 from docs.generator.tables import alarms_table, cost_table, profiles_table, settings_table
 

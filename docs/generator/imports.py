@@ -10,7 +10,18 @@ from docs.generator.mermaid import arrow, flowchart, node
 ROOT = Path(__file__).parents[2]
 
 PRODUCT = ("app", "cdk", "services")
-TOOLS = ("taskctl", "taskfleet", "local", "rehearsal", "testbed", "bench", "docs", "tests")
+TOOLS = (
+    "taskctl",
+    "taskfleet",
+    "local",
+    "rehearsal",
+    "testbed",
+    "bench",
+    "simulation",
+    "cost",
+    "docs",
+    "tests",
+)
 
 
 class Import(NamedTuple):

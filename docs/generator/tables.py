@@ -6,9 +6,9 @@ from cdk.changes import RULES
 from cdk.constructs.alarm import LATEST_METRIC_MIN
 from cdk.settings import Settings
 from cdk.template.templates import Resource, Templates
-from docs.generator.idle_cost import CostLine, idle_month
+from cost.idle_month import CostLine, idle_month
+from cost.prices import Prices
 from docs.generator.markdown import markdown_table
-from docs.generator.prices import Prices
 
 
 def settings_table(settings: Mapping[str, Settings]) -> str:

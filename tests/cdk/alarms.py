@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from cdk.template.templates import Resource, Templates
-from tests.cdk.cloudwatch import ALARM, INSUFFICIENT_DATA, OK
+from simulation.cloudwatch import ALARM, INSUFFICIENT_DATA, OK
 from tests.cdk.metrics import metrics_of
 
 ALARMS = {
@@ -27,7 +27,7 @@ MISSING = {
 }
 """The metric of each alarm that goes off when the metric stops."""
 
-ACTIONS = {
+ACTIONS: Mapping[str, str] = {
     ALARM: "AlarmActions",
     OK: "OKActions",
     INSUFFICIENT_DATA: "InsufficientDataActions",

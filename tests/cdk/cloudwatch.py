@@ -15,6 +15,12 @@ from statistics import fmean
 from typing import Any
 
 from cdk.template.templates import Resource
+from simulation.cloudwatch import (
+    MissingData,
+    State,
+    alarm_state,
+    evaluated_points,
+)
 
 Values = Mapping[int, float]
 """One value per minute. A minute without a value is a gap."""
@@ -25,8 +31,6 @@ DELAYS = (1, 2, 3)
 EXTRA_PERIODS = (0, 5)
 """Periods before the evaluated ones from which CloudWatch may take values for missing ones. The
 number is not documented, so alarms must work with any."""
-
-OK, ALARM, INSUFFICIENT_DATA = "OK", "ALARM", "INSUFFICIENT_DATA"
 
 
 @dataclass(frozen=True)
@@ -78,31 +82,20 @@ class SimulatedAlarm:
     periods: int
     datapoints: int
     breaches: Callable[[float], bool]
-    missing: str
+    missing: MissingData
     extra_periods: int = 0
 
-    def history(self, metrics: Metrics, minutes: range) -> list[str]:
+    def history(self, metrics: Metrics, minutes: range) -> list[State]:
         """The state in each of `minutes`, the first of which is that of the alarm's creation."""
-        states = [INSUFFICIENT_DATA]
-        for now in minutes:
-            states.append(self._next(states[-1], metrics, now))
-        return states[1:]
+        return [self._state(metrics, now) for now in minutes]
 
-    def _next(self, state: str, metrics: Metrics, now: int) -> str:
-        points = self._points(metrics, now)
-        if self.missing == "notBreaching":
-            breaching = sum(1 for point in points if point is not None and self.breaches(point))
-            return ALARM if breaching >= self.datapoints else OK
-        assert self.missing == "missing", self.missing
-        known = [point for point in points if point is not None]
-        if not known:
-            return INSUFFICIENT_DATA
-        oldest = len(points) - next(i for i, p in enumerate(reversed(points)) if p is not None)
-        all_breach = all(map(self.breaches, known))
-        breaching = sum(map(self.breaches, known))
-        # CloudWatch does not wait for missing points if all others breach and are old enough.
-        premature = all_breach and oldest >= self.datapoints
-        return ALARM if breaching >= self.datapoints or premature else OK
+    def _state(self, metrics: Metrics, now: int) -> State:
+        return alarm_state(
+            self._points(metrics, now),
+            breaches=self.breaches,
+            datapoints=self.datapoints,
+            missing=self.missing,
+        )
 
     def _points(self, metrics: Metrics, now: int) -> Sequence[float | None]:
         """The evaluated data points, newest first."""
@@ -111,8 +104,7 @@ class SimulatedAlarm:
             self.query.value(metrics, range(now - (k + 1) * width, now - k * width), now=now)
             for k in range(self.periods + self.extra_periods)
         ]
-        known = [point for point in points if point is not None]
-        return known[: self.periods] if len(known) >= self.periods else points[: self.periods]
+        return evaluated_points(points, self.periods)
 
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

@@ -7,11 +7,10 @@ import pytest
 from cdk.constructs.alarm import LATEST_METRIC_MIN
 from cdk.settings import FROM_ZERO_MEMORY_S
 from cdk.template.templates import Resource, Templates
+from simulation.cloudwatch import ALARM, INSUFFICIENT_DATA
 from tests.cdk.alarms import ALARMS, MISSING, alarm, mails
 from tests.cdk.cloudwatch import (
-    ALARM,
     EXTRA_PERIODS,
-    INSUFFICIENT_DATA,
     Metrics,
     SimulatedAlarm,
     Values,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from cdk.template.templates import Templates
-from docs.generator.idle_cost import idle_month
-from docs.generator.prices import Prices
+from cost.idle_month import idle_month
+from cost.prices import Prices
 
 PRICES = Prices.read()
 

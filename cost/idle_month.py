@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cdk.template.templates import Resource, Templates
-from docs.generator.prices import Prices
+from cost.prices import Prices
 from services.common.config import ApiConfig
 
 HOURS = 730

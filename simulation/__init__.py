@@ -1,0 +1,1 @@
+"""How well scaling policies keep the start promise, in a model of AWS: ``make simulate``."""
