@@ -73,14 +73,14 @@ class Fleet:
             self._launch(start_s=0)
 
     def reconcile(self, desired: int) -> None:
-        """Launch or stop containers, as the ECS service scheduler does."""
+        """Launch or stop containers. Those that are still starting stop first, then the newest."""
         active = [each for each in self._containers if not each.stopping]
         for _ in range(desired - len(active)):
             self._launch(start_s=self._random.triangular(*START_S))
         surplus = len(active) - desired
         if surplus > 0:
-            starting_first = sorted(active, key=lambda each: each.running)
-            for container in starting_first[:surplus]:
+            newest_first = active[::-1]
+            for container in sorted(newest_first, key=lambda each: each.running)[:surplus]:
                 self._stop(container)
 
     def lose_spot(self, loss: SpotLoss) -> None:

@@ -1,18 +1,15 @@
 """Loads and disturbances that a policy has to cope with."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import cos, pi
-from pathlib import Path
 
 from cdk.settings import Settings
+from cost.task_use import TaskUse
 from simulation.fleet import SpotLoss
 
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
-
-BENCH_RESULTS = Path("bench/results/task.json")
 
 NETWORK_S = 0.2
 """Download and AWS calls of a task. An assumption."""
@@ -64,7 +61,7 @@ def scenarios(settings: Settings) -> Sequence[Scenario]:
         )
 
     burst = {HOUR_S // 2: 10_000}
-    small_cpu_s = measured_cpu_s("rocket.jpg")
+    small_cpu_s = TaskUse.read().worker_cpu_ms / 1_000
     return (
         Scenario("burst", "10,000 tasks at once, one idle worker", 2 * HOUR_S, cpu_s, bursts=burst),
         Scenario(
@@ -136,9 +133,3 @@ def scenarios(settings: Settings) -> Sequence[Scenario]:
             spot_losses=(SpotLoss(at_s=90 * 60, share=0.5, outage_s=15 * 60),),
         ),
     )
-
-
-def measured_cpu_s(image: str) -> float:
-    """CPU time of a worker for one task, from the last `make bench`."""
-    results = json.loads(BENCH_RESULTS.read_text())
-    return float(results["task"][image]["program_ms"]) / 1_000

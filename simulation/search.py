@@ -18,7 +18,8 @@ GRID: Mapping[str, Sequence[float]] = {
 }
 """The constants that are tried."""
 
-START = Reactive(drain_share=0.5, utilization=0.9, hold_s=300)
+START = Reactive(drain_share=0.8, utilization=1.0, hold_s=120)
+"""Where the search begins: what it found last."""
 
 COOLDOWNS_S = (60, 120, 180, 240, 300)
 """Scale-out cooldowns of our policy that are compared."""
