@@ -21,7 +21,7 @@ GRID: Mapping[str, Sequence[float]] = {
 START = Reactive(drain_share=0.8, utilization=1.0, hold_s=120)
 """Where the search begins: what it found last."""
 
-COOLDOWNS_S = (60, 120, 180, 240, 300)
+COOLDOWNS_S = (60, 120, 240)
 """Scale-out cooldowns of our policy that are compared."""
 
 

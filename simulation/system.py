@@ -211,10 +211,15 @@ class _System:
     def _vcpus(self) -> float:
         return self._settings.worker_cpu / 1_024
 
+    @property
+    def _slots(self) -> int:
+        """Tasks that a worker processes at the same time."""
+        return self._settings.worker_consumers * self._settings.worker_concurrency
+
     def _tasks_per_worker_s(self, now_s: int) -> float:
         return min(
             self._vcpus / self._scenario.task_cpu_s,
-            self._settings.worker_concurrency / self._scenario.processing_s(now_s),
+            self._slots / self._scenario.processing_s(now_s),
         )
 
     def _publish_standard(self, now_s: int) -> None:
