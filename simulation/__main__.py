@@ -92,9 +92,9 @@ def main() -> None:
     chosen = scenarios(settings)
     best = START if options.no_search else best_reactive(experiment, chosen)
     options.plots.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    for scenario in chosen:
-        outcomes.append(compared(experiment, scenario, policies(best), options.plots))
+    outcomes = [
+        compared(experiment, scenario, policies(best), options.plots) for scenario in chosen
+    ]
     results = {
         "seed": options.seed,
         "promise_s": experiment.promise_s,
