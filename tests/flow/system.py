@@ -107,10 +107,6 @@ class DeployedSystem:
     def wait_until_queue_is_empty(self) -> None:
         wait_until(lambda: self.message_count() == 0, "the queue is empty")
 
-    def purge_queue(self) -> None:
-        """Delete all messages, also the hidden ones."""
-        self._clients.sqs.purge_queue(QueueUrl=self._resources.task_queue_url)
-
     def _backlog_of(self, url: str) -> Backlog:
         return TaskQueue(self._clients.sqs, url=url).backlog()
 

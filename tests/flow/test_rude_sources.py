@@ -7,12 +7,13 @@ from socket import socket
 
 import pytest
 
+from tests.flow.deployments import LoopbackAws, run_system
 from tests.flow.source import FlowSource, png
 from tests.flow.system import DeployedSystem
 from tests.worker.fetching.loopback_source import ok, response_head
 
 IMAGE = ok(png())
-TASKS = 30
+TASKS = 15
 
 
 class RateLimitedResponder:
@@ -67,6 +68,23 @@ class DrippingResponder:
             time.sleep(0.1)
 
 
+@pytest.fixture(scope="module")
+def deployment(
+    aws: LoopbackAws, source: FlowSource, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeployedSystem]:
+    """A deployment of its own, because some tasks of these tests stay open for minutes."""
+    folder = tmp_path_factory.mktemp("rude-sources")
+    with run_system(aws, source, folder, prefix="rude-sources") as system:
+        yield system
+
+
+@pytest.fixture
+def idle_system(deployment: DeployedSystem) -> Iterator[DeployedSystem]:
+    """Without a worker. Each test starts its own."""
+    yield deployment
+    deployment.fleet.kill_workers()
+
+
 @pytest.fixture
 def other_source(source: FlowSource) -> Iterator[FlowSource]:
     """Another host, at the same port because workers may use no other."""
@@ -75,48 +93,43 @@ def other_source(source: FlowSource) -> Iterator[FlowSource]:
 
 
 def test_a_rate_limited_source_fails_no_task(
-    api_only: DeployedSystem, other_source: FlowSource
+    idle_system: DeployedSystem, other_source: FlowSource
 ) -> None:
-    limited = RateLimitedResponder(limit=10, window_s=4)
-    tasks = [api_only.submit(other_source.url(limited)) for _ in range(TASKS)]
-    api_only.fleet.start_worker(SOURCE_FAILURE_LIMIT="8")
-    final = [api_only.wait_until_final(task_id) for task_id in tasks]
+    limited = RateLimitedResponder(limit=5, window_s=4)
+    tasks = [idle_system.submit(other_source.url(limited)) for _ in range(TASKS)]
+    idle_system.fleet.start_worker(SOURCE_FAILURE_LIMIT="8")
+    final = [idle_system.wait_until_final(task_id) for task_id in tasks]
     assert {task["status"] for task in final} == {"COMPLETED"}
     assert limited.requests < 2 * TASKS
-    api_only.wait_until_queue_is_empty()
 
 
 def test_retry_after_holds_for_all_tasks_of_the_host(
-    api_only: DeployedSystem, other_source: FlowSource
+    idle_system: DeployedSystem, other_source: FlowSource
 ) -> None:
     refusing = RefusingOnce(wait_s=5)
-    tasks = [api_only.submit(other_source.url(refusing))]
-    api_only.fleet.start_worker()
+    tasks = [idle_system.submit(other_source.url(refusing))]
+    idle_system.fleet.start_worker()
     assert refusing.refused.wait(60)
-    tasks += [api_only.submit(other_source.url(refusing)) for _ in range(5)]
-    final = [api_only.wait_until_final(task_id) for task_id in tasks]
+    tasks += [idle_system.submit(other_source.url(refusing)) for _ in range(5)]
+    final = [idle_system.wait_until_final(task_id) for task_id in tasks]
     assert {task["status"] for task in final} == {"COMPLETED"}
     first, *others = refusing.arrivals
     assert min(others) - first >= 5
-    api_only.wait_until_queue_is_empty()
 
 
 def test_a_dripping_source_does_not_delay_the_tasks_of_others(
-    api_only: DeployedSystem, source: FlowSource, other_source: FlowSource
+    idle_system: DeployedSystem, source: FlowSource, other_source: FlowSource
 ) -> None:
     dripping = DrippingResponder()
-    rude = [api_only.submit(other_source.url(dripping)) for _ in range(20)]
-    polite = [api_only.submit(source.url(IMAGE)) for _ in range(5)]
-    api_only.fleet.start_worker(
-        WORKER_CONCURRENCY="8",
+    rude = [idle_system.submit(other_source.url(dripping)) for _ in range(12)]
+    polite = [idle_system.submit(source.url(IMAGE)) for _ in range(3)]
+    idle_system.fleet.start_worker(
+        WORKER_CONCURRENCY="4",
         FETCH_TIMEOUT_S="6",
         RETRY_BACKOFF_BASE_S="30",
         RETRY_BACKOFF_CAP_S="30",
     )
-    final = [api_only.wait_until_final(task_id) for task_id in polite]
+    final = [idle_system.wait_until_final(task_id) for task_id in polite]
     drips = dripping.requests
     assert {task["status"] for task in final} == {"COMPLETED"}
     assert drips < len(rude)  # without a limit, each holds a slot before the first of the others
-    for task_id in rude:
-        api_only.client.cancel(task_id)
-    api_only.purge_queue()
