@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from statistics import quantiles
+
+from urllib3.exceptions import HTTPError
 
 from bench.contestants import CORES
 from bench.figures import Figures, spread, spreads
@@ -131,7 +134,7 @@ def measure_load(
 ) -> Figures:
     """Median and 99th percentile of submissions and reads, at each rate of requests per second.
 
-    Half of the requests are submissions.
+    Half of the requests are submissions. An overloaded API refuses some of them.
     """
     log = scratch / "load.aws.log"
     with (
@@ -141,22 +144,46 @@ def measure_load(
         aws.delay(latencies)
         task_id = api.submit()
 
-        def send(number: int) -> None:
+        measured: Figures = {}
+        for rate in rates:
+            report(f"API with {rate} requests per second")
+            _round(api, task_id, rate=rate, duration_s=duration_s / 4)  # a warm-up
+            each_round = [
+                _round(api, task_id, rate=rate, duration_s=duration_s) for _ in range(rounds)
+            ]
+            measured[str(rate)] = {
+                "submit": _percentiles([each.submit_ms for each in each_round]),
+                "read": _percentiles([each.read_ms for each in each_round]),
+                "refused": spread([each.refused for each in each_round]),
+            }
+        return {"duration_s": duration_s, "requests_per_s": measured}
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Latencies of the requests that succeeded, and the share of those that did not."""
+
+    submit_ms: list[float]
+    read_ms: list[float]
+    refused: float
+
+
+def _round(api: Api, task_id: str, *, rate: float, duration_s: float) -> _Round:
+    refused: set[int] = set()
+
+    def send(number: int) -> None:
+        try:
             if number % 2:
                 api.read(task_id)
             else:
                 api.submit()
+        except (RequestFailed, HTTPError):
+            refused.add(number)
 
-        measured: Figures = {}
-        for rate in rates:
-            report(f"API with {rate} requests per second")
-            latencies_ms(send, rate=rate, duration_s=duration_s / 4)  # a warm-up
-            all_ms = [latencies_ms(send, rate=rate, duration_s=duration_s) for _ in range(rounds)]
-            measured[str(rate)] = {
-                "submit": _percentiles([each[0::2] for each in all_ms]),
-                "read": _percentiles([each[1::2] for each in all_ms]),
-            }
-        return {"duration_s": duration_s, "requests_per_s": measured}
+    taken = latencies_ms(send, rate=rate, duration_s=duration_s)
+    submit_ms = [ms for number, ms in enumerate(taken) if not number % 2 and number not in refused]
+    read_ms = [ms for number, ms in enumerate(taken) if number % 2 and number not in refused]
+    return _Round(submit_ms, read_ms, len(refused) / len(taken))
 
 
 def _percentiles(rounds: list[list[float]]) -> Figures:
