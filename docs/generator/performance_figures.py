@@ -16,6 +16,11 @@ PAGE = Path("docs/performance.md")
 RESULTS = Path("bench/results")
 MEASUREMENTS = ("tasks", "submissions", "load", "latency", "growth")
 
+QUIET_CORES = 0.2
+"""How much other load hardly changes the throughput."""
+BUSY = """**Other programs kept the machine busy during this run.** Its throughput and latencies say
+little, and its CPU times are too high. Its memory, calls and write units are valid."""
+
 Figures = Mapping[str, Any]
 
 
@@ -51,18 +56,25 @@ def machine(tasks: Figures) -> str:
     versions = {**description["packages"], **description["peers"]}
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())
     day = datetime.fromisoformat(tasks["measured_at"]).date()
-    return markdown_table(
+    table = markdown_table(
         ["", ""],
         [
             ["measured", _day(day)],
             ["machine", f"{description['cores']} cores of {description['cpu']}"],
             ["system", f"{description['system']}, Python {description['python']}"],
             ["packages", packages],
+            ["tasks per round", _tasks_per_round(tasks["tasks"]["cases"])],
             ["load average at the end", str(description["load_average"][0])],
             ["other load, at most", f"{others:.2f} cores"],
             ["stub of AWS, at most", f"{stub:.2f} cores"],
         ],
     )
+    return table if others <= QUIET_CORES else f"{table}\n\n{BUSY}"
+
+
+def _tasks_per_round(cases: Figures) -> str:
+    sizes = [case["tasks_per_round"] for case in cases.values()]
+    return f"{min(sizes):,} to {max(sizes):,}"
 
 
 def _day(day: date) -> str:
@@ -129,7 +141,7 @@ def submissions_table(submissions: Figures) -> str:
 
 def load_table(load: Figures) -> str:
     return markdown_table(
-        ["requests per second", "submit, p50", "submit, p99", "read, p50", "read, p99"],
+        ["requests per second", "submit, p50", "submit, p99", "read, p50", "read, p99", "refused"],
         [
             [
                 rate,
@@ -138,6 +150,7 @@ def load_table(load: Figures) -> str:
                     for request in ("submit", "read")
                     for percentile in ("p50_ms", "p99_ms")
                 ),
+                f"{each['refused']['median']:.1%}",
             ]
             for rate, each in load["requests_per_s"].items()
         ],
