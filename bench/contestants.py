@@ -38,11 +38,12 @@ def _send(aws: StubAws, count: int) -> None:
     aws.send(first=0, count=count)
 
 
-def _worker(aws: StubAws, scratch: Path) -> Program:
+def _worker(aws: StubAws, scratch: Path, *, vcpus: int = CORES) -> Program:
     environment = {
         **aws.environment(os.environ),
         "LOG_FORMAT": "json",
         "RECEIVE_WAIT_S": str(RECEIVE_WAIT_S),
+        "WORKER_VCPUS": str(vcpus),
     }
     return programs.worker(
         environment, samples_port=aws.port, health_file=scratch / f"health-{aws.port}"
@@ -93,7 +94,7 @@ def _celery(name: str, pool: str, concurrency: int) -> Contestant:
 TASKFLEET = Contestant(name="Taskfleet", program=_worker, enqueue=_send)
 TASKFLEET_ON_ONE_CORE = Contestant(
     name="Taskfleet, one core",
-    program=lambda aws, scratch: _on_first_core(_worker(aws, scratch)),
+    program=lambda aws, scratch: _on_first_core(_worker(aws, scratch, vcpus=1)),
     enqueue=_send,
     pinned=True,
 )
