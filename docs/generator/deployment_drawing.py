@@ -100,8 +100,7 @@ def _member(deployment: Templates, member: str) -> str:
 def _listeners(deployment: Templates) -> Iterator[str]:
     listeners = deployment.all("ElasticLoadBalancingV2::Listener")
     for listener in sorted(listeners, key=lambda listener: -listener["Port"]):
-        redirects = "RedirectConfig" in listener["DefaultActions"][0]
-        yield f"{listener['Protocol']} {listener['Port']}{' (redirect)' if redirects else ''}"
+        yield f"{listener['Protocol']} {listener['Port']}"
     yield f"firewall with {len(deployment.one('WAFv2::WebACL')['Rules'])} rules"
 
 

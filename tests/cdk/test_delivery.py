@@ -61,7 +61,7 @@ def test_the_oidc_provider_is_created_by_default(standard: Templates) -> None:
 
     assert provider["Url"] == f"https://{ISSUER}"
     assert provider["ClientIdList"] == ["sts.amazonaws.com"]
-    assert provider.body["DeletionPolicy"] == "Retain"
+    assert provider.body["DeletionPolicy"] == "RetainExceptOnCreate"
     for role in roles(standard).values():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         federated = statement["Principal"]["Federated"]

@@ -117,6 +117,7 @@ def test_the_scheduler_may_only_run_the_reconciler(deployment: Templates) -> Non
     target = deployment.one("Scheduler::Schedule")["Target"]
     reconciler = deployment.tasks["reconciler"]
     role = deployment.target(target["RoleArn"], stack="worker")
+    dead_letters = deployment.target(target["DeadLetterConfig"]["Arn"], stack="worker")
 
     allowed = {
         (grant.action, deployment.target(grant.resource, stack="worker").logical_id)
@@ -126,6 +127,7 @@ def test_the_scheduler_may_only_run_the_reconciler(deployment: Templates) -> Non
     assert trusts(role) == {"scheduler.amazonaws.com"}
     assert allowed == {
         ("ecs:RunTask", reconciler.logical_id),
+        ("sqs:SendMessage", dead_letters.logical_id),
         *(
             ("iam:PassRole", role_of(deployment, reconciler, kind).logical_id)
             for kind in ("TaskRoleArn", "ExecutionRoleArn")

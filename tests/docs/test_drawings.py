@@ -98,9 +98,9 @@ def test_a_drawing_shows_sizes_listeners_schedule_and_redrive(standard: Template
     for text in (
         "API<br/>2 to 10 containers<br/>on demand<br/>0.5 vCPU, 1 GB",
         "Workers<br/>1 to 20 containers<br/>1 on demand,<br/>75 % of the others on Spot",
-        "HTTPS 443<br/>HTTP 80 (redirect)",
+        "HTTPS 443",
         "rate(5 minutes)",
-        "after 15 receives",
+        "after 1000 receives",
     ):
         assert text in chart
     assert reached_from("scheduler", chart) == ["reconciler"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.common.source_url import MAX_LENGTH
 from tests.flow.system import DeployedSystem
 
 URL = "https://example.com/image.png"
@@ -14,7 +15,7 @@ URL = "https://example.com/image.png"
     [
         ({}, "inputImageUrl"),
         ({"inputImageUrl": "ftp://example.com/image.png"}, "inputImageUrl"),
-        ({"inputImageUrl": f"{URL}?{'x' * 5_000}"}, "inputImageUrl"),
+        ({"inputImageUrl": f"{URL}?{'x' * MAX_LENGTH}"}, "inputImageUrl"),
         ({"inputImageUrl": 7}, "inputImageUrl"),
         ({"inputImageUrl": URL, "operations": [{"name": "explode"}]}, "operations.0"),
         (

@@ -10,7 +10,13 @@ from services.worker.fetching.addresses import AddressPolicy
 
 def worker_config(**user: str) -> WorkerConfig:
     """The worker's settings if the user's environment contains `user`."""
-    required = {"AWS_REGION": "r", "TASK_TABLE": "t", "TASK_QUEUE_URL": "q", "RESULT_BUCKET": "b"}
+    required = {
+        "AWS_REGION": "r",
+        "TASK_TABLE": "t",
+        "TASK_QUEUE_URL": "q",
+        "DEAD_LETTER_QUEUE_URL": "d",
+        "RESULT_BUCKET": "b",
+    }
     environment = programs.worker(
         {**required, **user}, samples_port=9001, health_file=Path("health")
     ).environment
