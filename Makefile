@@ -41,8 +41,10 @@ run: .venv/.synced ## Start the whole system on this machine (PORT=8080, SAMPLES
 
 .PHONY: test
 test: .venv/.synced lint types ## Run lint, type checks and the fast test suite
-	@$(PY) -m pytest $(PARALLEL) $(UNIT_TESTS) --cov --cov-report=term --cov-fail-under=90
-	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=,$(UNIT_TESTS))
+	@status=0; \
+		$(PY) -m pytest $(PARALLEL) $(UNIT_TESTS) --cov --cov-report=term --cov-fail-under=90 || status=1; \
+		$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=,$(UNIT_TESTS)) || status=1; \
+		exit $$status
 
 .PHONY: lint
 lint: .venv/.synced ## Run the linter and check the formatting

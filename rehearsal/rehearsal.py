@@ -139,6 +139,7 @@ async def _prove(context: ProofContext, environment: Mapping[str, str]) -> None:
     await client.unusable_images(context, tasks)
     await client.recovering_source(context, tasks)
     await client.cancel_and_retry(context, tasks)
+    await client.unreadable_message(context)
     unsent_task = await reconciler.submit_unsent(context, tasks)
     waiting_tasks = await fleet.drain(context, tasks)
     await fleet.scaling(context, tasks, waiting_tasks)

@@ -11,6 +11,8 @@ from taskctl.deployment_check import DeploymentCheck
 CREDENTIALS_URL = "http://169.254.170.2/v2/credentials"
 """The address at which ECS serves credentials to containers."""
 
+POLL_INTERVAL_S = 0.5
+
 
 async def run_doctor(context: ProofContext, tasks: TaskClient) -> None:
     async with context.proof("The doctor finds no fault: health, readiness, key, task, result"):
@@ -65,3 +67,22 @@ async def cancel_and_retry(context: ProofContext, tasks: TaskClient) -> None:
         await tasks.retry(task_id)
         await tasks.wait_until_final(task_id, expected="COMPLETED")
         context.report.figures.tasksCompleted += 1
+
+
+async def unreadable_message(context: ProofContext) -> None:
+    async with context.proof("A message that names no task goes to the dead-letter queue"):
+        context.clients.sqs.send_message(
+            QueueUrl=context.deployment.output("state", "TaskQueueUrl"), MessageBody="not a task"
+        )
+        while True:
+            if _count_dead_letters(context):
+                return
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def _count_dead_letters(context: ProofContext) -> int:
+    response = context.clients.sqs.get_queue_attributes(
+        QueueUrl=context.deployment.output("state", "DeadLetterQueueUrl"),
+        AttributeNames=["ApproximateNumberOfMessages"],
+    )
+    return int(response["Attributes"]["ApproximateNumberOfMessages"])

@@ -104,6 +104,10 @@ DELETE_RESULTS = _DeniedCall(
     "delete results",
     lambda aws, names: aws.s3.delete_object(Bucket=names.results, Key="results/x/1.jpg"),
 )
+DELETE_ELSEWHERE = _DeniedCall(
+    "delete outside results/",
+    lambda aws, names: aws.s3.delete_object(Bucket=names.results, Key="elsewhere/x"),
+)
 READ_SECRETS = _DeniedCall(
     "read the API keys",
     lambda aws, names: aws.secretsmanager.get_secret_value(SecretId=names.secret),
@@ -130,7 +134,7 @@ DENIED_TO_ALL = (
     WRITE_LOGS,
     READ_LOGS,
     LIST_RESULTS,
-    DELETE_RESULTS,
+    DELETE_ELSEWHERE,
     WRITE_SECRETS,
     LIST_TABLES,
     CREATE_USERS,
@@ -141,13 +145,14 @@ DENIED_TO_ALL = (
 DENIED_CALLS: Mapping[str, Sequence[_DeniedCall]] = {
     "api": (
         *DENIED_TO_ALL,
-        *(RECEIVE, DELETE_MESSAGES, CHANGE_VISIBILITY, WRITE_RESULTS, LIST_OPEN_TASKS),
+        *(RECEIVE, DELETE_MESSAGES, CHANGE_VISIBILITY, LIST_OPEN_TASKS),
+        *(WRITE_RESULTS, DELETE_RESULTS),
     ),
     "worker": (*DENIED_TO_ALL, CREATE_ROWS, SEND, LIST_OPEN_TASKS, READ_RESULTS, READ_SECRETS),
     "reconciler": (
         *DENIED_TO_ALL,
         *(CREATE_ROWS, RECEIVE, DELETE_MESSAGES, CHANGE_VISIBILITY),
-        *(WRITE_RESULTS, READ_RESULTS, READ_SECRETS),
+        *(WRITE_RESULTS, READ_RESULTS, DELETE_RESULTS, READ_SECRETS),
     ),
     "schedule": (
         *(CREATE_ROWS, DELETE_ROWS, SCAN, SEND, RECEIVE, WRITE_RESULTS, READ_RESULTS),

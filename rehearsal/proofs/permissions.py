@@ -10,6 +10,12 @@ from rehearsal.roles import DeployedRole
 
 POLL_INTERVAL_S = 0.5
 
+NEEDED_AFTER_FAILURES: Mapping[tuple[str, str], str] = {
+    ("reconciler", "dynamodb:BatchGetItem"): "reads the tasks whose messages seem lost",
+    ("schedule", "sqs:SendMessage"): "reports a reconciler that could not be started",
+}
+"""Permissions, by role and action, for failures that a rehearsal does not cause."""
+
 
 async def watch(context: ProofContext, roles: Mapping[str, DeployedRole]) -> None:
     """Run until canceled. Raises ``RehearsalFailed`` as soon as a call of a service is denied."""
@@ -30,7 +36,10 @@ def compare(context: ProofContext, roles: Mapping[str, DeployedRole]) -> None:
         }
         context.report.write_list(f"Permissions of the {purpose} role, with uses:", _table(uses))
         for permission, count in uses.items():
-            if not count:
+            reason = NEEDED_AFTER_FAILURES.get((purpose, permission.action))
+            if not count and reason:
+                context.report.write(f"{permission.action} is not used here: it {reason}.")
+            elif not count:
                 context.report.figures.unusedPermissions += 1
                 context.report.add_finding(f"The {purpose} role never used {permission}.")
     context.report.write("")
