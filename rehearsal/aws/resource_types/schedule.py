@@ -108,6 +108,8 @@ class ScheduleResource(CloudFormationModel):
         )
 
     def delete(self, account_id: str, region_name: str) -> None:
-        scheduler_backends[account_id][region_name].delete_schedule(
-            self._group, self.physical_resource_id
-        )
+        """A group deletes its schedules ("DeleteScheduleGroup", EventBridge Scheduler API
+        Reference), and moto may delete the group of a stack first."""
+        backend = scheduler_backends[account_id][region_name]
+        if self._group in backend.schedule_groups:
+            backend.delete_schedule(self._group, self.physical_resource_id)
