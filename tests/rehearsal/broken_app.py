@@ -40,7 +40,7 @@ def missing_permission(templates: Mapping[Path, Any]) -> None:
         document["Statement"] = [
             statement
             for statement in document["Statement"]
-            if statement["Action"] != "s3:PutObject"
+            if "s3:PutObject" not in statement["Action"]
         ]
 
 
