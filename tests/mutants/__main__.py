@@ -1,5 +1,9 @@
-"""``python -m tests.mutants [NAME]...``. The exit code is 1 if any mutation is not detected."""
+"""``python -m tests.mutants [--every N] [NAME]...``. Exits with 1 if any mutation is not detected.
 
+Without names, all mutations are tried, or with ``--every`` each Nth of them.
+"""
+
+import argparse
 import shutil
 import subprocess
 import sys
@@ -32,8 +36,13 @@ class Verdict(StrEnum):
     TIMED_OUT = "TIMED OUT"
 
 
-def main(names: Sequence[str]) -> int:
-    selected = [each for each in MUTATIONS if not names or each.name in names]
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--every", type=int, default=1, metavar="N")
+    options = parser.parse_args(arguments)
+    names = options.names
+    selected = [each for each in MUTATIONS if not names or each.name in names][:: options.every]
     if unknown := set(names) - {each.name for each in MUTATIONS}:
         print(f"Unknown mutation: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
