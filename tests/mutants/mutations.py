@@ -101,9 +101,9 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "delete the message before completing the task",
         PROCESSOR,
-        "        self._table.complete(claim, result, now=self._clock())\n",
-        "        self._queue.delete(lease.message)\n"
-        "        self._table.complete(claim, result, now=self._clock())\n",
+        "            self._table.complete(claim, result, now=self._clock())\n",
+        "            self._delete(lease.message)\n"
+        "            self._table.complete(claim, result, now=self._clock())\n",
         (MODEL,),
     ),
     Mutation(
@@ -118,7 +118,7 @@ MUTATIONS: Sequence[Mutation] = (
         "delete the message of a lost lease",
         PROCESSOR,
         '            log.warning("attempt discarded", reason=str(lost))\n',
-        "            self._queue.delete(message)\n",
+        "            self._delete(message)\n",
         (MODEL, ON_PROCESSOR),
     ),
     Mutation(
